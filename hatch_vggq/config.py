@@ -1,0 +1,138 @@
+"""The hook's table to frozen dataclasses; every error at once. Pure: no file is looked at."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+from vggq.encode.options import OPTION_NAMES, Options, find_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+BASE: Final = "tool.hatch.build.hooks.vggq"
+
+# hatchling's own, for every hook.
+_RESERVED: Final = frozenset(
+    {
+        "dependencies",
+        "enable-by-default",
+        "require-runtime-dependencies",
+        "require-runtime-features",
+    }
+)
+_MODEL_KEYS: Final = ("source", "target", *OPTION_NAMES)
+_SUFFIX: Final = ".vggq"
+
+
+class ConfigurationError(Exception):
+    """The table is wrong.
+
+    Attributes:
+        errors: one line each, starting with the full dotted key.
+
+    """
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One table of ``models``.
+
+    Attributes:
+        key: its dotted key, for messages.
+        source: the checkpoint, relative to the project's root or absolute, with slashes.
+        target: the packed file, relative to the project's root, with slashes.
+        options: how it is packed.
+
+    """
+
+    key: str
+    source: str
+    target: str
+    options: Options
+
+
+def parse(config: dict[str, Any]) -> tuple[Model, ...]:
+    """The models of the hook's table.
+
+    Raises:
+        ConfigurationError: anything in the table is wrong.
+
+    """
+    errors = list(_unknown_keys(BASE, set(config) - _RESERVED, ["models"]))
+    tables = config.get("models")
+    if not isinstance(tables, list) or not tables:
+        found = "nothing" if tables is None else repr(tables)
+        errors.append(f"{BASE}.models: expected an array of tables, found {found}")
+        raise ConfigurationError(errors)
+    keyed = [(f"{BASE}.models[{index}]", table) for index, table in enumerate(tables)]
+    errors += [error for key, table in keyed for error in _model_errors(key, table)]
+    errors += _shared_targets(keyed)
+    if errors:
+        raise ConfigurationError(errors)
+    return tuple(_model(key, table) for key, table in keyed)
+
+
+def _model(key: str, table: dict[str, Any]) -> Model:
+    options = Options.from_table({k: table[k] for k in OPTION_NAMES if k in table})
+    return Model(key, _normal(table["source"]), _normal(table["target"]), options)
+
+
+def _model_errors(key: str, table: object) -> Iterator[str]:
+    if not isinstance(table, dict):
+        yield f"{key}: expected a table, found {table!r}"
+        return
+    yield from _unknown_keys(key, table, _MODEL_KEYS)
+    yield from _path_errors(key, table)
+    for option, problem in find_problems(table):
+        yield f"{key}.{option}: {problem}"
+
+
+def _path_errors(key: str, table: dict[str, Any]) -> Iterator[str]:
+    for name in ("source", "target"):
+        value = table.get(name)
+        if not isinstance(value, str) or not value:
+            found = "nothing" if value is None else repr(value)
+            yield f"{key}.{name}: expected the path of a file, found {found}"
+        elif name == "target":
+            yield from _target_errors(f"{key}.target", value)
+    if _has_paths(table) and _normal(table["source"]) == _normal(table["target"]):
+        yield f"{key}.target: {table['target']!r} is the source itself"
+
+
+def _target_errors(key: str, value: str) -> Iterator[str]:
+    path = _normal(value)
+    if posixpath.isabs(path) or path.split("/")[0] == ".." or path[1:2] == ":":
+        yield f"{key}: expected a path inside the project, found {value!r}"
+    if not path.endswith(_SUFFIX):
+        yield f"{key}: expected a path that ends in {_SUFFIX}, found {value!r}"
+
+
+def _shared_targets(keyed: list[tuple[str, Any]]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for key, table in keyed:
+        if isinstance(table, dict) and _has_paths(table):
+            other = first.setdefault(_normal(table["target"]), key)
+            if other != key:
+                yield f"{key}.target: {table['target']!r} is the target of {other} as well"
+
+
+def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    for name in sorted(set(found) - set(known)):
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+        yield f"{key}.{name}: unknown key; {hint}"
+
+
+def _has_paths(table: dict[str, Any]) -> bool:
+    return all(isinstance(table.get(name), str) and table[name] for name in ("source", "target"))
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath(path.replace("\\", "/"))

@@ -1,0 +1,88 @@
+"""What the hook does, as plain functions over a project's root and its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vggq import errors
+
+from .config import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .config import Model
+
+_ALWAYS = ("kmeans1d>=0.4", "zstandard>=0.22")
+
+
+def requirements(root: Path, models: Iterable[Model]) -> list[str]:
+    """What has to be installed to pack; nothing for a model whose packed file is all there is."""
+    from vggq.sources import format_of_suffix  # noqa: PLC0415
+
+    wanted: set[str] = set()
+    for model in models:
+        if (root / model.source).exists():
+            fmt = format_of_suffix(Path(model.source))
+            wanted.update(_ALWAYS, {fmt.requirement} if fmt and fmt.requirement else ())
+    return sorted(wanted)
+
+
+def provide(root: Path, model: Model) -> str:
+    """See that a model's packed file is there and is the right one, and say in a line what it is.
+
+    With the source at hand it is packed, unless the file already is what packing would give;
+    without it, as in a wheel built from an sdist, the file is verified and used as it is.
+
+    Raises:
+        ConfigurationError: it cannot be had; the lines name the keys.
+
+    """
+    source, target = root / model.source, root / model.target
+    if not target.parent.resolve().is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            [f"{model.key}.target: {model.target!r} leads out of the project through a link"]
+        )
+    try:
+        if not source.exists() and target.is_file():
+            return _pass_through(target, model)
+        return _pack(source, target, model)
+    except errors.VggqError as error:
+        raise ConfigurationError(list(_lines(model, error))) from error
+
+
+def _pack(source: Path, target: Path, model: Model) -> str:
+    from vggq.encode import check_target, describe, is_current, pack  # noqa: PLC0415
+
+    check_target(source, target)
+    if is_current(target, source, model.options):
+        return f"vggq: {model.target}: reused, {model.source} and its options are unchanged"
+    packed = pack(source, target, **model.options.to_table())
+    return f"vggq: {model.target}: {describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
+
+
+def _pass_through(target: Path, model: Model) -> str:
+    import vggq  # noqa: PLC0415
+    from vggq.encode import verify  # noqa: PLC0415
+
+    with vggq.open(target) as weights:
+        if weights.manifest.options != model.options.to_table():
+            raise errors.OptionError(
+                [
+                    (key, f"{value!r} is asked for, {model.target} was packed with {was!r}")
+                    for key, value in model.options.to_table().items()
+                    if (was := weights.manifest.options.get(key)) != value
+                ]
+            )
+        verify(weights)
+    return f"vggq: {model.target}: used as it is, there is no {model.source} to pack"
+
+
+def _lines(model: Model, error: errors.VggqError) -> Iterable[str]:
+    if isinstance(error, errors.OptionError):
+        return [f"{model.key}.{option}: {problem}" for option, problem in error.problems]
+    for kind, key in ((errors.SourceError, "source"), (errors.TargetError, "target")):
+        if isinstance(error, kind):
+            return [f"{model.key}.{key}: {error}"]
+    return [f"{model.key}: {error}"]

@@ -1,0 +1,60 @@
+"""The tests that a manifest's fields have to pass, and the error where one does not."""
+
+from __future__ import annotations
+
+import math
+from reprlib import repr as short
+from typing import TYPE_CHECKING, Any, Final
+
+from ._container import is_count
+from ._dtypes import STORAGE
+from .errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIGEST_LENGTH: Final = 64
+"""Hexadecimal digits of a SHA-256."""
+
+
+def expect_keys(table: dict[str, Any], keys: set[str], where: str) -> None:
+    if set(table) != keys:
+        odd = ", ".join(sorted(set(table) ^ keys))
+        raise ManifestError(f"{where}: missing or unknown: {short(odd)}")
+
+
+def field(
+    table: dict[str, Any], key: str, test: Callable[[object], bool], expected: str, where: str
+) -> Any:
+    value = table.get(key)
+    if not test(value):
+        raise ManifestError(f"{where}: {key} is {short(value)}, expected {expected}")
+    return value
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def is_dtype(value: object) -> bool:
+    return isinstance(value, str) and value in STORAGE
+
+
+def is_digest(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) == DIGEST_LENGTH
+        and set(value) <= set("0123456789abcdef")
+    )
+
+
+def is_measure(value: object) -> bool:
+    return is_count(value) or (isinstance(value, float) and 0 <= value < math.inf)

@@ -1,0 +1,34 @@
+"""What a packed tensor can be stored as: one module per codec, restoring half.
+
+The storing halves are their namesakes in ``vggq.encode``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .codebook import Codebook
+from .raw import Raw
+
+__all__ = ["Codebook", "Codec", "Raw", "from_table", "to_table"]
+
+Codec = Raw | Codebook
+
+_CODECS: Final[dict[str, type[Raw | Codebook]]] = {codec.NAME: codec for codec in (Raw, Codebook)}
+
+
+def from_table(table: object) -> Codec:
+    """A codec from its table in the manifest.
+
+    Raises:
+        ValueError: the table names no known codec, or its parameters are not that codec's.
+
+    """
+    if not isinstance(table, dict) or table.get("name") not in _CODECS:
+        raise ValueError(f"expected one of {', '.join(_CODECS)}")
+    return _CODECS[table["name"]].from_parameters({k: v for k, v in table.items() if k != "name"})
+
+
+def to_table(codec: Codec) -> dict[str, Any]:
+    """The inverse of `from_table`."""
+    return {"name": codec.NAME, **codec.parameters()}

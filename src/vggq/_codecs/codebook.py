@@ -1,0 +1,109 @@
+"""The ``codebook`` codec: up to 256 float32 centroids, and one code per weight.
+
+Content: the centroids, little-endian float32, then the codes. A code takes 1, 2, 4 or 8 bits,
+the fewest that tell the centroids apart; the first code of a byte is in its lowest bits, and
+the bits behind the last code are zero and ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_CENTROIDS: Final = 256
+_CENTROID = np.dtype("<f4")
+# Indices are widened to eight bytes inside numpy.take: this many at a time stay in the cache.
+_PIECE: Final = 1 << 15
+# Below this many weights the table of pairs costs more than it saves.
+_PAIRS_FROM: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """A codebook of `centroids` entries, 1 to 256."""
+
+    NAME: ClassVar[str] = "codebook"
+
+    centroids: int
+
+    @classmethod
+    def from_parameters(cls, parameters: dict[str, Any]) -> Codebook:
+        centroids: Any = parameters.get("centroids")
+        known = set(parameters) == {"centroids"} and type(centroids) is int
+        if not known or not 1 <= centroids <= MAX_CENTROIDS:
+            raise ValueError(f"expected centroids from 1 to {MAX_CENTROIDS}")
+        return cls(centroids)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"centroids": self.centroids}
+
+    @property
+    def width(self) -> int:
+        """Bits that a code takes: 1, 2, 4 or 8."""
+        return next(width for width in (1, 2, 4, 8) if self.centroids <= 1 << width)
+
+    def content_size(self, count: int, dtype: str) -> int:  # noqa: ARG002 - one signature for all
+        """Bytes of the codebook and of `count` codes."""
+        return self.centroids * _CENTROID.itemsize + -(-count * self.width // 8)
+
+    def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:  # noqa: ARG002
+        """A fresh float32 array of shape (count,).
+
+        Raises:
+            ValueError: a code is beyond the codebook.
+
+        """
+        codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
+        codes = np.frombuffer(content, np.uint8, offset=codebook.nbytes)
+        if self.centroids < 1 << self.width and _largest(codes, self.width) >= self.centroids:
+            raise ValueError(f"a code is beyond the codebook of {self.centroids}")
+        values = np.empty(count, np.float32)
+        if self.width == 8 and count >= _PAIRS_FROM:
+            whole = count // 2 * 2
+            _gather(_pairs(codebook), codes[:whole].view("<u2"), values[:whole])
+            _gather(codebook[:, None], codes[whole:], values[whole:])
+        else:
+            _gather(_rows(codebook, self.width), codes, values)
+        return values
+
+
+def _largest(codes: NDArray[np.uint8], width: int) -> int:
+    mask = (1 << width) - 1
+    return max(
+        (int(((codes >> shift) & mask).max(initial=0)) for shift in range(0, 8, width)), default=0
+    )
+
+
+def _rows(codebook: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """The weights that each byte stands for: float32 of shape (256, 8 / width)."""
+    shifts = np.arange(0, 8, width)
+    codes = np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
+    return codebook.take(codes, mode="clip")
+
+
+def _pairs(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The two weights that each two bytes stand for: float32 of shape (65536, 2)."""
+    padded = codebook.take(np.arange(256), mode="clip")
+    table = np.empty((256, 256, 2), np.float32)
+    table[:, :, 0] = padded
+    table[:, :, 1] = padded[:, None]
+    return table.reshape(-1, 2)
+
+
+def _gather(
+    rows: NDArray[np.float32], units: NDArray[np.unsignedinteger[Any]], out: NDArray[np.float32]
+) -> None:
+    """Write rows[units] to `out` one behind the other; `out` may end inside the last row."""
+    per_unit = rows.shape[1]
+    whole = out.size // per_unit
+    body = out[: whole * per_unit].reshape(whole, per_unit)
+    for start in range(0, whole, _PIECE):
+        piece = slice(start, min(start + _PIECE, whole))
+        # "clip" changes no index here; "raise" would copy what it writes.
+        rows.take(units[piece], axis=0, out=body[piece], mode="clip")
+    out[whole * per_unit :] = rows[units[whole:]].reshape(-1)[: out.size - whole * per_unit]

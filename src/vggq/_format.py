@@ -1,0 +1,182 @@
+"""The manifest of a packed file to bytes and back, every rule checked here.
+
+docs/format.md describes the format. A packed file is a safetensors file whose metadata has one
+key, ``vggq``: the manifest's SHA-256 in hexadecimal, then the manifest as canonical JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from reprlib import repr as short
+from typing import Any, Final
+
+from . import _checks as check
+from . import _codecs, _dtypes
+from ._container import Entry, Header, is_count, is_shape, parse_json
+from ._manifest import Manifest, TensorInfo
+from .errors import HeaderError, ManifestError, UnsupportedError
+
+VERSION: Final = 1
+FIRST_READER: Final = "0.1.0"
+"""The first release of hatch-vggq that reads format version 1."""
+
+METADATA_KEY: Final = "vggq"
+
+
+def dump(manifest: Manifest) -> dict[str, str]:
+    """The safetensors metadata that carries the manifest."""
+    table = {
+        "format": VERSION,
+        "reader": FIRST_READER,
+        "encoder": manifest.encoder,
+        "zstd": manifest.zstd,
+        "source": {"format": manifest.source_format, "sha256": manifest.source_sha256},
+        "options": manifest.options,
+        "tensors": [_tensor_table(tensor) for tensor in manifest.tensors],
+    }
+    text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {METADATA_KEY: hashlib.sha256(text.encode()).hexdigest() + text}
+
+
+def _tensor_table(tensor: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "source_dtype": tensor.source_dtype,
+        "stored_dtype": tensor.stored_dtype,
+        "entry": tensor.entry,
+        "codec": _codecs.to_table(tensor.codec),
+        "size": tensor.content_size,
+        "energy": tensor.energy,
+        "noise": tensor.noise,
+    }
+
+
+def load(header: Header) -> Manifest:
+    """Parse a manifest and prove that it describes the header's entries.
+
+    Raises:
+        ManifestError: it is missing or altered, or breaks a rule; the tensor and the field
+            are named.
+        UnsupportedError: it is of a later format version.
+
+    """
+    table = _verified_table(header.metadata)
+    version = check.field(table, "format", is_count, "a format version", "manifest")
+    if version != VERSION:
+        reader = check.field(table, "reader", check.is_text, "a release", "manifest")
+        raise UnsupportedError(
+            f"the file is of format version {version}, and this reader knows {VERSION}: "
+            f"it takes hatch-vggq {reader} or newer"
+        )
+    check.expect_keys(table, _MANIFEST_KEYS, "manifest")
+    manifest = _parse_manifest(table)
+    _check_entries(manifest.tensors, header.entries)
+    return manifest
+
+
+_MANIFEST_KEYS: Final = {"format", "reader", "encoder", "zstd", "source", "options", "tensors"}
+_TENSOR_KEYS: Final = {
+    "name", "shape", "source_dtype", "stored_dtype", "entry", "codec", "size", "energy", "noise",
+}  # fmt: skip
+
+
+def _verified_table(metadata: dict[str, str]) -> dict[str, Any]:
+    if set(metadata) != {METADATA_KEY}:
+        raise ManifestError("not a .vggq file: its metadata is not one key, 'vggq'")
+    text = metadata[METADATA_KEY]
+    digest, manifest = (
+        text[: check.DIGEST_LENGTH],
+        text[check.DIGEST_LENGTH :].encode("utf-8", "replace"),
+    )
+    if hashlib.sha256(manifest).hexdigest() != digest:
+        raise ManifestError("the manifest's SHA-256 does not match: it was altered")
+    try:
+        return parse_json(manifest)
+    except HeaderError as error:
+        raise ManifestError(f"manifest: {error}") from error
+
+
+def _parse_manifest(table: dict[str, Any]) -> Manifest:
+    source = check.field(table, "source", check.is_table, "a table", "manifest")
+    check.expect_keys(source, {"format", "sha256"}, "source")
+    tensors = check.field(table, "tensors", check.is_list, "a list", "manifest")
+    return Manifest(
+        encoder=check.field(table, "encoder", is_count, "a version", "manifest"),
+        zstd=check.field(table, "zstd", check.is_text, "a version", "manifest"),
+        source_format=check.field(source, "format", check.is_text, "a string", "source"),
+        source_sha256=check.field(
+            source, "sha256", check.is_digest, "64 hexadecimal digits", "source"
+        ),
+        options=check.field(table, "options", check.is_table, "a table", "manifest"),
+        tensors=tuple(_parse_tensor(index, item) for index, item in enumerate(tensors)),
+    )
+
+
+def _parse_tensor(index: int, table: object) -> TensorInfo:
+    if not isinstance(table, dict) or not check.is_text(table.get("name")):
+        raise ManifestError(f"tensors[{index}]: expected a table with a name")
+    where = f"tensor {short(table['name'])}"
+    check.expect_keys(table, _TENSOR_KEYS, where)
+    tensor = TensorInfo(
+        name=table["name"],
+        shape=tuple(check.field(table, "shape", is_shape, "a list of sizes", where)),
+        source_dtype=check.field(table, "source_dtype", check.is_dtype, "a known dtype", where),
+        stored_dtype=check.field(table, "stored_dtype", check.is_dtype, "a known dtype", where),
+        entry=check.field(table, "entry", is_count, "an entry's number", where),
+        codec=_parse_codec(table["codec"], where),
+        energy=check.field(table, "energy", check.is_measure, "a number of at least 0", where),
+        noise=check.field(table, "noise", check.is_measure, "a number of at least 0", where),
+    )
+    _check_tensor(tensor, table["size"], where)
+    return tensor
+
+
+def _parse_codec(table: object, where: str) -> _codecs.Codec:
+    try:
+        return _codecs.from_table(table)
+    except ValueError as error:
+        raise ManifestError(f"{where}: codec is {short(table)}: {error}") from error
+
+
+def _check_tensor(tensor: TensorInfo, size: object, where: str) -> None:
+    if type(size) is not int or size != tensor.content_size:
+        raise ManifestError(f"{where}: size is {short(size)}, expected {tensor.content_size}")
+    expected = "F32" if tensor.quantized else tensor.source_dtype
+    if tensor.stored_dtype != expected:
+        raise ManifestError(
+            f"{where}: stored_dtype is {tensor.stored_dtype!r}, expected {expected!r}"
+        )
+    if tensor.quantized and tensor.source_dtype not in _dtypes.FLOATING:
+        raise ManifestError(f"{where}: source_dtype {tensor.source_dtype!r} cannot be quantized")
+    if not tensor.quantized and (tensor.energy or tensor.noise):
+        raise ManifestError(f"{where}: energy and noise are not 0, and raw is exact")
+
+
+def _check_entries(tensors: tuple[TensorInfo, ...], entries: dict[str, Entry]) -> None:
+    if set(entries) != {str(number) for number in range(len(entries))}:
+        raise ManifestError("the entries are not numbered from 0")
+    for number, entry in entries.items():
+        if entry.dtype != "U8" or len(entry.shape) != 1:
+            raise ManifestError(f"entry {number} is not a list of bytes")
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise ManifestError("two tensors have one name")
+    if {tensor.entry for tensor in tensors} != set(range(len(entries))):
+        raise ManifestError("the tensors do not use all entries, or use more than there are")
+    _check_tied(tensors)
+
+
+def _check_tied(tensors: tuple[TensorInfo, ...]) -> None:
+    first: dict[int, TensorInfo] = {}
+    for tensor in tensors:
+        other = first.setdefault(tensor.entry, tensor)
+        if _storage(other) != _storage(tensor):
+            raise ManifestError(
+                f"tensor {short(tensor.name)}: entry {tensor.entry} is that of "
+                f"{short(other.name)}, which is not alike"
+            )
+
+
+def _storage(tensor: TensorInfo) -> tuple[object, ...]:
+    return (tensor.shape, tensor.source_dtype, tensor.codec, tensor.energy, tensor.noise)

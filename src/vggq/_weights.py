@@ -1,0 +1,133 @@
+"""Weights: a packed file as a lazy, read-only mapping of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import _format
+from ._container import read_header
+from ._decode import decode
+from ._files import PackedFile, open_file
+from .errors import FormatError, UnknownTensorError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from ._files import Package, Readable
+    from ._manifest import Manifest, TensorInfo
+
+
+class Weights(Mapping[str, "NDArray[Any]"]):
+    """The tensors of a packed file by name; each is decoded when it is asked for.
+
+    A context manager. Nothing that was decoded is kept: each look-up gives a fresh, writable
+    array of the caller's own. Any number of threads may look up at once.
+
+    Attributes:
+        manifest: what the file says of itself.
+        tensors: what it says of each tensor, by name: shapes and dtypes without decoding.
+
+    """
+
+    manifest: Manifest
+    tensors: Mapping[str, TensorInfo]
+
+    def __init__(self, file: PackedFile) -> None:
+        self._file = file
+        self._header = read_header(file.read_at, file.size)
+        self.manifest = _format.load(self._header)
+        self.tensors = MappingProxyType({t.name: t for t in self.manifest.tensors})
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Decode one tensor.
+
+        Raises:
+            UnknownTensorError: there is none of that name.
+            DataError: its bytes are damaged.
+            ClosedError: the file was closed.
+
+        """
+        if name not in self.tensors:
+            raise UnknownTensorError(f"{self._file.name} has no tensor {name!r}")
+        tensor = self.tensors[name]
+        entry = self._header.entries[str(tensor.entry)]
+        return decode(self._file.read_at(entry.start, entry.size), tensor)
+
+    def stored_size(self, name: str) -> int:
+        """Bytes that a tensor takes in the file, compressed."""
+        return self._header.entries[str(self.tensors[name].entry)].size
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __repr__(self) -> str:
+        return f"<vggq.Weights of {self._file.name}: {len(self)} tensors>"
+
+    def close(self) -> None:
+        """Close the file; the arrays that were decoded stay good."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open(source: Readable | Package, resource: str | None = None) -> Weights:  # noqa: A001
+    """Open a packed file without decoding anything.
+
+    Args:
+        source: a path, bytes, or an ``importlib.resources`` traversable; with `resource`, a
+            package, by name or as a module.
+        resource: the packed file's name in that package.
+
+    Raises:
+        PackedFileError: there is no such file, or it cannot be read.
+        FormatError: it is no sound packed file.
+
+    """
+    file = open_file(source, resource)
+    try:
+        return Weights(file)
+    except FormatError as error:
+        file.close()
+        raise type(error)(f"{file.name}: {error}") from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def load(source: Readable | Package, resource: str | None = None) -> dict[str, NDArray[Any]]:
+    """Restore every tensor of a packed file.
+
+    Args:
+        source: as for `open`.
+        resource: as for `open`.
+
+    Returns:
+        The arrays by name, fresh and writable: float32 for what was floating point, the
+        source's own dtype for integers and booleans.
+
+    Raises:
+        PackedFileError: there is no such file, or it cannot be read.
+        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
+
+    """
+    with open(source, resource) as weights:
+        return dict(weights)

@@ -1,0 +1,19 @@
+"""Build time: checkpoints to packed files. Needs the `build` extra."""
+
+from .describe import describe
+from .options import Options
+from .pack import ENCODER_VERSION, Packed, check_target, pack
+from .reuse import is_current
+from .verify import verify, verify_against
+
+__all__ = [
+    "ENCODER_VERSION",
+    "Options",
+    "Packed",
+    "check_target",
+    "describe",
+    "is_current",
+    "pack",
+    "verify",
+    "verify_against",
+]

@@ -1,0 +1,30 @@
+"""What packing came to, in a line."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._manifest import Manifest
+
+
+def describe(manifest: Manifest, size: int) -> str:
+    """Sizes, ratio and fidelity of a packed file of `size` bytes; the weights as restored."""
+    return (
+        f"{megabytes(manifest.float32_size)} of weights in {megabytes(size)} "
+        f"({manifest.float32_size / size:.2f}x), {fidelity(manifest)}"
+    )
+
+
+def megabytes(size: int) -> str:
+    """Bytes in MB of 10^6, as package indexes show them."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def fidelity(manifest: Manifest) -> str:
+    """Overall SQNR and the worst tensor's."""
+    worst = manifest.worst
+    if worst is None or math.isinf(worst.sqnr):
+        return "exact"
+    return f"SQNR {manifest.sqnr:.2f} dB (worst {worst.sqnr:.2f} dB, {worst.name})"

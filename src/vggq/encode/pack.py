@@ -1,0 +1,158 @@
+"""A checkpoint to a packed file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from .. import _format
+from .._container import write_header
+from .._manifest import Manifest
+from .._require import require
+from ..errors import TargetError
+from ..sources import open_source
+from . import raw
+from .atomic import atomic_write
+from .options import Options
+from .tensor import encode_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..sources import Source, SourceTensor
+    from .tensor import EncodedTensor
+
+ENCODER_VERSION: Final = 1
+"""Raised only when the same source and options come to give other bytes."""
+
+SUFFIX: Final = ".vggq"
+
+Progress = Callable[[int, int], None]
+"""Called with the number of weights done and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What packing came to.
+
+    Attributes:
+        target: the packed file.
+        manifest: what it says of itself, the measured SQNR included.
+        size: its bytes.
+        seconds: wall-clock time that packing took.
+
+    """
+
+    target: Path
+    manifest: Manifest
+    size: int
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the restored tensors to bytes of the packed file."""
+        return self.manifest.float32_size / self.size
+
+
+def pack(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    bits: int = 8,
+    layout: str | None = None,
+    keep: Iterable[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Packed:
+    """Quantize and compress a checkpoint into a packed file.
+
+    Args:
+        source: the checkpoint: Keras HDF5, safetensors or .npz, told by its content.
+        target: the file to write, ending in .vggq; it is replaced at once, when all is done.
+        bits: 1 to 8; codebooks of 2^bits centroids.
+        layout: "torch" turns a Keras source's names and axes into torch's.
+        keep: patterns of the names of tensors to store exactly.
+        threads: how many tensors are encoded at a time; the number of processors by default.
+            The bytes do not depend on it.
+        progress: called from time to time with the number of weights done, and of all.
+
+    Raises:
+        OptionError: an option is out of range, or a pattern matches nothing.
+        SourceError: the source cannot be read.
+        TargetError: the target cannot be written, or is the source.
+        MissingDependencyError: a library of the `build` extra is not installed.
+
+    """
+    begin = time.perf_counter()
+    options = Options(bits, layout, tuple(keep))
+    target = Path(target)
+    check_target(Path(source), target)
+    with open_source(source, options.layout) as opened:
+        raw.check_patterns(options.keep, (tensor.name for tensor in opened.tensors))
+        encoded = _encode_all(opened.tensors, options, threads or os.cpu_count() or 1, progress)
+        manifest = _manifest(opened, options, encoded)
+    with atomic_write(target) as file:
+        size = _write(file, manifest, encoded)
+    return Packed(target, manifest, size, time.perf_counter() - begin)
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Refuse a target that would destroy something.
+
+    Raises:
+        TargetError: it does not end in .vggq, is a folder, or is the source.
+
+    """
+    if target.suffix != SUFFIX:
+        raise TargetError(f"{target} does not end in {SUFFIX}")
+    if target.is_dir():
+        raise TargetError(f"{target} is a directory")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise TargetError(f"{target} is the source itself")
+
+
+def _encode_all(
+    tensors: list[SourceTensor], options: Options, threads: int, progress: Progress | None
+) -> list[EncodedTensor]:
+    total = sum(tensor.count for tensor in tensors)
+    done = 0
+    encoded = []
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            results: Iterator[EncodedTensor] = pool.map(
+                lambda tensor: encode_tensor(tensor, options), tensors
+            )
+            for tensor, result in zip(tensors, results, strict=True):
+                encoded.append(result)
+                done += tensor.count
+                if progress:
+                    progress(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return encoded
+
+
+def _manifest(source: Source, options: Options, encoded: list[EncodedTensor]) -> Manifest:
+    pairs = zip(source.tensors, encoded, strict=True)
+    return Manifest(
+        encoder=ENCODER_VERSION,
+        zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
+        source_format=source.format,
+        source_sha256=source.sha256,
+        options=options.to_table(),
+        tensors=tuple(result.describe(tensor, i) for i, (tensor, result) in enumerate(pairs)),
+    )
+
+
+def _write(file: IO[bytes], manifest: Manifest, encoded: list[EncodedTensor]) -> int:
+    sizes = {str(number): len(tensor.frame) for number, tensor in enumerate(encoded)}
+    file.write(write_header(sizes, _format.dump(manifest)))
+    for tensor in encoded:
+        file.write(tensor.frame)
+    return file.tell()

@@ -1,0 +1,59 @@
+"""The storing half of the ``raw`` codec, and which tensors it is for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .. import _dtypes
+from .._codecs import Raw
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from ..sources import SourceTensor
+
+LEAST_ELEMENTS: Final = 1000
+LEAST_DIMENSIONS: Final = 2
+
+
+def encode(stored: NDArray[Any]) -> tuple[Raw, bytes]:
+    """The codec and the bytes of a little-endian array of any shape."""
+    return Raw(), stored.tobytes()
+
+
+def is_kept(tensor: SourceTensor, patterns: Iterable[str]) -> bool:
+    """Whether a tensor is to be stored exactly, from what is known before it is read.
+
+    Integers and booleans are, and what is small (fewer than 1,000 elements) or has fewer than
+    two dimensions (biases, norms), and whatever a pattern names.
+    """
+    return (
+        tensor.dtype not in _dtypes.FLOATING
+        or len(tensor.shape) < LEAST_DIMENSIONS
+        or tensor.count < LEAST_ELEMENTS
+        or any(fnmatchcase(tensor.name, pattern) for pattern in patterns)
+    )
+
+
+def is_finite(values: NDArray[np.float32]) -> bool:
+    """Whether k-means can take the weights: no NaN and no infinity among them."""
+    return bool(np.isfinite(values).all())
+
+
+def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a pattern that names nothing: it is a typing error, and would cost precision.
+
+    Raises:
+        OptionError: one or more patterns match no name.
+
+    """
+    known = list(names)
+    idle = [p for p in patterns if not any(fnmatchcase(name, p) for name in known)]
+    if idle:
+        raise OptionError([("keep", f"the pattern {p!r} matches no tensor") for p in idle])

@@ -1,0 +1,109 @@
+"""Which format a file is of, and its opening."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..errors import SourceError
+from . import keras_hdf5, npz, safetensors
+from ._source import Format, Source, natural_order
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+FORMATS: Final[tuple[Format, ...]] = (keras_hdf5.FORMAT, safetensors.FORMAT, npz.FORMAT)
+
+_HEAD: Final = 512
+_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+
+
+def identify(path: Path) -> Format:
+    """The format of a file, by its suffix; its first bytes have to agree.
+
+    Raises:
+        SourceError: there is no such file, or it is of no known format; the message has the
+            way out.
+
+    """
+    head = _read_head(path)
+    if head.startswith(_LFS_POINTER):
+        raise SourceError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
+    known = format_of_suffix(path)
+    likely = [fmt for fmt in FORMATS if fmt.matches(head)]
+    if known is None:
+        raise SourceError(f"{path}: {_unknown_suffix(path, likely)}")
+    if known not in likely:
+        content = f"of {likely[0].name}" if likely else "not of that format"
+        raise SourceError(
+            f"{path}: its suffix is of {known.name}, its content is {content}"
+            f"{'' if head else ' (it is empty)'}"
+        )
+    return known
+
+
+def format_of_suffix(path: Path) -> Format | None:
+    """The format that a file's name promises."""
+    return next((fmt for fmt in FORMATS if path.suffix.lower() in fmt.suffixes), None)
+
+
+def _unknown_suffix(path: Path, likely: list[Format]) -> str:
+    if likely:
+        return f"unknown suffix {path.suffix!r}; it looks like {likely[0].name}, so rename it"
+    suffixes = ", ".join(suffix for fmt in FORMATS for suffix in fmt.suffixes)
+    return f"unknown suffix {path.suffix!r}, expected one of {suffixes}"
+
+
+def _read_head(path: Path) -> bytes:
+    if path.is_dir():
+        raise SourceError(f"{path} is a directory, not a file")
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file") from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal.
+
+    Raises:
+        SourceError: it cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def open_source(path: str | os.PathLike[str], layout: str | None = None) -> Iterator[Source]:
+    """Open a checkpoint; its tensors are read while the block lasts.
+
+    Args:
+        path: the file.
+        layout: "torch" for a Keras source whose tensors are to be as torch wants them.
+
+    Raises:
+        SourceError: the file cannot be read, or not in that layout, or two of its tensors come
+            to have one name.
+        MissingDependencyError: the library that reads the format is not installed.
+
+    """
+    path = Path(path)
+    fmt = identify(path)
+    with fmt.open(path, layout) as tensors:
+        names = Counter(tensor.name for tensor in tensors)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise SourceError(f"{path}: two tensors come to have the name {twice[0]!r}")
+        if not tensors:
+            raise SourceError(f"{path} holds no tensors")
+        yield Source(fmt.name, digest(path), sorted(tensors, key=natural_order))

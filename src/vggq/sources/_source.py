@@ -1,0 +1,94 @@
+"""What every source looks like to the encoder."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTensor:
+    """One tensor of a checkpoint.
+
+    Attributes:
+        name: its final name, after any layout.
+        dtype: the safetensors name of its dtype.
+        shape: its sizes, after any layout.
+        read: gives it as an array in the little-endian storage dtype of `dtype`; may be called
+            from any thread.
+
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[Any]]
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open checkpoint.
+
+    Attributes:
+        format: its format's name, as the manifest records it.
+        sha256: its file's digest in hexadecimal.
+        tensors: its tensors in natural order of name, whatever the file's own order is.
+
+    """
+
+    format: str
+    sha256: str
+    tensors: list[SourceTensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A checkpoint format.
+
+    Attributes:
+        name: as the manifest records it.
+        suffixes: of its files, lower case.
+        matches: whether a file's first 512 bytes can be those of this format.
+        open: opens a file and gives its tensors, laid out as asked; a context manager.
+        requirement: the library to install for it, as a requirement specifier, if any.
+
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    open: Callable[[Path, str | None], AbstractContextManager[list[SourceTensor]]]
+    requirement: str | None = None
+
+
+def natural_order(tensor: SourceTensor) -> list[tuple[int, int | str]]:
+    """A sorting key by which features.2 comes before features.10."""
+    parts = re.split(r"([0-9]+)", tensor.name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def refuse_layout(layout: str | None, path: Path, format_name: str) -> None:
+    """For formats whose tensors already are as their framework wants them.
+
+    Raises:
+        SourceError: a layout was asked for.
+
+    """
+    if layout is not None:
+        raise SourceError(f"{path} is {format_name}: layout = {layout!r} is for Keras sources only")
