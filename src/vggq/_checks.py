@@ -33,7 +33,8 @@ def field(
 
 
 def is_text(value: object) -> bool:
-    return isinstance(value, str)
+    """Whether a value is a string that UTF-8 can hold: no half of a surrogate pair."""
+    return isinstance(value, str) and value == value.encode(errors="replace").decode()
 
 
 def is_table(value: object) -> bool:

@@ -57,6 +57,11 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         entry = self._header.entries[str(tensor.entry)]
         return decode(self._file.read_at(entry.start, entry.size), tensor)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the packed file."""
+        return self._file.size
+
     def stored_size(self, name: str) -> int:
         """Bytes that a tensor takes in the file, compressed."""
         return self._header.entries[str(self.tensors[name].entry)].size

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .._checks import is_text
 from ..errors import SourceError
 from . import keras_hdf5, npz, safetensors
 from ._source import Format, Source, natural_order
@@ -104,6 +105,8 @@ def open_source(path: str | os.PathLike[str], layout: str | None = None) -> Iter
         names = Counter(tensor.name for tensor in tensors)
         if twice := [name for name, count in names.items() if count > 1]:
             raise SourceError(f"{path}: two tensors come to have the name {twice[0]!r}")
+        if odd := [name for name in names if not is_text(name)]:
+            raise SourceError(f"{path}: a tensor's name, {odd[0]!a}, is not valid Unicode")
         if not tensors:
             raise SourceError(f"{path} holds no tensors")
         yield Source(fmt.name, digest(path), sorted(tensors, key=natural_order))

@@ -1,0 +1,92 @@
+"""``vggq inspect FILE``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from .. import _weights
+from .._codecs import to_table
+from ..encode import describe
+from ..encode.describe import megabytes
+from .console import add_json_flag, decibels, json_decibels, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .._manifest import TensorInfo
+    from .._weights import Weights
+    from .console import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("inspect", help="show what a packed file holds")
+    parser.add_argument("file", metavar="FILE", help="a .vggq file")
+    add_json_flag(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    with _weights.open(arguments.file) as weights:
+        if arguments.json:
+            print_json(_as_json(weights))
+            return
+        manifest = weights.manifest
+        print_line(f"{arguments.file}: {describe(manifest, weights.size)}")
+        options = ", ".join(f"{key} = {value}" for key, value in manifest.options.items() if value)
+        print_line(f"from {manifest.source_format}, sha256 {manifest.source_sha256}; {options}")
+        print_table(_as_table(weights))
+
+
+def _as_table(weights: Weights) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tensor", overflow="fold")
+    for heading in ("shape", "dtype", "codec"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("stored", "bits", "SQNR dB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, tensor in weights.tensors.items():
+        stored = weights.stored_size(name)
+        table.add_row(
+            escape(name),
+            "x".join(map(str, tensor.shape)) or "scalar",
+            tensor.source_dtype,
+            _codec(tensor),
+            megabytes(stored),
+            f"{8 * stored / tensor.count:.2f}" if tensor.count else "",
+            decibels(tensor.sqnr),
+        )
+    return table
+
+
+def _codec(tensor: TensorInfo) -> str:
+    parameters = ", ".join(map(str, tensor.codec.parameters().values()))
+    return f"{tensor.codec.NAME} {parameters}".strip()
+
+
+def _as_json(weights: Weights) -> dict[str, Any]:
+    manifest = weights.manifest
+    return {
+        "bytes": weights.size,
+        "float32_bytes": manifest.float32_size,
+        "sqnr": json_decibels(manifest.sqnr),
+        "encoder": manifest.encoder,
+        "zstd": manifest.zstd,
+        "source": {"format": manifest.source_format, "sha256": manifest.source_sha256},
+        "options": manifest.options,
+        "tensors": [
+            {
+                "name": name,
+                "shape": list(tensor.shape),
+                "source_dtype": tensor.source_dtype,
+                "codec": to_table(tensor.codec),
+                "bytes": weights.stored_size(name),
+                "sqnr": json_decibels(tensor.sqnr),
+            }
+            for name, tensor in weights.tensors.items()
+        ],
+    }
