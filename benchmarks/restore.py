@@ -55,7 +55,8 @@ def prepare(source: Path, folder: Path) -> tuple[dict[str, Way], dict[str, Way]]
     pack(source, packed, layout="torch")
     arrays = vggq.load(packed)
     safetensors.numpy.save_file(arrays, floats)
-    np.savez(archive, **arrays)
+    save_npz: Any = np.savez
+    save_npz(archive, **arrays)
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, pickled)
     tables = [np.unique(a, return_inverse=True) for a in arrays.values() if a.ndim > 1]
     seed = [(torch.from_numpy(table), codes.reshape(-1)) for table, codes in tables]

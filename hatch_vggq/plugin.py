@@ -49,7 +49,7 @@ def provide(root: Path, model: Model) -> str:
             return _pass_through(target, model)
         return _pack(source, target, model)
     except errors.VggqError as error:
-        raise ConfigurationError(list(_lines(model, error))) from error
+        raise ConfigurationError(_lines(root, model, error)) from error
 
 
 def _pack(source: Path, target: Path, model: Model) -> str:
@@ -79,10 +79,12 @@ def _pass_through(target: Path, model: Model) -> str:
     return f"vggq: {model.target}: used as it is, there is no {model.source} to pack"
 
 
-def _lines(model: Model, error: errors.VggqError) -> Iterable[str]:
+def _lines(root: Path, model: Model, error: errors.VggqError) -> list[str]:
     if isinstance(error, errors.OptionError):
         return [f"{model.key}.{option}: {problem}" for option, problem in error.problems]
-    for kind, key in ((errors.SourceError, "source"), (errors.TargetError, "target")):
-        if isinstance(error, kind):
-            return [f"{model.key}.{key}: {error}"]
-    return [f"{model.key}: {error}"]
+    keys = {errors.SourceError: ".source", errors.TargetError: ".target"}
+    # The paths as they stand in the table, and not as this machine has them.
+    message = str(error)
+    for path in (model.source, model.target):
+        message = message.replace(str(root / path), path)
+    return [f"{model.key}{keys.get(type(error), '')}: {message}"]

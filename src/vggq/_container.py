@@ -60,7 +60,7 @@ def read_header(read_at: ReadAt, file_size: int) -> Header:
     if file_size < LENGTH_BYTES:
         raise HeaderError(f"the file has {file_size} bytes, too few for a header")
     if length > min(file_size - LENGTH_BYTES, MAX_HEADER_BYTES):
-        raise HeaderError(f"the header's length, {length}, is more than the file can hold")
+        raise HeaderError(f"the header's length, {length}, is more than the file holds")
     table = parse_json(read_at(LENGTH_BYTES, length))
     metadata = table.pop("__metadata__", {})
     if not _is_text_table(metadata):

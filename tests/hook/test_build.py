@@ -1,0 +1,307 @@
+"""Real projects, built by a real front end with the hook."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tarfile
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import vggq
+from tests.helpers import save_npz
+
+from .conftest import MODEL, Project, sdist_names, wheel_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "tool.hatch.build.hooks.vggq.models[0]"
+DIST_INFO = {f"tiny-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
+
+
+def packed_in_wheel(project: Project) -> bytes:
+    with zipfile.ZipFile(project.wheel) as archive:
+        return archive.read("tiny/tiny.vggq")
+
+
+def test_a_wheel_has_the_packed_file_and_not_the_raw_weights(
+    project: Project, arrays: dict[str, np.ndarray]
+) -> None:
+    result = project.build()
+    assert result.code == 0, result.output
+    assert wheel_names(project.wheel) == {"tiny/__init__.py", "tiny/tiny.vggq", *DIST_INFO}
+    restored = vggq.load(packed_in_wheel(project))
+    assert set(restored) == set(arrays)
+    np.testing.assert_array_equal(restored["steps"], arrays["steps"])
+    np.testing.assert_array_equal(restored["layer.bias"], arrays["layer.bias"])
+    np.testing.assert_allclose(restored["layer.weight"], arrays["layer.weight"], atol=0.1)
+
+
+def test_the_build_says_what_it_cost(project: Project) -> None:
+    lines = [line for line in project.build().lines if line.startswith("vggq:")]
+    assert len(lines) == 1
+    assert lines[0].startswith("vggq: src/tiny/tiny.vggq: 8.5 kB of weights in ")
+    assert "x), SQNR " in lines[0]
+    assert lines[0].endswith(" s")
+
+
+def test_an_sdist_has_the_packed_file_and_not_the_raw_weights(project: Project) -> None:
+    assert project.build("-s").code == 0
+    names = {name.removeprefix("tiny-1.0/") for name in sdist_names(project.sdist)}
+    assert names == {
+        ".gitignore",
+        "PKG-INFO",
+        "pyproject.toml",
+        "src/tiny/__init__.py",
+        "src/tiny/tiny.vggq",
+    }
+
+
+def test_raw_weights_inside_the_package_do_not_ship(project: Project) -> None:
+    inside = project.root / "src" / "tiny" / "raw.npz"
+    project.source.rename(inside)
+    project.configure(MODEL.replace("weights/tiny.npz", "src/tiny/raw.npz"))
+    result = project.build("-s", "-w")
+    assert result.code == 0, result.output
+    assert "tiny/raw.npz" not in wheel_names(project.wheel)
+    assert "tiny-1.0/src/tiny/raw.npz" not in sdist_names(project.sdist)
+
+
+def test_a_wheel_from_the_sdist_has_the_same_bytes(project: Project) -> None:
+    assert project.build("-w").code == 0
+    direct = packed_in_wheel(project)
+    project.target.unlink()
+    result = project.build("-s", "-w")
+    assert result.code == 0, result.output
+    with tarfile.open(project.sdist) as archive:
+        member = archive.extractfile("tiny-1.0/src/tiny/tiny.vggq")
+        assert member is not None
+        assert member.read() == direct
+    assert packed_in_wheel(project) == direct
+
+
+def test_without_the_source_the_packed_file_is_used(project: Project) -> None:
+    assert project.build().code == 0
+    direct = packed_in_wheel(project)
+    project.source.unlink()
+    result = project.build()
+    assert "vggq: src/tiny/tiny.vggq: used as it is, there is no weights/tiny.npz to pack" in (
+        result.lines
+    )
+    assert packed_in_wheel(project) == direct
+
+
+def test_a_packed_file_with_other_options_is_refused(project: Project) -> None:
+    assert project.build().code == 0
+    project.source.unlink()
+    project.configure(MODEL + "bits = 4\n")
+    result = project.build()
+    assert result.code == 1
+    assert f"{KEY}.bits: 4 is asked for, src/tiny/tiny.vggq was packed with 8" in result.lines
+
+
+def test_a_damaged_packed_file_is_refused(project: Project) -> None:
+    assert project.build().code == 0
+    project.source.unlink()
+    damaged = bytearray(project.target.read_bytes())
+    damaged[-1] ^= 1
+    project.target.write_bytes(damaged)
+    result = project.build()
+    assert result.code == 1
+    assert any(line.startswith(f"{KEY}: tensor 'steps': ") for line in result.lines)
+
+
+def test_a_second_build_reuses(project: Project) -> None:
+    assert project.build().code == 0
+    before = project.target.stat().st_mtime_ns
+    result = project.build()
+    assert (
+        "vggq: src/tiny/tiny.vggq: reused, weights/tiny.npz and its options are unchanged"
+        in result.lines
+    )
+    assert project.target.stat().st_mtime_ns == before
+
+
+def test_a_stale_file_is_packed_again(project: Project, arrays: dict[str, np.ndarray]) -> None:
+    assert project.build().code == 0
+    first = project.target.read_bytes()
+    arrays["layer.weight"][0, 0] += 1
+    save_npz(project.source, arrays)
+    assert project.build().code == 0
+    second = project.target.read_bytes()
+    assert second != first
+    project.configure(MODEL + "bits = 4\n")
+    assert project.build().code == 0
+    assert len(project.target.read_bytes()) < len(second)
+
+
+def test_two_models(project: Project, arrays: dict[str, np.ndarray]) -> None:
+    save_npz(project.root / "weights" / "other.npz", arrays)
+    other = MODEL.replace("weights/tiny", "weights/other").replace("tiny.vggq", "sub/other.vggq")
+    project.configure(MODEL + other)
+    result = project.build()
+    assert result.code == 0, result.output
+    assert {"tiny/tiny.vggq", "tiny/sub/other.vggq"} <= wheel_names(project.wheel)
+
+
+def test_hatch_toml_does_as_well(project: Project) -> None:
+    project.configure("")
+    hatch = MODEL.replace("tool.hatch.build", "build")
+    (project.root / "hatch.toml").write_text(hatch)
+    assert project.build().code == 0
+    assert "tiny/tiny.vggq" in wheel_names(project.wheel)
+
+
+def npz_bytes() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros((40, 40)))
+    return buffer.getvalue()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    ("tables", "content", "expected"),
+    [
+        ('source = "gone.npz"', b"", ".source: gone.npz: no such file"),
+        ('source = "weights"', b"", ".source: weights is a directory, not a file"),
+        (
+            'source = "n"',
+            POINTER,
+            ".source: n is a Git LFS pointer, not the weights: run `git lfs pull`",
+        ),
+        (
+            'source = "n.npz"',
+            POINTER,
+            ".source: n.npz is a Git LFS pointer, not the weights: run `git lfs pull`",
+        ),
+        (
+            'source = "n.foo"',
+            b"?",
+            ".source: n.foo: unknown suffix '.foo', expected one of .h5, .hdf5, .safetensors, .npz",
+        ),
+        (
+            'source = "n.npz"',
+            b"",
+            ".source: n.npz: its suffix is of npz, its content is not of that format (it is empty)",
+        ),
+        (
+            'source = "n.npz"',
+            npz_bytes()[:900],
+            ".source: n.npz: File is not a zip file",
+        ),
+        (
+            'source = "weights/tiny.npz"\nbits = 9',
+            b"",
+            ".bits: expected an integer from 1 to 8, found 9",
+        ),
+        (
+            'source = "weights/tiny.npz"\nbits = "8"',
+            b"",
+            ".bits: expected an integer from 1 to 8, found '8'",
+        ),
+        (
+            'source = "weights/tiny.npz"\nkeeps = []',
+            b"",
+            ".keeps: unknown key; did you mean 'keep'?",
+        ),
+        (
+            'source = "weights/tiny.npz"\nkeep = ["*.bais"]',
+            b"",
+            ".keep: the pattern '*.bais' matches no tensor",
+        ),
+        (
+            'source = "weights/tiny.npz"\nlayout = "torch"',
+            b"",
+            ".source: weights/tiny.npz is npz: layout = 'torch' is for Keras sources only",
+        ),
+        (
+            'source = "src/tiny/tiny.vggq"',
+            b"",
+            ".target: 'src/tiny/tiny.vggq' is the source itself",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    project: Project, tables: str, content: bytes, expected: str
+) -> None:
+    name = tables.split('"')[1]
+    if name.startswith("n"):
+        (project.root / name).write_bytes(content)
+    project.configure(
+        f'[[tool.hatch.build.hooks.vggq.models]]\ntarget = "src/tiny/tiny.vggq"\n{tables}\n'
+    )
+    before = project.files()
+    result = project.build()
+    assert result.code == 1
+    told = [line for line in result.lines if line.startswith("tool.hatch")]
+    assert told == [f"{KEY}{expected}"]
+    assert "Traceback" not in result.output
+    assert project.files() == before
+
+
+@pytest.mark.parametrize("target", ["../out.vggq", "src/../../out.vggq"])
+def test_a_target_outside_the_project_is_refused(project: Project, target: str) -> None:
+    project.configure(MODEL.replace("src/tiny/tiny.vggq", target))
+    result = project.build()
+    assert result.code == 1
+    assert f"{KEY}.target: expected a path inside the project, found '{target}'" in result.lines
+    assert not (project.root.parent / "out.vggq").exists()
+
+
+def test_a_target_that_a_link_leads_outside_is_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (project.root / "src" / "tiny" / "link").symlink_to(tmp_path / "outside")
+    project.configure(MODEL.replace("tiny/tiny.vggq", "tiny/link/tiny.vggq"))
+    result = project.build()
+    assert result.code == 1
+    assert (
+        f"{KEY}.target: 'src/tiny/link/tiny.vggq' leads out of the project through a link"
+        in result.lines
+    )
+    assert not any((tmp_path / "outside").iterdir())
+
+
+def test_two_models_with_one_target_are_refused(project: Project) -> None:
+    project.configure(MODEL + MODEL)
+    result = project.build()
+    assert result.code == 1
+    second = KEY.replace("[0]", "[1]")
+    assert f"{second}.target: 'src/tiny/tiny.vggq' is the target of {KEY} as well" in result.lines
+
+
+def test_what_the_build_needs_is_asked_for(project: Project) -> None:
+    result = project.run(sys.executable, "-c", REQUIRES)
+    assert result.lines[-1] == "['kmeans1d>=0.4', 'zstandard>=0.22']"
+    keras = project.root / "weights" / "tiny.h5"
+    project.source.rename(keras)
+    project.configure(MODEL.replace(".npz", ".h5"))
+    result = project.run(sys.executable, "-c", REQUIRES)
+    assert result.lines[-1] == "['h5py>=3.10', 'kmeans1d>=0.4', 'zstandard>=0.22']"
+    keras.unlink()
+    result = project.run(sys.executable, "-c", REQUIRES)
+    assert result.lines[-1] == "[]"
+
+
+REQUIRES = "import hatchling.build; print(sorted(hatchling.build.get_requires_for_build_wheel()))"
+
+
+def test_the_hook_module_loads_no_more_than_hatchling(project: Project) -> None:
+    code = "import sys, hatch_vggq.hooks; print({'numpy', 'vggq', 'h5py'} & set(sys.modules))"
+    assert project.run(sys.executable, "-c", code).lines == ["set()"]
+
+
+@pytest.mark.parametrize("command", [["-m", "build"], ["-m", "pip", "wheel", ".", "-w", "dist"]])
+def test_an_isolated_build_finds_all_it_needs(
+    project: Project, wheelhouse: Path, command: list[str]
+) -> None:
+    links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheelhouse}".strip()
+    result = project.run(sys.executable, *command, PIP_FIND_LINKS=links)
+    assert result.code == 0, result.output
+    assert "tiny/tiny.vggq" in wheel_names(project.wheel)

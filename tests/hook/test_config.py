@@ -1,0 +1,139 @@
+"""The hook's table: what it parses to, and what every mistake in it is answered with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hatch_vggq.config import BASE, ConfigurationError, Model, parse
+from vggq.encode import Options
+
+GOOD = {"source": "weights/a.npz", "target": "src/a/a.vggq"}
+
+
+def errors_of(config: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(config)
+    assert str(caught.value) == "\n".join(caught.value.errors)
+    return caught.value.errors
+
+
+def test_a_model_with_defaults() -> None:
+    assert parse({"models": [GOOD]}) == (
+        Model(f"{BASE}.models[0]", "weights/a.npz", "src/a/a.vggq", Options()),
+    )
+
+
+def test_a_model_with_everything() -> None:
+    table = GOOD | {"bits": 3, "layout": "torch", "keep": ["*.bias", "head.*"]}
+    (model,) = parse({"models": [table]})
+    assert model.options == Options(3, "torch", ("*.bias", "head.*"))
+
+
+def test_paths_are_normalised() -> None:
+    (model,) = parse({"models": [{"source": "./weights//a.npz", "target": "src\\a\\.\\a.vggq"}]})
+    assert (model.source, model.target) == ("weights/a.npz", "src/a/a.vggq")
+
+
+def test_the_source_may_lie_outside_the_project() -> None:
+    (model,) = parse({"models": [GOOD | {"source": "../weights/a.npz"}]})
+    assert model.source == "../weights/a.npz"
+
+
+def test_hatchlings_own_keys_are_left_alone() -> None:
+    own = {
+        "dependencies": ["x"],
+        "require-runtime-dependencies": True,
+        "require-runtime-features": ["y"],
+        "enable-by-default": False,
+    }
+    assert len(parse(own | {"models": [GOOD]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bits": 9}, ".bits: expected an integer from 1 to 8, found 9"),
+        ({"bits": 0}, ".bits: expected an integer from 1 to 8, found 0"),
+        ({"bits": "8"}, ".bits: expected an integer from 1 to 8, found '8'"),
+        ({"bits": 8.0}, ".bits: expected an integer from 1 to 8, found 8.0"),
+        ({"bits": True}, ".bits: expected an integer from 1 to 8, found True"),
+        ({"layout": "keras"}, ".layout: expected 'torch', found 'keras'"),
+        ({"keep": "*.bias"}, ".keep: expected a list of patterns such as '*.bias', found '*.bias'"),
+        ({"keep": [1]}, ".keep: expected a list of patterns such as '*.bias', found [1]"),
+        ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
+        (
+            {"zzz": 8},
+            ".zzz: unknown key; expected one of source, target, bits, layout, keep",
+        ),
+        ({"source": ""}, ".source: expected the path of a file, found ''"),
+        ({"source": 3}, ".source: expected the path of a file, found 3"),
+        ({"target": None}, ".target: expected the path of a file, found nothing"),
+        ({"target": "../a.vggq"}, ".target: expected a path inside the project, found '../a.vggq'"),
+        (
+            {"target": "src/../../a.vggq"},
+            ".target: expected a path inside the project, found 'src/../../a.vggq'",
+        ),
+        ({"target": "/a.vggq"}, ".target: expected a path inside the project, found '/a.vggq'"),
+        (
+            {"target": "C:\\a.vggq"},
+            ".target: expected a path inside the project, found 'C:\\\\a.vggq'",
+        ),
+        (
+            {"target": "src/a/__init__.py"},
+            ".target: expected a path that ends in .vggq, found 'src/a/__init__.py'",
+        ),
+        (
+            {"source": "src/a/./a.vggq"},
+            ".target: 'src/a/a.vggq' is the source itself",
+        ),
+    ],
+)
+def test_one_mistake_is_one_line(change: dict[str, Any], expected: str) -> None:
+    assert errors_of({"models": [GOOD | change]}) == [f"{BASE}.models[0]{expected}"]
+
+
+def test_missing_keys_are_named() -> None:
+    assert errors_of({"models": [{}]}) == [
+        f"{BASE}.models[0].source: expected the path of a file, found nothing",
+        f"{BASE}.models[0].target: expected the path of a file, found nothing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({}, "nothing"),
+        ({"models": []}, "[]"),
+        ({"models": GOOD}, repr(GOOD)),
+        ({"models": "a"}, "'a'"),
+    ],
+)
+def test_models_have_to_be_an_array_of_tables(config: dict[str, Any], found: str) -> None:
+    assert errors_of(config) == [f"{BASE}.models: expected an array of tables, found {found}"]
+
+
+def test_a_model_has_to_be_a_table() -> None:
+    assert errors_of({"models": [GOOD, 3]}) == [f"{BASE}.models[1]: expected a table, found 3"]
+
+
+def test_two_models_with_one_target() -> None:
+    again = {"source": "weights/b.npz", "target": "./src/a/a.vggq"}
+    assert errors_of({"models": [GOOD, again]}) == [
+        f"{BASE}.models[1].target: './src/a/a.vggq' is the target of {BASE}.models[0] as well"
+    ]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    config = {
+        "model": [],
+        "models": [GOOD | {"bits": 9, "kep": []}, {"source": "x.npz", "target": "y"}, GOOD],
+    }
+    assert errors_of(config) == [
+        f"{BASE}.model: unknown key; did you mean 'models'?",
+        f"{BASE}.models[0].kep: unknown key; did you mean 'keep'?",
+        f"{BASE}.models[0].bits: expected an integer from 1 to 8, found 9",
+        f"{BASE}.models[1].target: expected a path that ends in .vggq, found 'y'",
+        f"{BASE}.models[2].target: 'src/a/a.vggq' is the target of {BASE}.models[0] as well",
+    ]
