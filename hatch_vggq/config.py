@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from vggq.encode.options import OPTION_NAMES, Options, find_problems
+from vggq.encode.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +24,11 @@ _RESERVED: Final = frozenset(
         "require-runtime-features",
     }
 )
-_MODEL_KEYS: Final = ("source", "target", *OPTION_NAMES)
+_KEYS: Final = ("models", "size-limit")
+_MODEL_KEYS: Final = ("source", "target", "sdist", *OPTION_NAMES)
 _SUFFIX: Final = ".vggq"
+_SDIST: Final = ("packed", "source")
+_SIZE_LIMIT: Final = "100 MiB"
 
 
 class ConfigurationError(Exception):
@@ -49,6 +53,7 @@ class Model:
         source: the checkpoint, relative to the project's root or absolute, with slashes.
         target: the packed file, relative to the project's root, with slashes.
         options: how it is packed.
+        sdist: what an sdist carries of it, "packed" or "source".
 
     """
 
@@ -56,16 +61,33 @@ class Model:
     source: str
     target: str
     options: Options
+    sdist: str = "packed"
 
 
-def parse(config: dict[str, Any]) -> tuple[Model, ...]:
-    """The models of the hook's table.
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The hook's table.
+
+    Attributes:
+        models: at least one.
+        size_limit: in bytes, of an archive; None for no limit.
+
+    """
+
+    models: tuple[Model, ...]
+    size_limit: int | None
+
+
+def parse(config: dict[str, Any]) -> Config:
+    """The hook's table, proved.
 
     Raises:
         ConfigurationError: anything in the table is wrong.
 
     """
-    errors = list(_unknown_keys(BASE, set(config) - _RESERVED, ["models"]))
+    errors = list(_unknown_keys(BASE, set(config) - _RESERVED, _KEYS))
+    size_limit = config.get("size-limit", _SIZE_LIMIT)
+    errors += _size_limit_errors(size_limit)
     tables = config.get("models")
     if not isinstance(tables, list) or not tables:
         found = "nothing" if tables is None else repr(tables)
@@ -76,12 +98,14 @@ def parse(config: dict[str, Any]) -> tuple[Model, ...]:
     errors += _shared_targets(keyed)
     if errors:
         raise ConfigurationError(errors)
-    return tuple(_model(key, table) for key, table in keyed)
+    models = tuple(_model(key, table) for key, table in keyed)
+    return Config(models, None if size_limit is False else parse_size(size_limit))
 
 
 def _model(key: str, table: dict[str, Any]) -> Model:
     options = Options.from_table({k: table[k] for k in OPTION_NAMES if k in table})
-    return Model(key, _normal(table["source"]), _normal(table["target"]), options)
+    source, target = _normal(table["source"]), _normal(table["target"])
+    return Model(key, source, target, options, table.get("sdist", "packed"))
 
 
 def _model_errors(key: str, table: object) -> Iterator[str]:
@@ -90,8 +114,28 @@ def _model_errors(key: str, table: object) -> Iterator[str]:
         return
     yield from _unknown_keys(key, table, _MODEL_KEYS)
     yield from _path_errors(key, table)
+    yield from _sdist_errors(key, table)
     for option, problem in find_problems(table):
         yield f"{key}.{option}: {problem}"
+
+
+def _size_limit_errors(value: object) -> Iterator[str]:
+    if value is False:
+        return
+    try:
+        if not isinstance(value, str | int):
+            raise ValueError(f"expected a size or false, found {value!r}")  # noqa: TRY004, TRY301
+        parse_size(value)
+    except ValueError as error:
+        yield f"{BASE}.size-limit: {error}"
+
+
+def _sdist_errors(key: str, table: dict[str, Any]) -> Iterator[str]:
+    value, source = table.get("sdist", "packed"), table.get("source")
+    if value not in _SDIST:
+        yield f"{key}.sdist: expected {' or '.join(map(repr, _SDIST))}, found {value!r}"
+    elif value == "source" and isinstance(source, str) and _is_outside(_normal(source)):
+        yield f"{key}.sdist: 'source' needs a source inside the project, found {source!r}"
 
 
 def _path_errors(key: str, table: dict[str, Any]) -> Iterator[str]:
@@ -108,7 +152,7 @@ def _path_errors(key: str, table: dict[str, Any]) -> Iterator[str]:
 
 def _target_errors(key: str, value: str) -> Iterator[str]:
     path = _normal(value)
-    if posixpath.isabs(path) or path.split("/")[0] == ".." or path[1:2] == ":":
+    if _is_outside(path):
         yield f"{key}: expected a path inside the project, found {value!r}"
     if not path.endswith(_SUFFIX):
         yield f"{key}: expected a path that ends in {_SUFFIX}, found {value!r}"
@@ -132,6 +176,10 @@ def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Itera
 
 def _has_paths(table: dict[str, Any]) -> bool:
     return all(isinstance(table.get(name), str) and table[name] for name in ("source", "target"))
+
+
+def _is_outside(path: str) -> bool:
+    return posixpath.isabs(path) or path.split("/", maxsplit=1)[0] == ".." or path[1:2] == ":"
 
 
 def _normal(path: str) -> str:

@@ -16,6 +16,8 @@ from hatchling.plugin import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .config import Config
+
 
 class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Packs the models of ``[[tool.hatch.build.hooks.vggq.models]]`` while a package is built."""
@@ -24,23 +26,61 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def dependencies(self) -> list[str]:
         """What the build needs beyond hatch-vggq itself: nothing where nothing is packed."""
-        from .config import parse  # noqa: PLC0415
         from .plugin import requirements  # noqa: PLC0415
 
         with self._aborting():
-            return requirements(Path(self.root), parse(self.config))
+            return requirements(Path(self.root), self._parse().models)
+
+    def clean(self, versions: list[str]) -> None:  # noqa: ARG002
+        """Remove the packed files that the hook wrote and can write again."""
+        from .plugin import remove  # noqa: PLC0415
+
+        with self._aborting():
+            for model in self._parse().models:
+                remove(Path(self.root), model)
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Pack what has to be packed, ship it, and keep the raw weights out of the archive."""
-        from .config import parse  # noqa: PLC0415
-        from .plugin import provide  # noqa: PLC0415
+        from .plugin import prepare  # noqa: PLC0415
 
         with self._aborting():
-            for model in parse(self.config):
-                self.app.display_info(provide(Path(self.root), model))
-                build_data["artifacts"].append(f"/{model.target}")
-                raw = self.build_config.get_distribution_path(model.source)
-                self.build_config.build_reserved_paths.add(raw)
+            config = self._parse()
+            self._check_dependencies(config)
+            for model in config.models:
+                prepared = prepare(Path(self.root), model, self.target_name)
+                self.app.display_info(prepared.message)
+                build_data["artifacts"].append(prepared.pattern)
+                reserved = self.build_config.get_distribution_path(prepared.withheld)
+                self.build_config.build_reserved_paths.add(reserved)
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Check the finished archive, and remove it where it must not be published."""
+        from . import guard  # noqa: PLC0415
+
+        if self.target_name not in ("wheel", "sdist") or version == "editable":
+            return
+        artifact = Path(artifact_path)
+        with self._aborting():
+            config = self._parse()
+            guard.check(Path(self.root), config, artifact, shipped_as=self._shipped_as)
+            if warning := guard.find_warning(config, artifact):
+                self.app.display_warning(warning)
+
+    def _shipped_as(self, path: str) -> str:
+        wheel = self.target_name == "wheel"
+        return self.build_config.get_distribution_path(path) if wheel else path
+
+    def _check_dependencies(self, config: Config) -> None:
+        from .dependency import check  # noqa: PLC0415
+
+        core = self.metadata.core
+        if "dependencies" not in core.dynamic:
+            check(Path(self.root), config.models, core.dependencies)
+
+    def _parse(self) -> Config:
+        from .config import parse  # noqa: PLC0415
+
+        return parse(self.config)
 
     @contextmanager
     def _aborting(self) -> Iterator[None]:

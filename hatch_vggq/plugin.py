@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,40 @@ def requirements(root: Path, models: Iterable[Model]) -> list[str]:
     return sorted(wanted)
 
 
-def provide(root: Path, model: Model) -> str:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to become of a model in the archive that is being built.
+
+    Attributes:
+        message: a line for whoever builds.
+        pattern: of the file that is to ship though git ignores it, as hatchling wants it.
+        withheld: the path of the one that is not.
+
+    """
+
+    message: str
+    pattern: str
+    withheld: str
+
+
+def prepare(root: Path, model: Model, build_target: str) -> Prepared:
+    """Make a model ready for a wheel or an sdist.
+
+    Raises:
+        ConfigurationError: it cannot be; the lines name the keys.
+
+    """
+    if build_target == "sdist" and model.sdist == "source":
+        return Prepared(_check_source(root, model), _pattern(model.source), model.target)
+    return Prepared(_provide(root, model), _pattern(model.target), model.source)
+
+
+def _pattern(path: str) -> str:
+    """The pattern, as of .gitignore, that matches this path alone."""
+    return "/" + re.sub(r"([\\\[\]*?!# ])", r"\\\1", path)
+
+
+def _provide(root: Path, model: Model) -> str:
     """See that a model's packed file is there and is the right one, and say in a line what it is.
 
     With the source at hand it is packed, unless the file already is what packing would give;
@@ -52,6 +87,41 @@ def provide(root: Path, model: Model) -> str:
         raise ConfigurationError(_lines(root, model, error)) from error
 
 
+def _check_source(root: Path, model: Model) -> str:
+    """See that a model's source can be shipped instead, and say in a line that it is.
+
+    Raises:
+        ConfigurationError: there is none, or none that could be packed later.
+
+    """
+    from vggq.sources import identify  # noqa: PLC0415
+
+    try:
+        identify(root / model.source)
+    except errors.VggqError as error:
+        raise ConfigurationError(_lines(root, model, error)) from error
+    return f"vggq: {model.source}: shipped as it is, for builds from the floats"
+
+
+def remove(root: Path, model: Model) -> None:
+    """Remove the packed file and what an interrupted build left of it, where it can be made again.
+
+    Without the source it cannot: then the hook did not write it, and it stays.
+    """
+    import vggq  # noqa: PLC0415
+    from vggq.encode.atomic import remove_litter  # noqa: PLC0415
+
+    target = root / model.target
+    remove_litter(target)
+    if not (root / model.source).is_file() or not target.is_file():
+        return
+    try:
+        vggq.open(target).close()
+    except errors.VggqError:
+        return
+    target.unlink()
+
+
 def _pack(source: Path, target: Path, model: Model) -> str:
     from vggq.encode import check_target, describe, is_current, pack  # noqa: PLC0415
 
@@ -64,17 +134,17 @@ def _pack(source: Path, target: Path, model: Model) -> str:
 
 def _pass_through(target: Path, model: Model) -> str:
     import vggq  # noqa: PLC0415
-    from vggq.encode import verify  # noqa: PLC0415
+    from vggq.encode import Options, verify  # noqa: PLC0415
 
     with vggq.open(target) as weights:
-        if weights.manifest.options != model.options.to_table():
-            raise errors.OptionError(
-                [
-                    (key, f"{value!r} is asked for, {model.target} was packed with {was!r}")
-                    for key, value in model.options.to_table().items()
-                    if (was := weights.manifest.options.get(key)) != value
-                ]
-            )
+        packed = Options.from_table(weights.manifest.options).to_table()
+        differing = [
+            (key, f"{value!r} is asked for, {model.target} was packed with {packed[key]!r}")
+            for key, value in model.options.to_table().items()
+            if packed[key] != value
+        ]
+        if differing:
+            raise errors.OptionError(differing)
         verify(weights)
     return f"vggq: {model.target}: used as it is, there is no {model.source} to pack"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hatch_vggq.config import BASE, ConfigurationError, Model, parse
+from hatch_vggq.config import BASE, Config, ConfigurationError, Model, parse
 from vggq.encode import Options
 
 GOOD = {"source": "weights/a.npz", "target": "src/a/a.vggq"}
@@ -20,24 +20,24 @@ def errors_of(config: dict[str, Any]) -> list[str]:
 
 
 def test_a_model_with_defaults() -> None:
-    assert parse({"models": [GOOD]}) == (
-        Model(f"{BASE}.models[0]", "weights/a.npz", "src/a/a.vggq", Options()),
-    )
+    model = Model(f"{BASE}.models[0]", "weights/a.npz", "src/a/a.vggq", Options(), "packed")
+    assert parse({"models": [GOOD]}) == Config((model,), 100 * 2**20)
 
 
 def test_a_model_with_everything() -> None:
     table = GOOD | {"bits": 3, "layout": "torch", "keep": ["*.bias", "head.*"]}
-    (model,) = parse({"models": [table]})
+    (model,) = parse({"models": [table]}).models
     assert model.options == Options(3, "torch", ("*.bias", "head.*"))
 
 
 def test_paths_are_normalised() -> None:
-    (model,) = parse({"models": [{"source": "./weights//a.npz", "target": "src\\a\\.\\a.vggq"}]})
+    paths = {"source": "./weights//a.npz", "target": "src\\a\\.\\a.vggq"}
+    (model,) = parse({"models": [paths]}).models
     assert (model.source, model.target) == ("weights/a.npz", "src/a/a.vggq")
 
 
 def test_the_source_may_lie_outside_the_project() -> None:
-    (model,) = parse({"models": [GOOD | {"source": "../weights/a.npz"}]})
+    (model,) = parse({"models": [GOOD | {"source": "../weights/a.npz"}]}).models
     assert model.source == "../weights/a.npz"
 
 
@@ -48,7 +48,7 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         "require-runtime-features": ["y"],
         "enable-by-default": False,
     }
-    assert len(parse(own | {"models": [GOOD]})) == 1
+    assert len(parse(own | {"models": [GOOD]}).models) == 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,12 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
         (
             {"zzz": 8},
-            ".zzz: unknown key; expected one of source, target, bits, layout, keep",
+            ".zzz: unknown key; expected one of source, target, sdist, bits, layout, keep",
+        ),
+        ({"sdist": "both"}, ".sdist: expected 'packed' or 'source', found 'both'"),
+        (
+            {"sdist": "source", "source": "../a.npz"},
+            ".sdist: 'source' needs a source inside the project, found '../a.npz'",
         ),
         ({"source": ""}, ".source: expected the path of a file, found ''"),
         ({"source": 3}, ".source: expected the path of a file, found 3"),
@@ -92,6 +97,35 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
 )
 def test_one_mistake_is_one_line(change: dict[str, Any], expected: str) -> None:
     assert errors_of({"models": [GOOD | change]}) == [f"{BASE}.models[0]{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "size"),
+    [
+        ("60 MB", 60 * 10**6),
+        ("1 GiB", 2**30),
+        ("1.5 kB", 1500),
+        (123, 123),
+        ("123", 123),
+        ("7b", 7),
+        (False, None),
+    ],
+)
+def test_size_limits(limit: object, size: int | None) -> None:
+    assert parse({"models": [GOOD], "size-limit": limit}).size_limit == size
+
+
+@pytest.mark.parametrize("limit", ["", "MB", "-1", "60 XB", "60 MB MB", True, 1.5, [], "1e3"])
+def test_what_is_no_size_limit(limit: object) -> None:
+    (error,) = errors_of({"models": [GOOD], "size-limit": limit})
+    assert error.startswith(f"{BASE}.size-limit: expected a size ")
+    assert error.endswith(f", found {limit!r}")
+
+
+def test_a_size_limit_of_nothing() -> None:
+    assert errors_of({"models": [GOOD], "size-limit": "0 MB"}) == [
+        f"{BASE}.size-limit: expected a size above 0, found '0 MB'"
+    ]
 
 
 def test_missing_keys_are_named() -> None:

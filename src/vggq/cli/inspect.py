@@ -11,7 +11,7 @@ from rich.table import Table
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
-from ..encode.describe import megabytes
+from ..encode.sizes import megabytes
 from .console import add_json_flag, decibels, json_decibels, print_json, print_line, print_table
 
 if TYPE_CHECKING:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+import time
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Final
 
 from ..errors import TargetError
 
@@ -13,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:
+    # Windows, where nobody can remove a file that another has open.
+    fcntl = None  # type: ignore[assignment]
+
+_SECONDS_TO_LOCK: Final = 10
+
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes `target`'s place when the block ends well, and is removed if not.
 
-    Folders on the way are made. Readers of `target` see the old file or the new one.
+    Folders on the way are made. Readers of `target` see the old file or the new one. What a
+    killed process left of an earlier attempt is removed.
 
     Raises:
         TargetError: the system lets nothing be written there.
@@ -27,17 +38,48 @@ def atomic_write(target: Path) -> Iterator[IO[bytes]]:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_litter(target)
         file = temporary.open("xb")
     except OSError as error:
         raise TargetError(f"{target} cannot be written: {error.strerror}") from error
     try:
         with file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+            temporary.replace(target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise TargetError(f"{target} cannot be written: {error.strerror}") from error
         raise
+
+
+def remove_litter(target: Path) -> None:
+    """Remove the temporary files of `target` that no process is writing any more."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        with suppress(OSError):
+            if not _is_in_use(path):
+                path.unlink()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Whether the file is now this process's; the system lets go of it when the process ends."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # A file system without locks: the age alone has to tell.
+        return True
+    return True
+
+
+def _is_in_use(path: Path) -> bool:
+    if time.time() - path.stat().st_mtime < _SECONDS_TO_LOCK:
+        return True
+    with path.open("rb") as file:
+        return not _lock(file)

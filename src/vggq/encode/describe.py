@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .sizes import megabytes
+
 if TYPE_CHECKING:
     from .._manifest import Manifest
 
@@ -15,11 +17,6 @@ def describe(manifest: Manifest, size: int) -> str:
         f"{megabytes(manifest.float32_size)} of weights in {megabytes(size)} "
         f"({manifest.float32_size / size:.2f}x), {fidelity(manifest)}"
     )
-
-
-def megabytes(size: int) -> str:
-    """Bytes in MB of 10^6, as package indexes show them."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def fidelity(manifest: Manifest) -> str:

@@ -1,0 +1,105 @@
+"""Whether whoever installs the package will be able to restore its weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from vggq import vendor
+from vggq._format import FIRST_READER, VERSION
+
+from .config import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from .config import Model
+
+_OURS: Final = "hatch-vggq"
+_BOUND: Final = f"{_OURS}>={FIRST_READER}"
+
+
+def check(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> None:
+    """Hold ``project.dependencies`` against what restoring the models takes.
+
+    Raises:
+        ConfigurationError: something is missing, or too old; the lines say what to write.
+
+    """
+    copies = [copy for model in models for copy in vendor.find_copies(root / model.target)]
+    if (
+        errors := _errors_of_copies(root, copies, dependencies)
+        if copies
+        else find_errors(dependencies)
+    ):
+        raise ConfigurationError(errors)
+
+
+def find_errors(dependencies: Iterable[str]) -> list[str]:
+    """What is wrong with the dependencies of a package that imports vggq."""
+    ours = _at_run_time(dependencies, _OURS)
+    if not ours:
+        return [
+            ("project.dependencies: the package needs hatch-vggq to restore its weights: "
+            f'add "{_BOUND}"')
+        ]
+    return [
+        f"project.dependencies: {str(requirement)!r} shuts out every release that reads the "
+        f'packed file: write "{_BOUND}"'
+        for requirement in ours
+        if not _admits(requirement, Version(FIRST_READER))
+    ]
+
+
+def _errors_of_copies(
+    root: Path, copies: Iterable[vendor.Copy], dependencies: Sequence[str]
+) -> list[str]:
+    missing = [
+        f'project.dependencies: the vendored copy of vggq needs {name}: add "{specifier}"'
+        for specifier in vendor.requirements()
+        if not _at_run_time(dependencies, name := Requirement(specifier).name)
+    ]
+    old = [
+        f"{copy.folder.relative_to(root).as_posix()}: the copy of vggq {copy.version} knows format "
+        f"version {copy.format}, and {VERSION} is to be written: run `vggq vendor` again"
+        for copy in sorted(set(copies))
+        if copy.format < VERSION
+    ]
+    return missing + old
+
+
+def _at_run_time(dependencies: Iterable[str], name: str) -> list[Requirement]:
+    found = []
+    for text in dependencies:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            # hatchling has its own words for that.
+            continue
+        marker = requirement.marker
+        if canonicalize_name(requirement.name) == name and (
+            marker is None or marker.evaluate({"extra": ""})
+        ):
+            found.append(requirement)
+    return found
+
+
+def _admits(requirement: Requirement, first: Version) -> bool:
+    """Whether some release from `first` on meets a requirement.
+
+    That is decided at the bounds that it names, and a step beyond each.
+    """
+    candidates = [first, Version("999999")]
+    for specifier in requirement.specifier:
+        text = specifier.version.removesuffix(".*")
+        try:
+            candidates += [Version(text), Version(f"{Version(text).base_version}.0.1")]
+        except InvalidVersion:
+            # === takes any string, and then it is nobody's release number.
+            return False
+    admitted = requirement.specifier.filter(candidates, prereleases=True)
+    return any(version >= first for version in admitted)

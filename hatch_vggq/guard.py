@@ -1,0 +1,131 @@
+"""What is checked of a finished archive, before anyone can upload it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import vggq
+from vggq.encode.options import MAX_BITS
+from vggq.encode.sizes import megabytes
+from vggq.sources import digest
+
+from .archive import members
+from .config import BASE, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .config import Config, Model
+
+_WARN_FROM: Final = 0.9
+_LARGEST: Final = 3
+
+
+def check(root: Path, config: Config, artifact: Path, *, shipped_as: Callable[[str], str]) -> None:
+    """Remove an archive that must not be published: hatchling has put it in its place already.
+
+    Args:
+        root: the project's.
+        config: the hook's.
+        artifact: a wheel or an sdist.
+        shipped_as: a file's path in the project to its path in the archive.
+
+    Raises:
+        ConfigurationError: the archive lacks a file, has the raw weights, or is too large.
+
+    """
+    errors = [
+        error
+        for model in config.models
+        for error in (_left_out(root, model, artifact, shipped_as) + _leaked(root, model, artifact))
+    ]
+    errors = errors or list(_too_large(root, config, artifact))
+    if errors:
+        artifact.unlink()
+        raise ConfigurationError(errors)
+
+
+def find_warning(config: Config, artifact: Path) -> str | None:
+    """A line where an archive comes near the limit."""
+    size, limit = artifact.stat().st_size, config.size_limit
+    if limit is None or size < _WARN_FROM * limit:
+        return None
+    return f"vggq: {artifact.name} is {megabytes(size)}, {100 * size // limit} % of size-limit"
+
+
+def _ships(model: Model, artifact: Path) -> str:
+    """What of a model belongs into an archive: its source or its target."""
+    return model.source if _carries_source(model, artifact) else model.target
+
+
+def _carries_source(model: Model, artifact: Path) -> bool:
+    return model.sdist == "source" and artifact.suffix != ".whl"
+
+
+def _left_out(
+    root: Path, model: Model, artifact: Path, shipped_as: Callable[[str], str]
+) -> list[str]:
+    wanted = _ships(model, artifact)
+    content = (root / wanted).read_bytes()
+    name = shipped_as(wanted)
+    if any(m.name == name and m.read() == content for m in members(artifact)):
+        return []
+    key = "source" if wanted == model.source else "target"
+    return [
+        (f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
+        f"include or exclude leave it out")
+    ]
+
+
+def _leaked(root: Path, model: Model, artifact: Path) -> list[str]:
+    source = root / model.source
+    if not source.is_file() or _carries_source(model, artifact):
+        return []
+    size, sha256 = source.stat().st_size, digest(source)
+    return [
+        f"{model.key}.source: the raw weights {model.source} are in {artifact.name} as "
+        f"{member.name}: exclude them"
+        for member in members(artifact)
+        if member.size == size and hashlib.sha256(member.read()).hexdigest() == sha256
+    ]
+
+
+def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
+    size, limit = artifact.stat().st_size, config.size_limit
+    if limit is None or size <= limit:
+        return
+    yield f"{BASE}.size-limit: {artifact.name} is {megabytes(size)}, over {megabytes(limit)}"
+    targets = [root / m.target for m in config.models if not _carries_source(m, artifact)]
+    largest = sorted((row for target in targets for row in _tensors(target)), reverse=True)
+    for stored, name, bits in largest[:_LARGEST]:
+        yield f"  {megabytes(stored)} {name}{f', {bits} bits' if bits else ', stored exactly'}"
+    yield _way_out(largest, size, limit)
+    yield from (_request(target) for target in targets)
+
+
+def _tensors(target: Path) -> Iterator[tuple[int, str, int]]:
+    """Stored bytes, name, and the bits asked for (0 where it is stored exactly)."""
+    with vggq.open(target) as weights:
+        bits = weights.manifest.options.get("bits", MAX_BITS)
+        for name, tensor in weights.tensors.items():
+            yield weights.stored_size(name), name, bits if tensor.quantized else 0
+
+
+def _way_out(tensors: list[tuple[int, str, int]], size: int, limit: int) -> str:
+    for bits in range(MAX_BITS - 1, 0, -1):
+        # Stored bytes fall faster than in proportion to the bits: this errs on the safe side.
+        saved = sum(stored * (was - bits) // was for stored, _, was in tensors if was > bits)
+        if size - saved <= limit:
+            return f"  bits = {bits} would fit: about {megabytes(size - saved)}, by estimate"
+    return "  no number of bits would fit: split the package, or ask for a higher limit"
+
+
+def _request(target: Path) -> str:
+    with vggq.open(target) as weights:
+        floats, packed = weights.manifest.float32_size, weights.size
+    return (
+        f"  for a request to the index: {target.name} is {megabytes(floats)} as float32 and "
+        f"{megabytes(packed)} packed ({floats / packed:.2f}x)"
+    )

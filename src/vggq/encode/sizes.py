@@ -1,0 +1,40 @@
+"""Sizes in bytes as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_UNITS: Final = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
+_SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``"60 MB"`` (10^6 each), ``"1 GiB"`` (2^30), or plain bytes.
+
+    Raises:
+        ValueError: it is no size above 0.
+
+    """
+    found = _SIZE.fullmatch(str(text))
+    unit = _UNITS.get(found[2].upper()) if found else None
+    if isinstance(text, bool) or found is None or unit is None:
+        raise ValueError(f"expected a size such as '60 MB', '100 MiB' or bytes, found {text!r}")
+    size = int(float(found[1]) * unit)
+    if size < 1:
+        raise ValueError(f"expected a size above 0, found {text!r}")
+    return size
+
+
+def megabytes(size: int) -> str:
+    """Bytes in MB of 10^6, as package indexes show them; small ones in kB."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
