@@ -44,8 +44,10 @@ def find_errors(dependencies: Iterable[str]) -> list[str]:
     ours = _at_run_time(dependencies, _OURS)
     if not ours:
         return [
-            ("project.dependencies: the package needs hatch-vggq to restore its weights: "
-            f'add "{_BOUND}"')
+            (
+                "project.dependencies: the package needs hatch-vggq to restore its weights: "
+                f'add "{_BOUND}"'
+            )
         ]
     return [
         f"project.dependencies: {str(requirement)!r} shuts out every release that reads the "

@@ -74,8 +74,10 @@ def _left_out(
         return []
     key = "source" if wanted == model.source else "target"
     return [
-        (f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
-        f"include or exclude leave it out")
+        (
+            f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
+            f"include or exclude leave it out"
+        )
     ]
 
 
