@@ -21,6 +21,8 @@ from vggq.sources import open_source
 
 SAMPLE = Path(__file__).resolve().parent
 ROOT = SAMPLE.parent
+MOST_BYTES = 18.6e6
+LEAST_SQNR = 41.3
 WEIGHTS = SAMPLE / "weights" / "vgg19.h5"
 
 
@@ -37,8 +39,7 @@ def main() -> int:
         say("3. A clean environment with the sample's wheel and what it depends on")
         python = clean_environment(work, wheel)
         say("4. The weights, restored there")
-        report(wheel, check(python, work / "restored.npz"), work / "restored.npz")
-    return 0
+        return report(wheel, check(python, work / "restored.npz"), work / "restored.npz")
 
 
 def say(line: str) -> None:
@@ -78,8 +79,8 @@ def check(python: Path, restored: Path) -> dict[str, Any]:
     return answer
 
 
-def report(wheel: Path, answer: dict[str, Any], restored: Path) -> None:
-    """Hold the restored arrays against the Keras file, and print the figures."""
+def report(wheel: Path, answer: dict[str, Any], restored: Path) -> int:
+    """Hold the restored arrays against the Keras file, print the figures, and judge them."""
     overall, worst = fidelity(restored)
     floats = WEIGHTS.stat().st_size
     size = wheel.stat().st_size
@@ -89,7 +90,11 @@ def report(wheel: Path, answer: dict[str, Any], restored: Path) -> None:
     print(f"import vgg19_style   {answer['import_seconds'] * 1e3:8.1f} ms")
     print(f"restore              {answer['restore_seconds'] * 1e3:8.1f} ms  (median of 9)")
     print(f"raw floats, np.load  {answer['raw_seconds'] * 1e3:8.1f} ms  (median of 9)")
-    print(f"loaded beside it     {', '.join(answer['third_party'])}")
+    print(f"loaded with it       {', '.join(answer['third_party'])}")
+    if size > MOST_BYTES or overall < LEAST_SQNR:
+        print(f"expected at most {MOST_BYTES / 1e6} MB and at least {LEAST_SQNR} dB")
+        return 1
+    return 0
 
 
 def fidelity(restored: Path) -> tuple[float, float]:

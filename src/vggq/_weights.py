@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ._container import Entry
     from ._files import Package, Readable
     from ._manifest import Manifest, TensorInfo
 
@@ -51,11 +52,8 @@ class Weights(Mapping[str, "NDArray[Any]"]):
             ClosedError: the file was closed.
 
         """
-        if name not in self.tensors:
-            raise UnknownTensorError(f"{self._file.name} has no tensor {name!r}")
-        tensor = self.tensors[name]
-        entry = self._header.entries[str(tensor.entry)]
-        return decode(self._file.read_at(entry.start, entry.size), tensor)
+        entry = self._entry(name)
+        return decode(self._file.read_at(entry.start, entry.size), self.tensors[name])
 
     @property
     def size(self) -> int:
@@ -63,8 +61,18 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         return self._file.size
 
     def stored_size(self, name: str) -> int:
-        """Bytes that a tensor takes in the file, compressed."""
-        return self._header.entries[str(self.tensors[name].entry)].size
+        """Bytes that a tensor takes in the file, compressed.
+
+        Raises:
+            UnknownTensorError: there is none of that name.
+
+        """
+        return self._entry(name).size
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self.tensors:
+            raise UnknownTensorError(f"{self._file.name} has no tensor {name!r}")
+        return self._header.entries[str(self.tensors[name].entry)]
 
     def __contains__(self, name: object) -> bool:
         return name in self.tensors

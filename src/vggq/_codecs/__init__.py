@@ -24,9 +24,10 @@ def from_table(table: object) -> Codec:
         ValueError: the table names no known codec, or its parameters are not that codec's.
 
     """
-    if not isinstance(table, dict) or table.get("name") not in _CODECS:
+    name = table.get("name") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or not isinstance(name, str) or name not in _CODECS:
         raise ValueError(f"expected one of {', '.join(_CODECS)}")
-    return _CODECS[table["name"]].from_parameters({k: v for k, v in table.items() if k != "name"})
+    return _CODECS[name].from_parameters({k: v for k, v in table.items() if k != "name"})
 
 
 def to_table(codec: Codec) -> dict[str, Any]:

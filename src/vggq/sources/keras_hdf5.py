@@ -69,7 +69,7 @@ def _read(dataset: Any, axes: tuple[int, ...], dtype: str) -> NDArray[Any]:
         values = np.asarray(dataset[()]).transpose(axes)
     except _DAMAGE as error:
         raise SourceError(f"{dataset.file.filename}: {dataset.name}: {error}") from error
-    return np.ascontiguousarray(values, _dtypes.STORAGE[dtype]).reshape(values.shape)
+    return np.asarray(values, _dtypes.STORAGE[dtype], order="C")
 
 
 def _matches(head: bytes) -> bool:

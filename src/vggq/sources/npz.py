@@ -74,7 +74,7 @@ def _read(archive: zipfile.ZipFile, lock: threading.Lock, member: str, dtype: st
             values = np.lib.format.read_array(file, allow_pickle=False)
     except _DAMAGE as error:
         raise SourceError(f"{archive.filename}: {member!r}: {error}") from error
-    return np.ascontiguousarray(values, _dtypes.STORAGE[dtype])
+    return np.asarray(values, _dtypes.STORAGE[dtype], order="C")
 
 
 def _matches(head: bytes) -> bool:

@@ -1,0 +1,227 @@
+"""Checkpoints written by the libraries that people write them with, and read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from tests.helpers import save_npz
+from vggq.errors import MissingDependencyError, SourceError
+from vggq.sources import identify, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+State = dict[str, NDArray[Any]]
+
+RNG = np.random.default_rng(12)
+STATE: State = {
+    "b": RNG.standard_normal(7).astype(np.float32),
+    "deep/er.name": RNG.standard_normal((3, 4)),
+    "empty": np.zeros((0, 3), np.float32),
+    "half": RNG.standard_normal((3, 2, 2)).astype(np.float16),
+    "mask": RNG.random((4, 4)) < 0.5,
+    "scalar": np.array(3, np.int32),
+    "ünïcode": np.arange(5, dtype=np.uint8),
+}
+
+
+def save_safetensors(path: Path, state: State) -> None:
+    safetensors.numpy.save_file(state, path)
+
+
+def save_compressed(path: Path, state: State) -> None:
+    untyped: dict[str, Any] = dict(state)
+    np.savez_compressed(path, **untyped)
+
+
+def save_hdf5(path: Path, state: State) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in state.items():
+            file[name] = array
+
+
+def save_chunked(path: Path, state: State) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in state.items():
+            options = {"compression": "gzip", "chunks": True} if array.ndim and array.size else {}
+            file.create_dataset(name, data=array, **options)
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
+    "npz": (".npz", save_npz),
+    "compressed npz": (".npz", save_compressed),
+    "safetensors": (".safetensors", save_safetensors),
+    "hdf5": (".h5", save_hdf5),
+    "chunked hdf5": (".hdf5", save_chunked),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    suffix, write = WRITERS[request.param]
+    path = tmp_path / f"model{suffix}"
+    write(path, STATE)
+    return path
+
+
+def read(path: Path, layout: str | None = None) -> State:
+    with open_source(path, layout) as source:
+        return {tensor.name: tensor.read() for tensor in source.tensors}
+
+
+def test_every_format_gives_what_was_written(written: Path) -> None:
+    with open_source(written) as source:
+        assert [tensor.name for tensor in source.tensors] == sorted(STATE)
+        for tensor in source.tensors:
+            array = tensor.read()
+            expected = STATE[tensor.name]
+            assert tensor.shape == array.shape == expected.shape
+            assert tensor.count == expected.size
+            assert array.dtype == expected.dtype.newbyteorder("<")
+            assert array.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+def test_every_truncation_is_a_source_error(written: Path) -> None:
+    data = written.read_bytes()
+    for length in range(0, len(data), max(1, len(data) // 60)):
+        written.write_bytes(data[:length])
+        with pytest.raises(SourceError):
+            read(written)
+
+
+def test_flipped_bytes_are_a_source_error_or_harmless(written: Path) -> None:
+    data = written.read_bytes()
+    chance = random.Random(4)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        written.write_bytes(damaged)
+        with suppress(SourceError):
+            read(written)
+
+
+def error_of(path: Path, layout: str | None = None) -> str:
+    with pytest.raises(SourceError) as caught:
+        read(path, layout)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    return message.removeprefix(str(path))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "gone.npz") == ": no such file"
+    assert error_of(tmp_path) == " is a directory, not a file"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"", ": its suffix is of npz, its content is not of that format (it is empty)"),
+        ("a.h5", b"hello", ": its suffix is of keras-hdf5, its content is not of that format"),
+        ("a.h5", b"PK\x03\x04", ": its suffix is of keras-hdf5, its content is of npz"),
+        ("a.npz", b"\x89HDF\r\n\x1a\n", ": its suffix is of npz, its content is of keras-hdf5"),
+        ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", " holds no tensors"),
+        (
+            "a.bin",
+            b"hello",
+            ": unknown suffix '.bin', expected one of .h5, .hdf5, .safetensors, .npz",
+        ),
+        ("a", b"", ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .npz"),
+        (
+            "a.bin",
+            b"\x89HDF\r\n\x1a\n",
+            ": unknown suffix '.bin'; it looks like keras-hdf5, so rename it",
+        ),
+        (
+            "a.h5",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            " is a Git LFS pointer, not the weights: run `git lfs pull`",
+        ),
+    ],
+)
+def test_what_is_told_of_other_files(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert error_of(path) == message
+
+
+def test_identify(written: Path) -> None:
+    assert written.suffix in identify(written).suffixes
+
+
+@pytest.mark.parametrize(
+    "odd", [np.array(["text"]), np.zeros(2, complex), np.zeros(2, "f4,i4"), np.zeros(2, "M8[s]")]
+)
+def test_dtypes_that_are_no_weights(tmp_path: Path, odd: NDArray[Any]) -> None:
+    path = save_npz(tmp_path / "odd.npz", {"fine": np.zeros(3), "odd": odd})
+    assert error_of(path) == f": tensor 'odd' is of {odd.dtype}, which is not supported"
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd: Any = np.array([Bomb()], dtype=object)
+    np.savez("pickled.npz", odd=odd)
+    message = error_of(tmp_path / "pickled.npz")
+    assert message == ": tensor 'odd' is of object, which is not supported"
+    assert not Path("exploded").exists()
+
+
+def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}})
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"12")
+    assert error_of(path) == ": tensor 'w' is of F8_E4M3, which is not supported"
+
+
+def test_two_tensors_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "twice.npz"
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.zeros(2))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w.npy", buffer.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("w.npy", buffer.getvalue())
+    assert error_of(path) == ": two tensors come to have the name 'w'"
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+    header = json.dumps({"\ud800": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"12")
+    assert error_of(path) == ": a tensor's name, '\\ud800', is not valid Unicode"
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_a_layout_is_for_keras(tmp_path: Path, kind: str) -> None:
+    suffix, write = WRITERS[kind]
+    path = tmp_path / f"m{suffix}"
+    write(path, STATE)
+    assert error_of(path, "torch") == f" is {kind}: layout = 'torch' is for Keras sources only"
+
+
+def test_without_h5py_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_hdf5(tmp_path / "m.h5", STATE)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        read(tmp_path / "m.h5")
+    assert str(caught.value) == "h5py is not installed: pip install 'hatch-vggq[build]'"

@@ -1,0 +1,200 @@
+"""Opening and loading packed files, from wherever they lie."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import vggq
+from vggq import _weights, errors
+from vggq._files import PackedFile
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    State = dict[str, NDArray[Any]]
+
+
+def assert_near(restored: Mapping[str, NDArray[Any]], state: State) -> None:
+    assert list(restored) == sorted(state)
+    for name, array in restored.items():
+        expected = state[name]
+        assert array.shape == expected.shape
+        assert array.dtype == (np.float32 if expected.dtype.kind == "f" else expected.dtype)
+        assert array.flags.writeable
+        np.testing.assert_allclose(array, expected, atol=0.05 if expected.ndim == 2 else 0)
+
+
+@pytest.fixture
+def package(tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    folder = tmp_path / "site" / "pkg_with_weights"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "w.vggq").write_bytes(packed.read_bytes())
+    monkeypatch.syspath_prepend(folder.parent)
+    monkeypatch.delitem(sys.modules, "pkg_with_weights", raising=False)
+    return __import__("pkg_with_weights")
+
+
+def test_load_from_a_path(packed: Path, state: State) -> None:
+    assert_near(vggq.load(packed), state)
+    assert_near(vggq.load(str(packed)), state)
+
+
+def test_load_from_bytes(packed: Path, state: State) -> None:
+    data = packed.read_bytes()
+    for form in (data, bytearray(data), memoryview(data)):
+        assert_near(vggq.load(form), state)
+
+
+def test_load_from_a_package(package: types.ModuleType, state: State) -> None:
+    assert_near(vggq.load("pkg_with_weights", "w.vggq"), state)
+    assert_near(vggq.load(package, "w.vggq"), state)
+    assert_near(vggq.load(resources.files(package) / "w.vggq"), state)
+
+
+def test_load_from_a_package_in_a_zip_file(
+    tmp_path: Path, packed: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "zipped.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zipped_weights/__init__.py", "")
+        file.write(packed, "zipped_weights/w.vggq")
+    monkeypatch.syspath_prepend(archive)
+    assert_near(vggq.load("zipped_weights", "w.vggq"), state)
+    with pytest.raises(errors.PackedFileError) as caught:
+        vggq.load("zipped_weights", "gone.vggq")
+    assert str(caught.value) == (
+        "'gone.vggq' of the package 'zipped_weights' is not there; was the wheel built without "
+        "its build hooks?"
+    )
+    monkeypatch.delitem(sys.modules, "zipped_weights")
+
+
+def test_load_from_a_namespace_package(
+    tmp_path: Path, packed: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "space" / "ns_of_weights" / "inner"
+    folder.mkdir(parents=True)
+    (folder / "w.vggq").write_bytes(packed.read_bytes())
+    monkeypatch.syspath_prepend(tmp_path / "space")
+    assert_near(vggq.load("ns_of_weights.inner", "w.vggq"), state)
+    assert_near(vggq.load("ns_of_weights", "inner/w.vggq"), state)
+
+
+def test_what_is_missing_is_named(package: types.ModuleType, tmp_path: Path) -> None:
+    way_out = "is not there; was the wheel built without its build hooks?"
+    for call, where in (
+        ((tmp_path / "no.vggq",), str(tmp_path / "no.vggq")),
+        (("pkg_with_weights", "no.vggq"), "'no.vggq' of the package 'pkg_with_weights'"),
+        ((package, "no.vggq"), "'no.vggq' of the package 'pkg_with_weights'"),
+    ):
+        with pytest.raises(errors.PackedFileError) as caught:
+            vggq.load(*call)
+        assert str(caught.value) == f"{where} {way_out}"
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(errors.PackedFileError, match="cannot be opened: Is a directory"):
+        vggq.load(tmp_path)
+    with pytest.raises(errors.PackedFileError, match="'w' of the package 'no_such': No module"):
+        vggq.load("no_such", "w")
+    with pytest.raises(errors.PackedFileError, match=r"'w' of the package 'json\.decoder'"):
+        vggq.load("json.decoder", "w")
+
+
+def test_open_tells_without_decoding(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    read_at = PackedFile.read_at
+
+    def counted(self: PackedFile, offset: int, size: int) -> bytes:
+        reads.append(size)
+        return read_at(self, offset, size)
+
+    monkeypatch.setattr(PackedFile, "read_at", counted)
+    with vggq.open(packed) as weights:
+        of_header = len(reads)
+        assert list(weights) == ["conv.bias", "conv.weight", "half.weight", "mask", "steps"]
+        assert len(weights) == 5
+        assert "conv.bias" in weights
+        assert "nope" not in weights
+        assert weights.tensors["half.weight"].shape == (40, 30)
+        assert weights.tensors["half.weight"].source_dtype == "F16"
+        assert weights.tensors["half.weight"].dtype == np.float32
+        assert weights.tensors["mask"].dtype == bool
+        assert repr(weights) == f"<vggq.Weights of {packed}: 5 tensors>"
+        assert weights.size == packed.stat().st_size
+        assert len(reads) == of_header
+        assert weights["steps"] == 7
+        assert reads[of_header:] == [weights.stored_size("steps")]
+
+
+def test_each_look_up_is_fresh(packed: Path) -> None:
+    with vggq.open(packed) as weights:
+        first = weights["conv.weight"]
+        kept = first.copy()
+        first[:] = 0
+        np.testing.assert_array_equal(weights["conv.weight"], kept)
+
+
+def test_an_unknown_tensor(packed: Path) -> None:
+    with vggq.open(packed) as weights:
+        with pytest.raises(errors.UnknownTensorError) as caught:
+            weights["a'b"]
+        assert isinstance(caught.value, KeyError)
+        assert str(caught.value) == f'{packed} has no tensor "a\'b"'
+        with pytest.raises(errors.UnknownTensorError):
+            weights.stored_size("nope")
+        assert weights.get("nope") is None
+
+
+def test_a_closed_file(packed: Path) -> None:
+    with vggq.open(packed) as weights:
+        array = weights["conv.bias"]
+    weights.close()
+    with pytest.raises(errors.ClosedError) as caught:
+        weights["conv.bias"]
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value) == f"{packed} was closed"
+    assert array.shape == (40,)
+    assert "conv.bias" in weights
+
+
+def test_a_broken_file_is_closed_and_named(tmp_path: Path) -> None:
+    """Were it left open, the ResourceWarning would fail this test."""
+    path = tmp_path / "broken.vggq"
+    path.write_bytes(b"\0" * 20)
+    with pytest.raises(errors.HeaderError) as caught:
+        vggq.open(path)
+    assert str(caught.value).startswith(f"{path}: not valid JSON")
+
+
+def test_threads_share_an_open_file(packed: Path) -> None:
+    expected = vggq.load(packed)
+    with vggq.open(packed) as weights, ThreadPoolExecutor(8) as pool:
+        names = [name for name in weights for _ in range(40)]
+        for name, array in zip(names, pool.map(weights.__getitem__, names), strict=True):
+            np.testing.assert_array_equal(array, expected[name])
+
+
+def test_a_file_that_shrinks_while_it_is_open(packed: Path) -> None:
+    with vggq.open(packed) as weights:
+        with packed.open("r+b") as file:
+            file.truncate(weights.size - 3)
+        with pytest.raises(errors.DataError, match="tensor 'steps': "):
+            weights["steps"]
+
+
+def test_load_reads_from_the_public_names() -> None:
+    assert vggq.load is _weights.load
+    assert vggq.open is _weights.open
