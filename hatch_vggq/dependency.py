@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from vggq import vendor
 from vggq._format import FIRST_READER, VERSION
+from vggq.errors import TargetError
 
 from .config import ConfigurationError
 
@@ -30,7 +31,10 @@ def check(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> N
         ConfigurationError: something is missing, or too old; the lines say what to write.
 
     """
-    copies = [copy for model in models for copy in vendor.find_copies(root / model.target)]
+    try:
+        copies = [copy for model in models for copy in vendor.find_copies(root / model.target)]
+    except TargetError as error:
+        raise ConfigurationError([str(error).replace(f"{root}/", "")]) from error
     if (
         errors := _errors_of_copies(root, copies, dependencies)
         if copies

@@ -73,9 +73,9 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def _check_dependencies(self, config: Config) -> None:
         from .dependency import check  # noqa: PLC0415
 
-        core = self.metadata.core
-        if "dependencies" not in core.dynamic:
-            check(Path(self.root), config.models, core.dependencies)
+        # What a metadata hook fills in is whatever that hook's author wants.
+        if "dependencies" not in self.metadata.dynamic:
+            check(Path(self.root), config.models, self.metadata.core.dependencies)
 
     def _parse(self) -> Config:
         from .config import parse  # noqa: PLC0415

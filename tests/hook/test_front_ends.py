@@ -1,0 +1,258 @@
+"""Every way that a package is built and installed, by real front ends, into clean environments.
+
+All of them have to give the same packed file, the same lists of files and the same arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+import vggq
+from tests.helpers import save_npz
+
+from .conftest import MODEL, Project, sdist_names, wheel_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = """\
+import vggq
+
+
+def load():
+    return vggq.load(__name__, "tiny.vggq")
+"""
+# A digest over the names, the bits and the writability of all that is restored.
+DIGEST = """\
+import hashlib, tiny
+digest = hashlib.sha256()
+for name, array in tiny.load().items():
+    assert array.flags.writeable
+    digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
+print(digest.hexdigest())
+"""
+WHEEL_FILES = {
+    "tiny/__init__.py",
+    "tiny/tiny.vggq",
+    "tiny-1.0.dist-info/METADATA",
+    "tiny-1.0.dist-info/RECORD",
+    "tiny-1.0.dist-info/WHEEL",
+}
+SDIST_FILES = {
+    "tiny-1.0/.gitignore",
+    "tiny-1.0/PKG-INFO",
+    "tiny-1.0/pyproject.toml",
+    "tiny-1.0/src/tiny/__init__.py",
+    "tiny-1.0/src/tiny/tiny.vggq",
+}
+
+BUILD = [sys.executable, "-m", "build"]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+HATCH = [sys.executable, "-m", "hatch"]
+UV = [sys.executable, "-m", "uv"]
+
+FROM_CHECKOUT = {
+    "build, both": [*BUILD],
+    "build, wheel": [*BUILD, "-w"],
+    "pip wheel": [*PIP, "wheel", "--no-deps", "-w", "dist", "."],
+    "uv build": [*UV, "build"],
+    "uv build, wheel": [*UV, "build", "--wheel"],
+    "hatch build": [*HATCH, "build"],
+    "hatch build, wheel": [*HATCH, "build", "-t", "wheel"],
+}
+SDIST_ONLY = {
+    "build": [*BUILD, "-s"],
+    "uv": [*UV, "build", "--sdist"],
+    "hatch": [*HATCH, "build", "-t", "sdist"],
+}
+FROM_SDIST = {
+    "build": [*BUILD, "-w", "-o", "out", "{tree}"],
+    "pip": [*PIP, "wheel", "--no-deps", "-w", "out", "{sdist}"],
+    "uv": [*UV, "build", "--wheel", "-o", "out", "{sdist}"],
+}
+
+
+@pytest.fixture
+def front(
+    project: Project, wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """The project, with front ends that find hatch-vggq in the wheelhouse."""
+    (project.root / "src" / "tiny" / "__init__.py").write_text(PACKAGE)
+    pip_links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheelhouse}".strip()
+    monkeypatch.setenv("PIP_FIND_LINKS", pip_links)
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheelhouse))
+    monkeypatch.setenv("UV_PYTHON", sys.executable)
+    monkeypatch.setenv("UV_REFRESH_PACKAGE", "hatch-vggq")
+    monkeypatch.setenv("HATCH_DATA_DIR", str(tmp_path / "hatch"))
+    # An environment of the project's own is not to leak into those that front ends make.
+    for name in ("HATCH_ENV_ACTIVE", "HATCH_ENV", "VIRTUAL_ENV", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    return project
+
+
+def succeed(project: Project, command: list[str]) -> str:
+    result = project.run(*command)
+    assert result.code == 0, result.output
+    return result.output
+
+
+def environment(folder: Path) -> list[str]:
+    """A clean environment's Python."""
+    venv.create(folder, with_pip=True)
+    return [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")]
+
+
+def restored(python: list[str], folder: Path) -> str:
+    """The digest of what an installed package restores, asked for outside its sources."""
+    done = subprocess.run(
+        [*python, "-I", "-c", DIGEST], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def expected(project: Project) -> str:
+    digest = hashlib.sha256()
+    for name, array in vggq.load(project.target).items():
+        digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def packed_in(archive: Path) -> bytes:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read("tiny/tiny.vggq")
+    with tarfile.open(archive) as sdist:
+        member = sdist.extractfile("tiny-1.0/src/tiny/tiny.vggq")
+        assert member is not None
+        return member.read()
+
+
+@pytest.fixture
+def reference(front: Project) -> bytes:
+    """The packed file as a build without isolation makes it, and then takes away."""
+    assert front.build("-w").code == 0
+    content = packed_in(front.wheel)
+    front.wheel.unlink()
+    front.target.unlink()
+    return content
+
+
+@pytest.mark.parametrize("way", FROM_CHECKOUT)
+def test_wheels_from_the_checkout(
+    front: Project, reference: bytes, tmp_path: Path, way: str
+) -> None:
+    succeed(front, FROM_CHECKOUT[way])
+    assert wheel_names(front.wheel) == WHEEL_FILES
+    assert packed_in(front.wheel) == reference
+    if front.sdist.exists():
+        assert sdist_names(front.sdist) == SDIST_FILES
+        assert packed_in(front.sdist) == reference
+    python = environment(tmp_path / "clean")
+    succeed(front, [*python, "-m", "pip", "install", "--quiet", str(front.wheel)])
+    assert restored(python, tmp_path) == expected(front)
+
+
+@pytest.mark.parametrize("from_sdist", FROM_SDIST)
+@pytest.mark.parametrize("way", SDIST_ONLY)
+def test_wheels_from_the_sdist(
+    front: Project, reference: bytes, tmp_path: Path, way: str, from_sdist: str
+) -> None:
+    succeed(front, SDIST_ONLY[way])
+    assert sdist_names(front.sdist) == SDIST_FILES
+    assert packed_in(front.sdist) == reference
+    elsewhere = Project(tmp_path / "elsewhere")
+    elsewhere.root.mkdir()
+    with tarfile.open(front.sdist) as archive:
+        archive.extractall(elsewhere.root, filter="data")
+    places = {"sdist": str(front.sdist), "tree": "tiny-1.0"}
+    output = succeed(elsewhere, [part.format(**places) for part in FROM_SDIST[from_sdist]])
+    assert "kmeans1d" not in output
+    (wheel,) = (elsewhere.root / "out").glob("*.whl")
+    assert wheel_names(wheel) == WHEEL_FILES
+    assert packed_in(wheel) == reference
+
+
+def install_with_pip(python: list[str]) -> list[str]:
+    return [*python, "-m", "pip", "install", "--quiet"]
+
+
+def install_with_uv(python: list[str]) -> list[str]:
+    return [*UV, "pip", "install", "--python", python[0]]
+
+
+@pytest.mark.parametrize("installer", [install_with_pip, install_with_uv])
+@pytest.mark.parametrize("editable", [False, True])
+def test_installing_the_checkout(
+    front: Project,
+    tmp_path: Path,
+    arrays: dict[str, np.ndarray],
+    installer: object,
+    *,
+    editable: bool,
+) -> None:
+    assert callable(installer)
+    python = environment(tmp_path / "clean")
+    command = [*installer(python), *(["-e"] if editable else []), "."]
+    succeed(front, command)
+    first = restored(python, tmp_path)
+    assert first == expected(front)
+    arrays["layer.weight"] *= 2
+    save_npz(front.source, arrays)
+    again = ["--force-reinstall", "--no-deps"] if installer is install_with_pip else ["--reinstall"]
+    succeed(front, [*command, *again])
+    assert restored(python, tmp_path) == expected(front) != first
+
+
+def test_uv_sync(front: Project, tmp_path: Path) -> None:
+    succeed(front, [*UV, "sync"])
+    python = [str(front.root / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python")]
+    assert restored(python, tmp_path) == expected(front)
+
+
+def test_without_hooks_the_load_says_so(front: Project, tmp_path: Path) -> None:
+    result = front.build("-w", HATCH_BUILD_NO_HOOKS="true")
+    assert result.code == 0
+    assert "tiny/tiny.vggq" not in wheel_names(front.wheel)
+    python = environment(tmp_path / "clean")
+    succeed(front, [*python, "-m", "pip", "install", "--quiet", str(front.wheel)])
+    done = subprocess.run(
+        [*python, "-I", "-c", DIGEST], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].endswith(
+        "PackedFileError: 'tiny.vggq' of the package 'tiny' is not there; "
+        "was the wheel built without its build hooks?"
+    )
+
+
+def test_two_packages_of_one_wheel(front: Project, arrays: dict[str, np.ndarray]) -> None:
+    other = front.root / "lib" / "space" / "other"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text(PACKAGE)
+    save_npz(front.root / "weights" / "other.npz", arrays)
+    second = MODEL.replace("weights/tiny", "weights/other")
+    second = second.replace("src/tiny/tiny.vggq", "lib/space/other/tiny.vggq")
+    only = '[tool.hatch.build.targets.wheel]\nonly-include = ["src/tiny", "lib/space"]\n'
+    front.configure(f'{MODEL}{second}{only}sources = ["src", "lib"]\n')
+    result = front.build("-w")
+    assert result.code == 0, result.output
+    assert {"tiny/tiny.vggq", "space/other/tiny.vggq"} < wheel_names(front.wheel)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import vggq; "
+        "print(len(vggq.load('tiny', 'tiny.vggq')), len(vggq.load('space.other', 'tiny.vggq')))"
+    )
+    result = front.run(sys.executable, "-c", code, str(front.wheel))
+    assert result.output.strip() == "3 3"
