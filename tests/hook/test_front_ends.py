@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,17 +15,18 @@ import venv
 import zipfile
 from typing import TYPE_CHECKING
 
+import h5py
+import numpy as np
 import pytest
 
 import vggq
 from tests.helpers import save_npz
 
-from .conftest import MODEL, Project, sdist_names, wheel_names
+from .conftest import MODEL, ROOT, Project, sdist_names, wheel_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +96,7 @@ def front(
     pip_links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheelhouse}".strip()
     monkeypatch.setenv("PIP_FIND_LINKS", pip_links)
     monkeypatch.setenv("UV_FIND_LINKS", str(wheelhouse))
-    monkeypatch.setenv("UV_PYTHON", sys.executable)
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     monkeypatch.setenv("UV_REFRESH_PACKAGE", "hatch-vggq")
     monkeypatch.setenv("HATCH_DATA_DIR", str(tmp_path / "hatch"))
     # An environment of the project's own is not to leak into those that front ends make.
@@ -238,7 +240,10 @@ def test_without_hooks_the_load_says_so(front: Project, tmp_path: Path) -> None:
     )
 
 
-def test_two_packages_of_one_wheel(front: Project, arrays: dict[str, np.ndarray]) -> None:
+def test_two_packages_of_one_wheel(
+    front: Project, arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """One of them in a namespace package, and both moved by `sources`."""
     other = front.root / "lib" / "space" / "other"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text(PACKAGE)
@@ -254,5 +259,49 @@ def test_two_packages_of_one_wheel(front: Project, arrays: dict[str, np.ndarray]
         "import sys; sys.path.insert(0, sys.argv[1]); import vggq; "
         "print(len(vggq.load('tiny', 'tiny.vggq')), len(vggq.load('space.other', 'tiny.vggq')))"
     )
-    result = front.run(sys.executable, "-c", code, str(front.wheel))
+    with zipfile.ZipFile(front.wheel) as wheel:
+        wheel.extractall(tmp_path / "unpacked")
+    result = front.run(sys.executable, "-c", code, str(tmp_path / "unpacked"))
     assert result.output.strip() == "3 3"
+
+
+def test_the_samples_wheel_passes_the_checkers_of_indexes(
+    front: Project, wheelhouse: Path, tmp_path: Path
+) -> None:
+    """The sample as it is, with small weights of VGG19's layers in place of the real ones."""
+    sample = tmp_path / "sample"
+    shutil.copytree(
+        ROOT / "sample_project", sample, ignore=shutil.ignore_patterns("*.vggq", "weights", "dist")
+    )
+    (sample / "weights").mkdir()
+    with h5py.File(sample / "weights" / "vgg19.h5", "w") as file:
+        file.attrs["layer_names"] = [b"block1_conv1"]
+        layer = file.create_group("block1_conv1")
+        layer.attrs["weight_names"] = [b"block1_conv1_W_1:0"]
+        layer["block1_conv1_W_1:0"] = np.random.default_rng(0).standard_normal((3, 3, 3, 64))
+    made = Project(sample)
+    succeed(made, BUILD)
+    wheel = str(sample / "dist" / "vgg19_style-1.0.0-py3-none-any.whl")
+    sdist = str(sample / "dist" / "vgg19_style-1.0.0.tar.gz")
+    succeed(made, [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist])
+    succeed(made, [sys.executable, "-m", "check_wheel_contents", wheel])
+    assert wheel_names(sample / "dist" / wheel) == {
+        "vgg19_style/__init__.py",
+        "vgg19_style/cli.py",
+        "vgg19_style/images.py",
+        "vgg19_style/model.py",
+        "vgg19_style/py.typed",
+        "vgg19_style/transfer.py",
+        "vgg19_style/vgg19.vggq",
+        *(
+            f"vgg19_style-1.0.0.dist-info/{name}"
+            for name in (
+                "METADATA",
+                "RECORD",
+                "WHEEL",
+                "entry_points.txt",
+                "licenses/LICENSE",
+                "licenses/NOTICE.md",
+            )
+        ),
+    }

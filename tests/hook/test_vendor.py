@@ -116,8 +116,10 @@ def test_the_hook_sees_a_copy_and_asks_for_its_needs(project: Project) -> None:
     assert result.code == 1
     assert result.lines[2:4] == [
         'project.dependencies: the vendored copy of vggq needs numpy: add "numpy>=1.26"',
-        ("project.dependencies: the vendored copy of vggq needs zstandard: add "
-        "\"zstandard>=0.22; python_version < '3.14'\""),
+        (
+            "project.dependencies: the vendored copy of vggq needs zstandard: add "
+            "\"zstandard>=0.22; python_version < '3.14'\""
+        ),
     ]
     project.configure(MODEL, OWN_NEEDS)
     result = project.build()
