@@ -7,6 +7,7 @@ yet: everything else is imported when it is needed.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,11 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Packs the models of ``[[tool.hatch.build.hooks.vggq.models]]`` while a package is built."""
 
     PLUGIN_NAME = "vggq"
+
+    @cached_property
+    def _written(self) -> list[Path]:
+        """What this build wrote: a build that fails takes it away again."""
+        return []
 
     def dependencies(self) -> list[str]:
         """What the build needs beyond hatch-vggq itself: nothing where nothing is packed."""
@@ -48,6 +54,8 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             self._check_dependencies(config)
             for model in config.models:
                 prepared = prepare(Path(self.root), model, self.target_name)
+                if prepared.written:
+                    self._written.append(prepared.written)
                 self.app.display_info(prepared.message)
                 build_data["artifacts"].append(prepared.pattern)
                 reserved = self.build_config.get_distribution_path(prepared.withheld)
@@ -89,6 +97,8 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             yield
         except ConfigurationError as error:
+            for path in self._written:
+                path.unlink(missing_ok=True)
             # A raised exception would come out as a traceback under every front end.
             self.app.abort(str(error))
 

@@ -39,12 +39,14 @@ class Prepared:
         message: a line for whoever builds.
         pattern: of the file that is to ship though git ignores it, as hatchling wants it.
         withheld: the path of the one that is not.
+        written: the packed file, where this build wrote it.
 
     """
 
     message: str
     pattern: str
     withheld: str
+    written: Path | None = None
 
 
 def prepare(root: Path, model: Model, build_target: str) -> Prepared:
@@ -56,7 +58,7 @@ def prepare(root: Path, model: Model, build_target: str) -> Prepared:
     """
     if build_target == "sdist" and model.sdist == "source":
         return Prepared(_check_source(root, model), _pattern(model.source), model.target)
-    return Prepared(_provide(root, model), _pattern(model.target), model.source)
+    return _provide(root, model)
 
 
 def _pattern(path: str) -> str:
@@ -64,8 +66,8 @@ def _pattern(path: str) -> str:
     return "/" + re.sub(r"([\\\[\]*?!# ])", r"\\\1", path)
 
 
-def _provide(root: Path, model: Model) -> str:
-    """See that a model's packed file is there and is the right one, and say in a line what it is.
+def _provide(root: Path, model: Model) -> Prepared:
+    """See that a model's packed file is there and is the right one.
 
     With the source at hand it is packed, unless the file already is what packing would give;
     without it, as in a wheel built from an sdist, the file is verified and used as it is.
@@ -74,6 +76,8 @@ def _provide(root: Path, model: Model) -> str:
         ConfigurationError: it cannot be had; the lines name the keys.
 
     """
+    from vggq.encode import check_target, is_current  # noqa: PLC0415
+
     source, target = root / model.source, root / model.target
     if not target.parent.resolve().is_relative_to(root.resolve()):
         raise ConfigurationError(
@@ -81,8 +85,12 @@ def _provide(root: Path, model: Model) -> str:
         )
     try:
         if not source.exists() and target.is_file():
-            return _pass_through(target, model)
-        return _pack(source, target, model)
+            return _shipping(model, _pass_through(target, model))
+        check_target(source, target)
+        if is_current(target, source, model.options):
+            unchanged = f"reused, {model.source} and its options are unchanged"
+            return _shipping(model, unchanged)
+        return _shipping(model, _pack(source, target, model), written=target)
     except errors.VggqError as error:
         raise ConfigurationError(_lines(root, model, error)) from error
 
@@ -122,14 +130,16 @@ def remove(root: Path, model: Model) -> None:
     target.unlink()
 
 
-def _pack(source: Path, target: Path, model: Model) -> str:
-    from vggq.encode import check_target, describe, is_current, pack  # noqa: PLC0415
+def _shipping(model: Model, what: str, written: Path | None = None) -> Prepared:
+    message = f"vggq: {model.target}: {what}"
+    return Prepared(message, _pattern(model.target), model.source, written)
 
-    check_target(source, target)
-    if is_current(target, source, model.options):
-        return f"vggq: {model.target}: reused, {model.source} and its options are unchanged"
+
+def _pack(source: Path, target: Path, model: Model) -> str:
+    from vggq.encode import describe, pack  # noqa: PLC0415
+
     packed = pack(source, target, **model.options.to_table())
-    return f"vggq: {model.target}: {describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
+    return f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
 
 
 def _pass_through(target: Path, model: Model) -> str:
@@ -146,7 +156,7 @@ def _pass_through(target: Path, model: Model) -> str:
         if differing:
             raise errors.OptionError(differing)
         verify(weights)
-    return f"vggq: {model.target}: used as it is, there is no {model.source} to pack"
+    return f"used as it is, there is no {model.source} to pack"
 
 
 def _lines(root: Path, model: Model, error: errors.VggqError) -> list[str]:

@@ -157,6 +157,18 @@ def test_hatch_toml_does_as_well(project: Project) -> None:
     assert "tiny/tiny.vggq" in wheel_names(project.wheel)
 
 
+def test_a_table_under_a_target_replaces_the_global_one(project: Project) -> None:
+    project.configure(
+        MODEL + MODEL.replace("build.hooks", "build.targets.wheel.hooks") + "bits = 2\n"
+    )
+    assert project.build("-s", "-w").code == 0
+    assert vggq.open(packed_in_wheel(project)).manifest.options["bits"] == 2
+    with tarfile.open(project.sdist) as archive:
+        member = archive.extractfile("tiny-1.0/src/tiny/tiny.vggq")
+        assert member is not None
+        assert vggq.open(member.read()).manifest.options["bits"] == 8
+
+
 def npz_bytes() -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros((40, 40)))

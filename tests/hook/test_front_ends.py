@@ -66,6 +66,12 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 HATCH = [sys.executable, "-m", "hatch"]
 UV = [sys.executable, "-m", "uv"]
 
+# hatch builds the folder that it runs in.
+IN_TREE = (
+    "import subprocess, sys; "
+    "sys.exit(subprocess.call([sys.executable, *sys.argv[1:]], cwd='tiny-1.0'))"
+)
+
 FROM_CHECKOUT = {
     "build, both": [*BUILD],
     "build, wheel": [*BUILD, "-w"],
@@ -84,6 +90,7 @@ FROM_SDIST = {
     "build": [*BUILD, "-w", "-o", "out", "{tree}"],
     "pip": [*PIP, "wheel", "--no-deps", "-w", "out", "{sdist}"],
     "uv": [*UV, "build", "--wheel", "-o", "out", "{sdist}"],
+    "hatch": [sys.executable, "-c", IN_TREE, "-m", "hatch", "build", "-t", "wheel", "../out"],
 }
 
 
@@ -186,6 +193,15 @@ def test_wheels_from_the_sdist(
     (wheel,) = (elsewhere.root / "out").glob("*.whl")
     assert wheel_names(wheel) == WHEEL_FILES
     assert packed_in(wheel) == reference
+    python = quick_environment(front, tmp_path / "clean")
+    succeed(front, [*install_with_uv(python), str(wheel)])
+    assert restored(python, tmp_path) == expected(front)
+
+
+def quick_environment(project: Project, folder: Path) -> list[str]:
+    """A clean environment without pip."""
+    succeed(project, [*UV, "venv", "--quiet", str(folder)])
+    return [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")]
 
 
 def install_with_pip(python: list[str]) -> list[str]:
@@ -223,6 +239,13 @@ def test_uv_sync(front: Project, tmp_path: Path) -> None:
     succeed(front, [*UV, "sync"])
     python = [str(front.root / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python")]
     assert restored(python, tmp_path) == expected(front)
+
+
+def test_hatch_installs_for_development(front: Project, tmp_path: Path) -> None:
+    script = tmp_path / "digest.py"
+    script.write_text(DIGEST)
+    output = succeed(front, [*HATCH, "run", "python", "-I", str(script)])
+    assert output.splitlines()[-1] == expected(front)
 
 
 def test_without_hooks_the_load_says_so(front: Project, tmp_path: Path) -> None:

@@ -24,12 +24,11 @@ WHEEL = "tiny-1.0-py2.py3-none-any.whl"
 
 def told(project: Project, *arguments: str) -> list[str]:
     """The lines of a build that has to fail, from the hook's first on; no archive may be left."""
+    before = project.files()
     result = project.build(*arguments)
     assert result.code == 1, result.output
+    assert project.files() == before
     assert "Traceback" not in result.output
-    dist = project.root / "dist"
-    assert not dist.exists() or not list(dist.iterdir())
-    assert not list(project.root.rglob("*.tmp"))
     starts = ("tool.", "project.", "  ", "src/")
     return [line for line in result.lines if line.startswith(starts) and not line.startswith("  -")]
 
@@ -48,6 +47,21 @@ def test_a_target_ships_though_it_is_excluded(project: Project) -> None:
     project.configure(MODEL + '[tool.hatch.build.targets.wheel]\nexclude = ["*.vggq"]\n')
     assert project.build().code == 0
     assert "tiny/tiny.vggq" in wheel_names(project.wheel)
+
+
+def test_a_second_model_that_fails_takes_the_first_away(project: Project) -> None:
+    second = MODEL.replace("weights/tiny", "weights/gone").replace("tiny.vggq", "gone.vggq")
+    project.configure(MODEL + second)
+    key = KEY.replace("[0]", "[1]")
+    assert told(project) == [f"{key}.source: weights/gone.npz: no such file"]
+
+
+def test_what_was_there_before_stays(project: Project) -> None:
+    assert project.build().code == 0
+    project.wheel.unlink()
+    project.configure(f"[tool.hatch.build.hooks.vggq]\nsize-limit = 10\n{MODEL}")
+    assert told(project)[0].startswith(f"{BASE}.size-limit: {WHEEL} is ")
+    assert project.target.is_file()
 
 
 def test_raw_weights_under_another_name(project: Project) -> None:
