@@ -77,7 +77,7 @@ def _open_resource(package: object, resource: str) -> PackedFile:
     where = f"{resource!r} of the package {name!r}"
     try:
         traversable = resources.files(package).joinpath(resource)  # type: ignore[arg-type]
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise PackedFileError(f"{where}: {error}") from error
     return _open_traversable(traversable, where)
 

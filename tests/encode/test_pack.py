@@ -361,6 +361,11 @@ def test_options_find_every_problem() -> None:
     assert str(caught.value).startswith("bits: expected an integer from 1 to 8, found 9; layout: ")
 
 
+def test_a_lone_string_is_no_list_of_patterns(tmp_path: Path, source: Path) -> None:
+    with pytest.raises(OptionError, match="keep: expected a list of patterns"):
+        pack(source, tmp_path / "s.vggq", keep="*.bias")
+
+
 def test_options_there_and_back() -> None:
     options = Options(3, "torch", ("a", "b"))
     assert Options.from_table(options.to_table()) == options

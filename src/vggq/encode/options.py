@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MAX_BITS: Final = 8
 LAYOUTS: Final = ("torch",)
@@ -31,7 +31,7 @@ class Options:
 
     bits: int = 8
     layout: str | None = None
-    keep: tuple[str, ...] = ()
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if problems := find_problems(asdict(self)):

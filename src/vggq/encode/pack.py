@@ -89,7 +89,8 @@ def pack(
 
     """
     begin = time.perf_counter()
-    options = Options(bits, layout, tuple(keep))
+    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
+    options = Options(bits, layout, keep if isinstance(keep, str) else tuple(keep))
     target = Path(target)
     check_target(Path(source), target)
     with open_source(source, options.layout) as opened:
