@@ -21,13 +21,13 @@ _ALWAYS = ("kmeans1d>=0.4", "zstandard>=0.22")
 
 def requirements(root: Path, models: Iterable[Model]) -> list[str]:
     """What has to be installed to pack; nothing for a model whose packed file is all there is."""
-    from vggq.sources import format_of_suffix  # noqa: PLC0415
+    from vggq.sources import formats_of_suffix  # noqa: PLC0415
 
     wanted: set[str] = set()
     for model in models:
         if (root / model.source).exists():
-            fmt = format_of_suffix(Path(model.source))
-            wanted.update(_ALWAYS, {fmt.requirement} if fmt and fmt.requirement else ())
+            formats = formats_of_suffix(Path(model.source))
+            wanted.update(_ALWAYS, (fmt.requirement for fmt in formats if fmt.requirement))
     return sorted(wanted)
 
 

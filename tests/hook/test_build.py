@@ -196,7 +196,10 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         (
             'source = "n.foo"',
             b"?",
-            ".source: n.foo: unknown suffix '.foo', expected one of .h5, .hdf5, .safetensors, .npz",
+            (
+                ".source: n.foo: unknown suffix '.foo', expected one of .h5, "
+                ".hdf5, .safetensors, .pth, .pt, .bin, .npz"
+            ),
         ),
         (
             'source = "n.npz"',

@@ -27,7 +27,7 @@ def test_a_model_with_defaults() -> None:
 def test_a_model_with_everything() -> None:
     table = GOOD | {"bits": 3, "layout": "torch", "keep": ["*.bias", "head.*"]}
     (model,) = parse({"models": [table]}).models
-    assert model.options == Options(3, "torch", ("*.bias", "head.*"))
+    assert model.options == Options(3, "torch", keep=("*.bias", "head.*"))
 
 
 def test_paths_are_normalised() -> None:
@@ -60,12 +60,13 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"bits": 8.0}, ".bits: expected an integer from 1 to 8, found 8.0"),
         ({"bits": True}, ".bits: expected an integer from 1 to 8, found True"),
         ({"layout": "keras"}, ".layout: expected 'torch', found 'keras'"),
+        ({"key": 3}, ".key: expected the name of a table, found 3"),
         ({"keep": "*.bias"}, ".keep: expected a list of patterns such as '*.bias', found '*.bias'"),
         ({"keep": [1]}, ".keep: expected a list of patterns such as '*.bias', found [1]"),
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
         (
             {"zzz": 8},
-            ".zzz: unknown key; expected one of source, target, sdist, bits, layout, keep",
+            ".zzz: unknown key; expected one of source, target, sdist, bits, layout, key, keep",
         ),
         ({"sdist": "both"}, ".sdist: expected 'packed' or 'source', found 'both'"),
         (

@@ -135,15 +135,22 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         ("a.npz", b"\x89HDF\r\n\x1a\n", ": its suffix is of npz, its content is of keras-hdf5"),
         ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", " holds no tensors"),
         (
-            "a.bin",
+            "a.xyz",
             b"hello",
-            ": unknown suffix '.bin', expected one of .h5, .hdf5, .safetensors, .npz",
+            (
+                ": unknown suffix '.xyz', expected one of .h5, "
+                ".hdf5, .safetensors, .pth, .pt, .bin, .npz"
+            ),
         ),
-        ("a", b"", ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .npz"),
         (
-            "a.bin",
+            "a",
+            b"",
+            ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .pth, .pt, .bin, .npz",
+        ),
+        (
+            "a.xyz",
             b"\x89HDF\r\n\x1a\n",
-            ": unknown suffix '.bin'; it looks like keras-hdf5, so rename it",
+            ": unknown suffix '.xyz'; it looks like keras-hdf5, so rename it",
         ),
         (
             "a.h5",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser("pack", help="quantize and compress a checkpoint")
-    parser.add_argument("source", metavar="SOURCE", help="a Keras .h5, .safetensors or .npz file")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a .pth, .safetensors, Keras .h5 or .npz file"
+    )
     parser.add_argument("target", metavar="TARGET", help="the .vggq file to write or replace")
     parser.add_argument(
         "--bits",
@@ -29,6 +31,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--layout", choices=LAYOUTS, help="names and axes of a Keras source as torch wants them"
     )
+    parser.add_argument("--key", metavar="NAME", help="the state dict's key in a torch checkpoint")
     parser.add_argument(
         "--keep",
         action="append",
@@ -47,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
             arguments.target,
             bits=arguments.bits,
             layout=arguments.layout,
+            key=arguments.key,
             keep=arguments.keep,
             progress=advance,
         )

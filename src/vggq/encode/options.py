@@ -22,6 +22,7 @@ class Options:
         bits: 1 to 8: a quantized tensor gets a codebook of at most 2^bits centroids.
         layout: "torch" gives tensors of a Keras source the names and the order of axes that
             torch wants; None leaves them as they are.
+        key: the table of a torch checkpoint that is the state dict, where that is not clear.
         keep: patterns (as of `fnmatch`, case sensitive) of final names to store exactly.
 
     Raises:
@@ -31,6 +32,7 @@ class Options:
 
     bits: int = 8
     layout: str | None = None
+    key: str | None = None
     keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -39,7 +41,7 @@ class Options:
 
     def to_table(self) -> dict[str, Any]:
         """As a manifest keeps them."""
-        return {"bits": self.bits, "layout": self.layout, "keep": list(self.keep)}
+        return {"bits": self.bits, "layout": self.layout, "key": self.key, "keep": list(self.keep)}
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Options:
@@ -61,7 +63,12 @@ OPTION_NAMES: Final = tuple(field.name for field in fields(Options))
 
 def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
     """Pairs of an option and what is wrong with it; keys that are no options are passed over."""
-    tests = {"bits": _bits_problem, "layout": _layout_problem, "keep": _keep_problem}
+    tests = {
+        "bits": _bits_problem,
+        "layout": _layout_problem,
+        "key": _key_problem,
+        "keep": _keep_problem,
+    }
     found = ((key, test(table[key])) for key, test in tests.items() if key in table)
     return [(key, problem) for key, problem in found if problem]
 
@@ -76,6 +83,12 @@ def _layout_problem(value: object) -> str | None:
     if value is None or value in LAYOUTS:
         return None
     return f"expected {' or '.join(map(repr, LAYOUTS))}, found {value!r}"
+
+
+def _key_problem(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return None
+    return f"expected the name of a table, found {value!r}"
 
 
 def _keep_problem(value: object) -> str | None:

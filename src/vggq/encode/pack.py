@@ -65,6 +65,7 @@ def pack(
     *,
     bits: int = 8,
     layout: str | None = None,
+    key: str | None = None,
     keep: Iterable[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
@@ -72,10 +73,11 @@ def pack(
     """Quantize and compress a checkpoint into a packed file.
 
     Args:
-        source: the checkpoint: Keras HDF5, safetensors or .npz, told by its content.
+        source: the checkpoint: torch's (.pth, .pt, .bin), safetensors, Keras HDF5 or .npz.
         target: the file to write, ending in .vggq; it is replaced at once, when all is done.
         bits: 1 to 8; codebooks of 2^bits centroids.
         layout: "torch" turns a Keras source's names and axes into torch's.
+        key: the table of a torch checkpoint that is the state dict, where that is not clear.
         keep: patterns of the names of tensors to store exactly.
         threads: how many tensors are encoded at a time; the number of processors by default.
             The bytes do not depend on it.
@@ -90,10 +92,10 @@ def pack(
     """
     begin = time.perf_counter()
     # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
-    options = Options(bits, layout, keep if isinstance(keep, str) else tuple(keep))
+    options = Options(bits, layout, key, keep if isinstance(keep, str) else tuple(keep))
     target = Path(target)
     check_target(Path(source), target)
-    with open_source(source, options.layout) as opened:
+    with open_source(source, options.layout, options.key) as opened:
         raw.check_patterns(options.keep, (tensor.name for tensor in opened.tensors))
         encoded = _encode_all(opened.tensors, options, threads or os.cpu_count() or 1, progress)
         manifest = _manifest(opened, options, encoded)

@@ -55,12 +55,12 @@ def verify_against(
 
     """
     try:
-        layout = Options.from_table(weights.manifest.options).layout
+        options = Options.from_table(weights.manifest.options)
     except OptionError as error:
         raise VerificationError(
             f"the manifest's options are of another version: {error}"
         ) from error
-    with open_source(source, layout) as opened:
+    with open_source(source, options.layout, options.key) as opened:
         tensors = {tensor.name: tensor for tensor in opened.tensors}
         _compare_names(set(weights), set(tensors))
         for name in weights:

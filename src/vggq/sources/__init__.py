@@ -3,7 +3,7 @@
 A format is told by its suffix, and its content has to agree.
 """
 
-from ._identify import FORMATS, digest, format_of_suffix, identify, open_source
+from ._identify import FORMATS, digest, formats_of_suffix, identify, open_source
 from ._source import Format, Source, SourceTensor
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Source",
     "SourceTensor",
     "digest",
-    "format_of_suffix",
+    "formats_of_suffix",
     "identify",
     "open_source",
 ]

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import keras_hdf5, npz, safetensors
-from ._source import Format, Source, natural_order
+from . import keras_hdf5, npz, safetensors, torch_legacy, torch_zip
+from ._source import Format, Reading, Source, natural_order
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-FORMATS: Final[tuple[Format, ...]] = (keras_hdf5.FORMAT, safetensors.FORMAT, npz.FORMAT)
+FORMATS: Final[tuple[Format, ...]] = (
+    keras_hdf5.FORMAT,
+    safetensors.FORMAT,
+    torch_zip.FORMAT,
+    torch_legacy.FORMAT,
+    npz.FORMAT,
+)
 
 _HEAD: Final = 512
 _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
@@ -34,28 +40,28 @@ def identify(path: Path) -> Format:
     head = _read_head(path)
     if head.startswith(_LFS_POINTER):
         raise SourceError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
-    known = format_of_suffix(path)
+    known = formats_of_suffix(path)
     likely = [fmt for fmt in FORMATS if fmt.matches(head)]
-    if known is None:
+    if not known:
         raise SourceError(f"{path}: {_unknown_suffix(path, likely)}")
-    if known not in likely:
-        content = f"of {likely[0].name}" if likely else "not of that format"
-        raise SourceError(
-            f"{path}: its suffix is of {known.name}, its content is {content}"
-            f"{'' if head else ' (it is empty)'}"
-        )
-    return known
+    if found := next((fmt for fmt in known if fmt in likely), None):
+        return found
+    content = f"of {likely[0].name}" if likely else "not of that format"
+    raise SourceError(
+        f"{path}: its suffix is of {known[0].name}, its content is {content}"
+        f"{'' if head else ' (it is empty)'}"
+    )
 
 
-def format_of_suffix(path: Path) -> Format | None:
-    """The format that a file's name promises."""
-    return next((fmt for fmt in FORMATS if path.suffix.lower() in fmt.suffixes), None)
+def formats_of_suffix(path: Path) -> list[Format]:
+    """The formats that a file's name promises; torch has two under one suffix."""
+    return [fmt for fmt in FORMATS if path.suffix.lower() in fmt.suffixes]
 
 
 def _unknown_suffix(path: Path, likely: list[Format]) -> str:
     if likely:
         return f"unknown suffix {path.suffix!r}; it looks like {likely[0].name}, so rename it"
-    suffixes = ", ".join(suffix for fmt in FORMATS for suffix in fmt.suffixes)
+    suffixes = ", ".join(dict.fromkeys(suffix for fmt in FORMATS for suffix in fmt.suffixes))
     return f"unknown suffix {path.suffix!r}, expected one of {suffixes}"
 
 
@@ -86,12 +92,15 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def open_source(path: str | os.PathLike[str], layout: str | None = None) -> Iterator[Source]:
+def open_source(
+    path: str | os.PathLike[str], layout: str | None = None, key: str | None = None
+) -> Iterator[Source]:
     """Open a checkpoint; its tensors are read while the block lasts.
 
     Args:
         path: the file.
         layout: "torch" for a Keras source whose tensors are to be as torch wants them.
+        key: the table of a torch checkpoint that is the state dict, where that is not clear.
 
     Raises:
         SourceError: the file cannot be read, or not in that layout, or two of its tensors come
@@ -101,7 +110,7 @@ def open_source(path: str | os.PathLike[str], layout: str | None = None) -> Iter
     """
     path = Path(path)
     fmt = identify(path)
-    with fmt.open(path, layout) as tensors:
+    with fmt.open(path, Reading(layout, key)) as tensors:
         names = Counter(tensor.name for tensor in tensors)
         if twice := [name for name, count in names.items() if count > 1]:
             raise SourceError(f"{path}: two tensors come to have the name {twice[0]!r}")

@@ -58,6 +58,20 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How a source is to be read.
+
+    Attributes:
+        layout: "torch" for a Keras source whose tensors are to be as torch wants them.
+        key: which table of a torch checkpoint is the state dict.
+
+    """
+
+    layout: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """A checkpoint format.
 
@@ -65,7 +79,7 @@ class Format:
         name: as the manifest records it.
         suffixes: of its files, lower case.
         matches: whether a file's first 512 bytes can be those of this format.
-        open: opens a file and gives its tensors, laid out as asked; a context manager.
+        open: opens a file and gives its tensors, read as asked; a context manager.
         requirement: the library to install for it, as a requirement specifier, if any.
 
     """
@@ -73,7 +87,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
-    open: Callable[[Path, str | None], AbstractContextManager[list[SourceTensor]]]
+    open: Callable[[Path, Reading], AbstractContextManager[list[SourceTensor]]]
     requirement: str | None = None
 
 
@@ -83,12 +97,16 @@ def natural_order(tensor: SourceTensor) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def refuse_layout(layout: str | None, path: Path, format_name: str) -> None:
-    """For formats whose tensors already are as their framework wants them.
+def refuse(
+    path: Path, format_name: str, *, layout: str | None = None, key: str | None = None
+) -> None:
+    """For formats that have no use for an option.
 
     Raises:
-        SourceError: a layout was asked for.
+        SourceError: it was given all the same.
 
     """
     if layout is not None:
         raise SourceError(f"{path} is {format_name}: layout = {layout!r} is for Keras sources only")
+    if key is not None:
+        raise SourceError(f"{path} is {format_name}: key = {key!r} is for torch sources only")

@@ -12,7 +12,7 @@ from .. import _dtypes
 from .._require import require
 from ..errors import SourceError
 from . import keras_layout
-from ._source import Format, SourceTensor
+from ._source import Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,8 @@ _DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, Attrib
 
 
 @contextmanager
-def _open(path: Path, layout: str | None) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+    refuse(path, FORMAT.name, key=reading.key)
     h5py = require("h5py", "build")
     try:
         file = h5py.File(path, "r")
@@ -34,7 +35,7 @@ def _open(path: Path, layout: str | None) -> Iterator[list[SourceTensor]]:
         raise SourceError(f"{path} cannot be read as HDF5: {error}") from error
     with file:
         try:
-            tensors = _tensors(h5py, file) if layout is None else _laid_out(file)
+            tensors = _tensors(h5py, file) if reading.layout is None else _laid_out(file)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from error
         except _DAMAGE as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _dtypes
 from ..errors import SourceError
-from ._source import Format, SourceTensor, refuse_layout
+from ._source import Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,8 @@ _DAMAGE: Final = (
 
 
 @contextmanager
-def _open(path: Path, layout: str | None) -> Iterator[list[SourceTensor]]:
-    refuse_layout(layout, path, FORMAT.name)
+def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+    refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGE as error:

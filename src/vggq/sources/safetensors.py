@@ -16,7 +16,7 @@ from .._container import LENGTH_BYTES, read_header
 from .._dtypes import STORAGE
 from .._files import PackedFile
 from ..errors import HeaderError, SourceError
-from ._source import Format, SourceTensor, refuse_layout
+from ._source import Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _open(path: Path, layout: str | None) -> Iterator[list[SourceTensor]]:
-    refuse_layout(layout, path, FORMAT.name)
+def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+    refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     with path.open("rb") as binary:
         file = PackedFile(binary, str(path))
         try:
