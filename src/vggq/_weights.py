@@ -135,7 +135,7 @@ def load(source: Readable | Package, resource: str | None = None) -> dict[str, N
 
     Returns:
         The arrays by name, fresh and writable: float32 for what was floating point, the
-        source's own dtype for integers and booleans.
+        source's own dtype for integers and booleans. Tied tensors are one array.
 
     Raises:
         PackedFileError: there is no such file, or it cannot be read.
@@ -143,4 +143,8 @@ def load(source: Readable | Package, resource: str | None = None) -> dict[str, N
 
     """
     with open(source, resource) as weights:
-        return dict(weights)
+        decoded: dict[int, NDArray[Any]] = {}
+        for name, tensor in weights.tensors.items():
+            if tensor.entry not in decoded:
+                decoded[tensor.entry] = weights[name]
+        return {name: decoded[tensor.entry] for name, tensor in weights.tensors.items()}

@@ -57,8 +57,17 @@ def test_pack_tells_what_it_came_to(
             "bits": 4,
             "layout": None,
             "key": None,
+            "drop": [],
+            "rename": [],
             "keep": ["*.bias"],
         }
+
+
+def test_pack_leaves_out_and_renames(tmp_path: Path, source: str) -> None:
+    target = str(tmp_path / "m.vggq")
+    options = ["--drop", "count", "--rename", "^a=b", "--rename", "t$=t=1"]
+    assert main(["pack", source, target, *options]) == 0
+    assert sorted(vggq.load(target)) == ["b.bias", "b.weight=1"]
 
 
 def test_pack_as_json(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +194,10 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
         (
             ["pack", "{source}", "t.vggq", "--keep", "*.bais"],
             "vggq: error: keep: the pattern '*.bais' matches no tensor",
+        ),
+        (
+            ["pack", "{source}", "t.vggq", "--rename", "abc"],
+            "vggq: error: rename: expected REGEX=TEXT, found 'abc'",
         ),
         (["pack", "{source}", "."], "vggq: error: . does not end in .vggq"),
         (

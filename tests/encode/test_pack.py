@@ -367,7 +367,7 @@ def test_a_lone_string_is_no_list_of_patterns(tmp_path: Path, source: Path) -> N
 
 
 def test_options_there_and_back() -> None:
-    options = Options(3, "torch", "model", ("a", "b"))
+    options = Options(3, "torch", "model", ("x",), (("a", "b"),), ("a", "b"))
     assert Options.from_table(options.to_table()) == options
     assert Options.from_table({}) == Options()
     with pytest.raises(OptionError, match="zzz: unknown option"):

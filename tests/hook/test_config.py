@@ -25,9 +25,23 @@ def test_a_model_with_defaults() -> None:
 
 
 def test_a_model_with_everything() -> None:
-    table = GOOD | {"bits": 3, "layout": "torch", "keep": ["*.bias", "head.*"]}
+    table = GOOD | {
+        "bits": 3,
+        "layout": "torch",
+        "key": "model",
+        "drop": ["ema.*"],
+        "rename": {"^module\\.": "", "a(b)": "\\1"},
+        "keep": ["*.bias", "head.*"],
+    }
     (model,) = parse({"models": [table]}).models
-    assert model.options == Options(3, "torch", keep=("*.bias", "head.*"))
+    assert model.options == Options(
+        3,
+        "torch",
+        "model",
+        ("ema.*",),
+        (("^module\\.", ""), ("a(b)", "\\1")),
+        ("*.bias", "head.*"),
+    )
 
 
 def test_paths_are_normalised() -> None:
@@ -62,11 +76,47 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"layout": "keras"}, ".layout: expected 'torch', found 'keras'"),
         ({"key": 3}, ".key: expected the name of a table, found 3"),
         ({"keep": "*.bias"}, ".keep: expected a list of patterns such as '*.bias', found '*.bias'"),
+        (
+            {"drop": "optimizer.*"},
+            ".drop: expected a list of patterns such as '*.bias', found 'optimizer.*'",
+        ),
+        (
+            {"rename": "a=b"},
+            ".rename: expected a table of regular expressions and what replaces them, found 'a=b'",
+        ),
+        (
+            {"rename": {"a": 1}},
+            (
+                ".rename: expected a table of regular expressions and what replaces them, "
+                "found ('a', 1)"
+            ),
+        ),
+        (
+            {"rename": {"(": ""}},
+            (
+                ".rename: '(' = '' is not a replacement: missing ), unterminated subpattern at "
+                "position 0"
+            ),
+        ),
+        (
+            {"rename": {"a": "\\1"}},
+            (
+                ".rename: 'a' = '\\\\1' is not a replacement: invalid group reference 1 at "
+                "position 1"
+            ),
+        ),
+        (
+            {"rename": {"a": "\\g<x>"}},
+            ".rename: 'a' = '\\\\g<x>' is not a replacement: unknown group name 'x'",
+        ),
         ({"keep": [1]}, ".keep: expected a list of patterns such as '*.bias', found [1]"),
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
         (
             {"zzz": 8},
-            ".zzz: unknown key; expected one of source, target, sdist, bits, layout, key, keep",
+            (
+                ".zzz: unknown key; expected one of source, target, sdist, bits, layout, key, "
+                "drop, rename, keep"
+            ),
         ),
         ({"sdist": "both"}, ".sdist: expected 'packed' or 'source', found 'both'"),
         (

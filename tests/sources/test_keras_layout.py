@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vggq.errors import SourceError
-from vggq.sources import open_source
+from vggq.sources import Reading, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def save_keras(path: Path, layers: Layers, *, group: str = "/", text: bool = Fal
 
 
 def laid_out(path: Path) -> State:
-    with open_source(path, "torch") as source:
+    with open_source(path, Reading("torch")) as source:
         found = {tensor.name: tensor.read() for tensor in source.tensors}
         assert {t.name: t.shape for t in source.tensors} == {n: a.shape for n, a in found.items()}
         assert all(array.flags.c_contiguous for array in found.values())

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import save_npz
 from vggq.errors import MissingDependencyError, SourceError
-from vggq.sources import identify, open_source
+from vggq.sources import Reading, identify, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def read(path: Path, layout: str | None = None) -> State:
-    with open_source(path, layout) as source:
+    with open_source(path, Reading(layout)) as source:
         return {tensor.name: tensor.read() for tensor in source.tensors}
 
 
@@ -139,13 +139,16 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             b"hello",
             (
                 ": unknown suffix '.xyz', expected one of .h5, "
-                ".hdf5, .safetensors, .pth, .pt, .bin, .npz"
+                ".hdf5, .safetensors, .pth, .pt, .bin, .npz, .npy"
             ),
         ),
         (
             "a",
             b"",
-            ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .pth, .pt, .bin, .npz",
+            (
+                ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .pth, .pt, .bin, "
+                ".npz, .npy"
+            ),
         ),
         (
             "a.xyz",

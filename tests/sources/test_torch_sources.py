@@ -20,7 +20,7 @@ import pytest
 import vggq
 from vggq.encode import pack
 from vggq.errors import SourceError
-from vggq.sources import open_source
+from vggq.sources import Reading, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, key: str | None = None) -> dict[str, NDArray[Any]]:
-    with open_source(path, key=key) as source:
+    with open_source(path, Reading(key=key)) as source:
         return {tensor.name: tensor.read() for tensor in source.tensors}
 
 

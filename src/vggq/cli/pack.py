@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..encode import describe, pack
 from ..encode.options import LAYOUTS, MAX_BITS
+from ..errors import OptionError
 from .console import add_json_flag, json_decibels, print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -33,6 +34,20 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--key", metavar="NAME", help="the state dict's key in a torch checkpoint")
     parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names of tensors to leave out",
+    )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="REGEX=TEXT",
+        help="replace in every name, such as '^module\\.='; may be given several times",
+    )
+    parser.add_argument(
         "--keep",
         action="append",
         default=[],
@@ -43,6 +58,13 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=_run)
 
 
+def _pair(text: str) -> tuple[str, str]:
+    pattern, equals, replacement = text.partition("=")
+    if not equals:
+        raise OptionError([("rename", f"expected REGEX=TEXT, found {text!r}")])
+    return pattern, replacement
+
+
 def _run(arguments: argparse.Namespace) -> None:
     with progress("packing") as advance:
         packed = pack(
@@ -51,6 +73,8 @@ def _run(arguments: argparse.Namespace) -> None:
             bits=arguments.bits,
             layout=arguments.layout,
             key=arguments.key,
+            drop=arguments.drop,
+            rename=[_pair(text) for text in arguments.rename],
             keep=arguments.keep,
             progress=advance,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from ..sources import Reading
 
 MAX_BITS: Final = 8
 LAYOUTS: Final = ("torch",)
@@ -23,7 +23,9 @@ class Options:
         layout: "torch" gives tensors of a Keras source the names and the order of axes that
             torch wants; None leaves them as they are.
         key: the table of a torch checkpoint that is the state dict, where that is not clear.
-        keep: patterns (as of `fnmatch`, case sensitive) of final names to store exactly.
+        drop: patterns (as of `fnmatch`, case sensitive) of tensors to leave out.
+        rename: pairs of a regular expression and what replaces it in every name, in order.
+        keep: patterns of final names to store exactly.
 
     Raises:
         OptionError: values out of range; all of them at once.
@@ -33,6 +35,8 @@ class Options:
     bits: int = 8
     layout: str | None = None
     key: str | None = None
+    drop: Sequence[str] = ()
+    rename: Sequence[tuple[str, str]] = ()
     keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -41,7 +45,19 @@ class Options:
 
     def to_table(self) -> dict[str, Any]:
         """As a manifest keeps them."""
-        return {"bits": self.bits, "layout": self.layout, "key": self.key, "keep": list(self.keep)}
+        return {
+            "bits": self.bits,
+            "layout": self.layout,
+            "key": self.key,
+            "drop": list(self.drop),
+            "rename": [list(pair) for pair in self.rename],
+            "keep": list(self.keep),
+        }
+
+    @property
+    def reading(self) -> Reading:
+        """What of them is for the source's reader."""
+        return Reading(self.layout, self.key, self.drop, self.rename)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Options:
@@ -54,8 +70,10 @@ class Options:
         unknown = [(key, "unknown option") for key in table if key not in OPTION_NAMES]
         if problems := unknown + find_problems(table):
             raise OptionError(problems)
-        values: dict[str, Any] = {**table, "keep": tuple(table.get("keep", ()))}
-        return cls(**values)
+        values: dict[str, Any] = dict(table)
+        for name in ("drop", "keep"):
+            values[name] = tuple(table.get(name, ()))
+        return cls(**values | {"rename": as_pairs(table.get("rename", ()))})
 
 
 OPTION_NAMES: Final = tuple(field.name for field in fields(Options))
@@ -67,7 +85,9 @@ def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
         "bits": _bits_problem,
         "layout": _layout_problem,
         "key": _key_problem,
-        "keep": _keep_problem,
+        "drop": _patterns_problem,
+        "rename": _rename_problem,
+        "keep": _patterns_problem,
     }
     found = ((key, test(table[key])) for key, test in tests.items() if key in table)
     return [(key, problem) for key, problem in found if problem]
@@ -91,7 +111,29 @@ def _key_problem(value: object) -> str | None:
     return f"expected the name of a table, found {value!r}"
 
 
-def _keep_problem(value: object) -> str | None:
+def as_pairs(rename: Any) -> tuple[Any, ...]:
+    """A table of replacements, or a list of pairs, as pairs; their order counts."""
+    items = rename.items() if isinstance(rename, Mapping) else rename
+    return tuple(tuple(pair) for pair in items)
+
+
+def _rename_problem(value: object) -> str | None:
+    expected = "expected a table of regular expressions and what replaces them"
+    if not isinstance(value, Mapping | list | tuple):
+        return f"{expected}, found {value!r}"
+    pairs = list(value.items()) if isinstance(value, Mapping) else list(value)
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or [type(item) for item in pair] != [str, str]:
+            return f"{expected}, found {pair!r}"
+        try:
+            # Replacing nothing in nothing checks the replacement's own groups as well.
+            re.sub(pair[0] + "|", pair[1], "")
+        except (re.error, IndexError) as error:
+            return f"{pair[0]!r} = {pair[1]!r} is not a replacement: {error}"
+    return None
+
+
+def _patterns_problem(value: object) -> str | None:
     if isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value):
         return None
     return f"expected a list of patterns such as '*.bias', found {value!r}"

@@ -15,14 +15,13 @@ from .._container import write_header
 from .._manifest import Manifest
 from .._require import require
 from ..errors import TargetError
-from ..sources import open_source
-from . import raw
+from ..sources import check_patterns, open_source
 from .atomic import atomic_write
-from .options import Options
+from .options import Options, as_pairs
 from .tensor import encode_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..sources import Source, SourceTensor
     from .tensor import EncodedTensor
@@ -66,6 +65,8 @@ def pack(
     bits: int = 8,
     layout: str | None = None,
     key: str | None = None,
+    drop: Iterable[str] = (),
+    rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     keep: Iterable[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
@@ -78,7 +79,9 @@ def pack(
         bits: 1 to 8; codebooks of 2^bits centroids.
         layout: "torch" turns a Keras source's names and axes into torch's.
         key: the table of a torch checkpoint that is the state dict, where that is not clear.
-        keep: patterns of the names of tensors to store exactly.
+        drop: patterns of the names of tensors to leave out.
+        rename: regular expressions, and what replaces them in every name, in order.
+        keep: patterns of the final names of tensors to store exactly.
         threads: how many tensors are encoded at a time; the number of processors by default.
             The bytes do not depend on it.
         progress: called from time to time with the number of weights done, and of all.
@@ -91,17 +94,21 @@ def pack(
 
     """
     begin = time.perf_counter()
-    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
-    options = Options(bits, layout, key, keep if isinstance(keep, str) else tuple(keep))
+    options = Options(bits, layout, key, _tuple(drop), as_pairs(rename), _tuple(keep))
     target = Path(target)
     check_target(Path(source), target)
-    with open_source(source, options.layout, options.key) as opened:
-        raw.check_patterns(options.keep, (tensor.name for tensor in opened.tensors))
+    with open_source(source, options.reading) as opened:
+        check_patterns("keep", options.keep, [tensor.name for tensor in opened.tensors])
         encoded = _encode_all(opened.tensors, options, threads or os.cpu_count() or 1, progress)
         manifest = _manifest(opened, options, encoded)
     with atomic_write(target) as file:
         size = _write(file, manifest, encoded)
     return Packed(target, manifest, size, time.perf_counter() - begin)
+
+
+def _tuple(patterns: Iterable[str]) -> Sequence[str]:
+    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
+    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def check_target(source: Path, target: Path) -> None:
@@ -142,20 +149,31 @@ def _encode_all(
 
 
 def _manifest(source: Source, options: Options, encoded: list[EncodedTensor]) -> Manifest:
-    pairs = zip(source.tensors, encoded, strict=True)
+    rows = zip(source.tensors, encoded, _number(source, encoded), strict=True)
     return Manifest(
         encoder=ENCODER_VERSION,
         zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
         source_format=source.format,
         source_sha256=source.sha256,
         options=options.to_table(),
-        tensors=tuple(result.describe(tensor, i) for i, (tensor, result) in enumerate(pairs)),
+        tensors=tuple(result.describe(tensor, number) for tensor, result, number in rows),
     )
 
 
+def _number(source: Source, encoded: list[EncodedTensor]) -> list[int]:
+    """The entry of each tensor: those that come to the same share one."""
+    entries: dict[object, int] = {}
+    return [
+        entries.setdefault((tensor.shape, tensor.dtype, result), len(entries))
+        for tensor, result in zip(source.tensors, encoded, strict=True)
+    ]
+
+
 def _write(file: IO[bytes], manifest: Manifest, encoded: list[EncodedTensor]) -> int:
-    sizes = {str(number): len(tensor.frame) for number, tensor in enumerate(encoded)}
+    pairs = zip(manifest.tensors, encoded, strict=True)
+    frames = {tensor.entry: result.frame for tensor, result in pairs}
+    sizes = {str(number): len(frame) for number, frame in frames.items()}
     file.write(write_header(sizes, _format.dump(manifest)))
-    for tensor in encoded:
-        file.write(tensor.frame)
+    for frame in frames.values():
+        file.write(frame)
     return file.tell()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from .. import _dtypes
 from .._codecs import Raw
-from ..errors import OptionError
+from ..sources import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,23 +36,10 @@ def is_kept(tensor: SourceTensor, patterns: Iterable[str]) -> bool:
         tensor.dtype not in _dtypes.FLOATING
         or len(tensor.shape) < LEAST_DIMENSIONS
         or tensor.count < LEAST_ELEMENTS
-        or any(fnmatchcase(tensor.name, pattern) for pattern in patterns)
+        or matches(tensor.name, patterns)
     )
 
 
 def is_finite(values: NDArray[np.float32]) -> bool:
     """Whether k-means can take the weights: no NaN and no infinity among them."""
     return bool(np.isfinite(values).all())
-
-
-def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse a pattern that names nothing: it is a typing error, and would cost precision.
-
-    Raises:
-        OptionError: one or more patterns match no name.
-
-    """
-    known = list(names)
-    idle = [p for p in patterns if not any(fnmatchcase(name, p) for name in known)]
-    if idle:
-        raise OptionError([("keep", f"the pattern {p!r} matches no tensor") for p in idle])

@@ -60,7 +60,7 @@ def verify_against(
         raise VerificationError(
             f"the manifest's options are of another version: {error}"
         ) from error
-    with open_source(source, options.layout, options.key) as opened:
+    with open_source(source, options.reading) as opened:
         tensors = {tensor.name: tensor for tensor in opened.tensors}
         _compare_names(set(weights), set(tensors))
         for name in weights:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import keras_hdf5, npz, safetensors, torch_legacy, torch_zip
+from . import keras_hdf5, npy, npz, safetensors, torch_legacy, torch_zip
+from ._names import select
 from ._source import Format, Reading, Source, natural_order
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ FORMATS: Final[tuple[Format, ...]] = (
     torch_zip.FORMAT,
     torch_legacy.FORMAT,
     npz.FORMAT,
+    npy.FORMAT,
 )
 
 _HEAD: Final = 512
+_AS_IT_IS: Final = Reading()
 _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
@@ -92,17 +95,15 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def open_source(
-    path: str | os.PathLike[str], layout: str | None = None, key: str | None = None
-) -> Iterator[Source]:
+def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> Iterator[Source]:
     """Open a checkpoint; its tensors are read while the block lasts.
 
     Args:
         path: the file.
-        layout: "torch" for a Keras source whose tensors are to be as torch wants them.
-        key: the table of a torch checkpoint that is the state dict, where that is not clear.
+        reading: the layout, the state dict's key, and what to leave out and to rename.
 
     Raises:
+        OptionError: a pattern matches no tensor.
         SourceError: the file cannot be read, or not in that layout, or two of its tensors come
             to have one name.
         MissingDependencyError: the library that reads the format is not installed.
@@ -110,7 +111,8 @@ def open_source(
     """
     path = Path(path)
     fmt = identify(path)
-    with fmt.open(path, Reading(layout, key)) as tensors:
+    with fmt.open(path, reading) as found:
+        tensors = select(found, reading)
         names = Counter(tensor.name for tensor in tensors)
         if twice := [name for name, count in names.items() if count > 1]:
             raise SourceError(f"{path}: two tensors come to have the name {twice[0]!r}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -64,11 +64,15 @@ class Reading:
     Attributes:
         layout: "torch" for a Keras source whose tensors are to be as torch wants them.
         key: which table of a torch checkpoint is the state dict.
+        drop: patterns (as of `fnmatch`) of tensors to leave out.
+        rename: pairs of a regular expression and what replaces it in every name, in order.
 
     """
 
     layout: str | None = None
     key: str | None = None
+    drop: Sequence[str] = ()
+    rename: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from .. import _dtypes
 from ..errors import SourceError
 from ._source import Format, Reading, SourceTensor, refuse
+from .npy import DAMAGE, read_array, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,21 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MEMBER_SUFFIX: Final = ".npy"
-_HEADER_READERS: Final = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-_DAMAGE: Final = (
-    ValueError,
-    EOFError,
-    OSError,
-    KeyError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-)
+_DAMAGE: Final = (*DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 @contextmanager
@@ -55,26 +39,20 @@ def _tensor(archive: zipfile.ZipFile, lock: threading.Lock, member: str) -> Sour
     name = member.removesuffix(_MEMBER_SUFFIX)
     try:
         with archive.open(member) as file:
-            # Version 3 is for structured types with names beyond Latin-1: no tensors.
-            read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
-            shape, _, dtype = read_header(file)
+            shape, dtype = read_header(file)
+    except SourceError as error:
+        raise SourceError(f"{archive.filename}: tensor {name!r} {error}") from error
     except _DAMAGE as error:
         raise SourceError(f"{archive.filename}: tensor {name!r}: {error}") from error
-    known = _dtypes.name_of(dtype)
-    if known is None:
-        raise SourceError(
-            f"{archive.filename}: tensor {name!r} is of {dtype}, which is not supported"
-        )
-    return SourceTensor(name, known, shape, partial(_read, archive, lock, member, known))
+    return SourceTensor(name, dtype, shape, partial(_read, archive, lock, member, dtype))
 
 
 def _read(archive: zipfile.ZipFile, lock: threading.Lock, member: str, dtype: str) -> NDArray[Any]:
     try:
         with lock, archive.open(member) as file:
-            values = np.lib.format.read_array(file, allow_pickle=False)
+            return read_array(file, dtype)
     except _DAMAGE as error:
         raise SourceError(f"{archive.filename}: {member!r}: {error}") from error
-    return np.asarray(values, _dtypes.STORAGE[dtype], order="C")
 
 
 def _matches(head: bytes) -> bool:
