@@ -68,8 +68,9 @@ def _left_out(
     root: Path, model: Model, artifact: Path, shipped_as: Callable[[str], str]
 ) -> list[str]:
     wanted = _ships(model, artifact)
-    content = (root / wanted).read_bytes()
-    name = shipped_as(wanted)
+    path, name = root / wanted, shipped_as(wanted)
+    # A build beside this one may have failed, and taken away what it had written.
+    content = path.read_bytes() if path.is_file() else None
     if any(m.name == name and m.read() == content for m in members(artifact)):
         return []
     key = "source" if wanted == model.source else "target"

@@ -120,7 +120,7 @@ def remove(root: Path, model: Model) -> None:
     from vggq.encode.atomic import remove_litter  # noqa: PLC0415
 
     target = root / model.target
-    remove_litter(target)
+    remove_litter(target, _scratch(target))
     if not (root / model.source).is_file() or not target.is_file():
         return
     try:
@@ -138,8 +138,13 @@ def _shipping(model: Model, what: str, written: Path | None = None) -> Prepared:
 def _pack(source: Path, target: Path, model: Model) -> str:
     from vggq.encode import describe, pack  # noqa: PLC0415
 
-    packed = pack(source, target, **model.options.to_table())
+    packed = pack(source, target, **model.options.to_table(), scratch=_scratch(target))
     return f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
+
+
+def _scratch(target: Path) -> Path:
+    """A folder that no build ships: another one, at the same time, must not come upon our half."""
+    return target.parent / "__pycache__"
 
 
 def _pass_through(target: Path, model: Model) -> str:

@@ -187,6 +187,26 @@ def test_threads_share_an_open_file(packed: Path) -> None:
             np.testing.assert_array_equal(array, expected[name])
 
 
+@pytest.mark.parametrize("threads", [None, 1, 2, 8])
+def test_the_arrays_do_not_depend_on_threads(
+    packed: Path, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_weights, "_SIZE_FOR_THREADS", 0)
+    expected = vggq.load(packed, threads=1)
+    restored = vggq.load(packed, threads=threads)
+    assert list(restored) == list(expected)
+    for name, array in restored.items():
+        assert array.flags.writeable
+        assert array.tobytes() == expected[name].tobytes()
+
+
+def test_an_error_in_a_thread_is_the_callers(packed: Path) -> None:
+    data = bytearray(packed.read_bytes())
+    data[-1] ^= 1
+    with pytest.raises(errors.DataError, match="tensor 'steps': "):
+        vggq.load(bytes(data), threads=4)
+
+
 def test_a_file_that_shrinks_while_it_is_open(packed: Path) -> None:
     with vggq.open(packed) as weights:
         with packed.open("r+b") as file:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from . import _format
+from . import _format, _processors
 from ._container import read_header
 from ._decode import decode
 from ._files import PackedFile, open_file
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ._container import Entry
     from ._files import Package, Readable
     from ._manifest import Manifest, TensorInfo
+
+
+# Starting threads takes longer than decoding less than this.
+_SIZE_FOR_THREADS: Final = 1 << 20
 
 
 class Weights(Mapping[str, "NDArray[Any]"]):
@@ -126,12 +130,16 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
         raise
 
 
-def load(source: Readable | Package, resource: str | None = None) -> dict[str, NDArray[Any]]:
+def load(
+    source: Readable | Package, resource: str | None = None, *, threads: int | None = None
+) -> dict[str, NDArray[Any]]:
     """Restore every tensor of a packed file.
 
     Args:
         source: as for `open`.
         resource: as for `open`.
+        threads: how many tensors are decoded at a time, on which the arrays do not depend; by
+            default as many as there are processors for a large model, and one for a small one.
 
     Returns:
         The arrays by name, fresh and writable: float32 for what was floating point, the
@@ -143,8 +151,18 @@ def load(source: Readable | Package, resource: str | None = None) -> dict[str, N
 
     """
     with open(source, resource) as weights:
-        decoded: dict[int, NDArray[Any]] = {}
-        for name, tensor in weights.tensors.items():
-            if tensor.entry not in decoded:
-                decoded[tensor.entry] = weights[name]
+        names = {tensor.entry: name for name, tensor in weights.tensors.items()}
+        arrays = _decode_all(weights, list(names.values()), threads)
+        decoded = dict(zip(names, arrays, strict=True))
         return {name: decoded[tensor.entry] for name, tensor in weights.tensors.items()}
+
+
+def _decode_all(weights: Weights, names: list[str], threads: int | None) -> Iterable[NDArray[Any]]:
+    if threads is None:
+        threads = _processors.available() if weights.size >= _SIZE_FOR_THREADS else 1
+    if threads <= 1 or len(names) <= 1:
+        return map(weights.__getitem__, names)
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need none
+
+    with ThreadPoolExecutor(min(threads, len(names))) as pool:
+        return list(pool.map(weights.__getitem__, names))

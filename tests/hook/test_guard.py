@@ -289,7 +289,9 @@ def test_two_builds_at_a_time(project: Project, tmp_path: Path) -> None:
     assert [process.returncode for process in running] == [0] * 4, outputs
     packed = set()
     for i in range(4):
-        with zipfile.ZipFile(tmp_path / str(i) / WHEEL) as archive:
+        wheel = tmp_path / str(i) / WHEEL
+        assert len(wheel_names(wheel)) == 5
+        with zipfile.ZipFile(wheel) as archive:
             packed.add(archive.read("tiny/tiny.vggq"))
     assert packed == {project.target.read_bytes()}
     assert not list(project.root.rglob("*.tmp"))

@@ -25,20 +25,26 @@ _SECONDS_TO_LOCK: Final = 10
 
 
 @contextmanager
-def atomic_write(target: Path) -> Iterator[IO[bytes]]:
+def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes `target`'s place when the block ends well, and is removed if not.
 
     Folders on the way are made. Readers of `target` see the old file or the new one. What a
     killed process left of an earlier attempt is removed.
 
+    Args:
+        target: the file to write or to replace.
+        scratch: where the file is until then, on the target's file system; its folder by default.
+
     Raises:
         TargetError: the system lets nothing be written there.
 
     """
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    scratch = scratch or target.parent
+    temporary = scratch / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        remove_litter(target)
+        scratch.mkdir(exist_ok=True)
+        remove_litter(target, scratch)
         file = temporary.open("xb")
     except OSError as error:
         raise TargetError(f"{target} cannot be written: {error.strerror}") from error
@@ -56,9 +62,9 @@ def atomic_write(target: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def remove_litter(target: Path) -> None:
+def remove_litter(target: Path, scratch: Path | None = None) -> None:
     """Remove the temporary files of `target` that no process is writing any more."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+    for path in (scratch or target.parent).glob(f".{glob.escape(target.name)}.*.tmp"):
         with suppress(OSError):
             if not _is_in_use(path):
                 path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from .. import _format
+from .. import _format, _processors
 from .._container import write_header
 from .._manifest import Manifest
 from .._require import require
@@ -21,6 +20,7 @@ from .options import Options, as_pairs
 from .tensor import encode_tensor
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..sources import Source, SourceTensor
@@ -68,6 +68,7 @@ def pack(
     drop: Iterable[str] = (),
     rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     keep: Iterable[str] = (),
+    scratch: Path | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Packed:
@@ -82,6 +83,7 @@ def pack(
         drop: patterns of the names of tensors to leave out.
         rename: regular expressions, and what replaces them in every name, in order.
         keep: patterns of the final names of tensors to store exactly.
+        scratch: where the target is while it is written, on its file system; its folder by default.
         threads: how many tensors are encoded at a time; the number of processors by default.
             The bytes do not depend on it.
         progress: called from time to time with the number of weights done, and of all.
@@ -99,9 +101,9 @@ def pack(
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
         check_patterns("keep", options.keep, [tensor.name for tensor in opened.tensors])
-        encoded = _encode_all(opened.tensors, options, threads or os.cpu_count() or 1, progress)
+        encoded = _encode_all(opened.tensors, options, threads or _processors.available(), progress)
         manifest = _manifest(opened, options, encoded)
-    with atomic_write(target) as file:
+    with atomic_write(target, scratch) as file:
         size = _write(file, manifest, encoded)
     return Packed(target, manifest, size, time.perf_counter() - begin)
 
