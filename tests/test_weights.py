@@ -176,7 +176,7 @@ def test_a_broken_file_is_closed_and_named(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * 20)
     with pytest.raises(errors.HeaderError) as caught:
         vggq.open(path)
-    assert str(caught.value).startswith(f"{path}: not valid JSON")
+    assert str(caught.value).startswith(f"{path} is not a sound .vggq file: not valid JSON")
 
 
 def test_threads_share_an_open_file(packed: Path) -> None:

@@ -10,7 +10,7 @@ from . import _format, _processors
 from ._container import read_header
 from ._decode import decode
 from ._files import PackedFile, open_file
-from .errors import FormatError, UnknownTensorError
+from .errors import FormatError, HeaderError, UnknownTensorError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -122,6 +122,9 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
     file = open_file(source, resource)
     try:
         return Weights(file)
+    except HeaderError as error:
+        file.close()
+        raise HeaderError(f"{file.name} is not a sound .vggq file: {error}") from error
     except FormatError as error:
         file.close()
         raise type(error)(f"{file.name}: {error}") from error

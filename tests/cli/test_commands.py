@@ -206,7 +206,10 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
         ),
         (
             ["inspect", "{junk}"],
-            "vggq: error: {junk}: not valid JSON: Expecting value: line 1 column 1 (char 0)",
+            (
+                "vggq: error: {junk} is not a sound .vggq file: "
+                "not valid JSON: Expecting value: line 1 column 1 (char 0)"
+            ),
         ),
         (
             ["unpack", "{packed}", "out.pth"],

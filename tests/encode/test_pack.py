@@ -383,7 +383,13 @@ def test_describe(tmp_path: Path) -> None:
     assert describe(lossy.manifest, 2000) == (
         f"10.0 kB of weights in 2.0 kB (5.00x), SQNR {sqnr:.2f} dB (worst {sqnr:.2f} dB, w)"
     )
-    assert megabytes(100_000) == "0.1 MB"
+    assert [megabytes(n) for n in (0, 999, 1000, 99_999, 100_000)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "100.0 kB",
+        "0.1 MB",
+    ]
 
 
 def test_the_public_pack_is_the_function() -> None:

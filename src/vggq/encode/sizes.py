@@ -36,5 +36,7 @@ def parse_size(text: str | int) -> int:
 
 
 def megabytes(size: int) -> str:
-    """Bytes in MB of 10^6, as package indexes show them; small ones in kB."""
+    """Bytes in MB of 10^6, as package indexes show them; small ones in kB or B."""
+    if size < 1000:
+        return f"{size} B"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
