@@ -86,12 +86,19 @@ def _leaked(root: Path, model: Model, artifact: Path) -> list[str]:
     source = root / model.source
     if not source.is_file() or _carries_source(model, artifact):
         return []
-    size, sha256 = source.stat().st_size, digest(source)
-    return [
-        f"{model.key}.source: the raw weights {model.source} are in {artifact.name} as "
-        f"{member.name}: exclude them"
+    size = source.stat().st_size
+    alike = {
+        member.name: hashlib.sha256(member.read()).hexdigest()
         for member in members(artifact)
-        if member.size == size and hashlib.sha256(member.read()).hexdigest() == sha256
+        if member.size == size
+    }
+    # The source is read once more only where something has its size.
+    sha256 = digest(source) if alike else None
+    return [
+        f"{model.key}.source: the raw weights {model.source} are in {artifact.name} as {name}: "
+        "exclude them"
+        for name, found in alike.items()
+        if found == sha256
     ]
 
 
@@ -109,10 +116,11 @@ def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
 
 
 def _tensors(target: Path) -> Iterator[tuple[int, str, int]]:
-    """Stored bytes, name, and the bits asked for (0 where it is stored exactly)."""
+    """Stored bytes, name, and the bits asked for (0 where it is stored exactly), of each entry."""
     with vggq.open(target) as weights:
         bits = weights.manifest.options.get("bits", MAX_BITS)
-        for name, tensor in weights.tensors.items():
+        for tensor in {tensor.entry: tensor for tensor in weights.tensors.values()}.values():
+            name = tensor.name
             yield weights.stored_size(name), name, bits if tensor.quantized else 0
 
 

@@ -297,7 +297,10 @@ def test_is_current(
     with monkeypatch.context() as patch:
         patch.setattr(reuse, "ENCODER_VERSION", 99)
         assert not is_current(target, source, options)
-    target.write_bytes(target.read_bytes()[:-1])
+    sound = target.read_bytes()
+    target.write_bytes(sound[:-1])
+    assert not is_current(target, source, options)
+    target.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     assert not is_current(target, source, options)
     pack(source, target, bits=5, keep=["*.bias"])
     state["steps"] += 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _weights
-from ..errors import VggqError
+from ..errors import FormatError, PackedFileError
 from ..sources import digest
 from .pack import ENCODER_VERSION
+from .verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +26,9 @@ def is_current(target: Path, source: Path, options: Options) -> bool:
     try:
         with _weights.open(target) as weights:
             manifest = weights.manifest
-    except VggqError:
+            if manifest.encoder != ENCODER_VERSION or manifest.options != options.to_table():
+                return False
+            verify(weights)
+    except (FormatError, PackedFileError):
         return False
-    return (
-        manifest.encoder == ENCODER_VERSION
-        and manifest.options == options.to_table()
-        and manifest.source_sha256 == digest(source)
-    )
+    return manifest.source_sha256 == digest(source)
