@@ -35,15 +35,15 @@ def check(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> N
         copies = [copy for model in models for copy in vendor.find_copies(root / model.target)]
     except TargetError as error:
         raise ConfigurationError([str(error).replace(f"{root}/", "")]) from error
-    if (
-        errors := _errors_of_copies(root, copies, dependencies)
-        if copies
-        else find_errors(dependencies)
-    ):
+    if copies:
+        errors = _errors_of_copies(root, copies, dependencies)
+    else:
+        errors = _errors_without_a_copy(dependencies)
+    if errors:
         raise ConfigurationError(errors)
 
 
-def find_errors(dependencies: Iterable[str]) -> list[str]:
+def _errors_without_a_copy(dependencies: Iterable[str]) -> list[str]:
     """What is wrong with the dependencies of a package that imports vggq."""
     ours = _at_run_time(dependencies, _OURS)
     if not ours:
