@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 import vggq
 from vggq.encode.options import MAX_BITS
 from vggq.encode.sizes import megabytes
-from vggq.sources import digest
+from vggq.sources import file_digest
 
 from .archive import members
 from .config import BASE, ConfigurationError
+from .plugin import source_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,9 +56,9 @@ def find_warning(config: Config, artifact: Path) -> str | None:
     return f"vggq: {artifact.name} is {megabytes(size)}, {100 * size // limit} % of size-limit"
 
 
-def _ships(model: Model, artifact: Path) -> str:
-    """What of a model belongs into an archive: its source or its target."""
-    return model.source if _carries_source(model, artifact) else model.target
+def _ships(root: Path, model: Model, artifact: Path) -> list[str]:
+    """What of a model belongs into an archive: its source's files or its target."""
+    return source_paths(root, model) if _carries_source(model, artifact) else [model.target]
 
 
 def _carries_source(model: Model, artifact: Path) -> bool:
@@ -67,39 +68,42 @@ def _carries_source(model: Model, artifact: Path) -> bool:
 def _left_out(
     root: Path, model: Model, artifact: Path, shipped_as: Callable[[str], str]
 ) -> list[str]:
-    wanted = _ships(model, artifact)
-    path, name = root / wanted, shipped_as(wanted)
-    # A build beside this one may have failed, and taken away what it had written.
-    content = path.read_bytes() if path.is_file() else None
-    if any(m.name == name and m.read() == content for m in members(artifact)):
-        return []
-    key = "source" if wanted == model.source else "target"
+    key = "source" if _carries_source(model, artifact) else "target"
     return [
-        (
-            f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
-            f"include or exclude leave it out"
-        )
+        f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
+        "include or exclude leave it out"
+        for wanted in _ships(root, model, artifact)
+        if not _is_member(root / wanted, shipped_as(wanted), artifact)
     ]
 
 
+def _is_member(path: Path, name: str, artifact: Path) -> bool:
+    # A build beside this one may have failed, and taken away what it had written.
+    content = path.read_bytes() if path.is_file() else None
+    return any(m.name == name and m.read() == content for m in members(artifact))
+
+
 def _leaked(root: Path, model: Model, artifact: Path) -> list[str]:
-    source = root / model.source
-    if not source.is_file() or _carries_source(model, artifact):
+    if not (root / model.source).is_file() or _carries_source(model, artifact):
         return []
-    size = source.stat().st_size
+    return [
+        f"{model.key}.source: the raw weights {path} are in {artifact.name} as {name}: exclude them"
+        for path in source_paths(root, model)
+        for name in _copies(root / path, artifact)
+    ]
+
+
+def _copies(path: Path, artifact: Path) -> list[str]:
+    """The members of an archive that are the same file."""
+    size = path.stat().st_size
     alike = {
         member.name: hashlib.sha256(member.read()).hexdigest()
         for member in members(artifact)
         if member.size == size
     }
-    # The source is read once more only where something has its size.
-    sha256 = digest(source) if alike else None
-    return [
-        f"{model.key}.source: the raw weights {model.source} are in {artifact.name} as {name}: "
-        "exclude them"
-        for name, found in alike.items()
-        if found == sha256
-    ]
+    # The file is read once more only where something has its size.
+    sha256 = file_digest(path) if alike else None
+    return [name for name, found in alike.items() if found == sha256]
 
 
 def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:

@@ -57,9 +57,12 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
                 if prepared.written:
                     self._written.append(prepared.written)
                 self.app.display_info(prepared.message)
-                build_data["artifacts"].append(prepared.pattern)
-                reserved = self.build_config.get_distribution_path(prepared.withheld)
-                self.build_config.build_reserved_paths.add(reserved)
+                for warning in prepared.warnings:
+                    self.app.display_warning(warning)
+                build_data["artifacts"].extend(prepared.patterns)
+                self.build_config.build_reserved_paths.update(
+                    map(self.build_config.get_distribution_path, prepared.withheld)
+                )
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Check the finished archive, and remove it where it must not be published."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from vggq import errors
 
@@ -21,14 +23,21 @@ _ALWAYS = ("kmeans1d>=0.4", "zstandard>=0.22")
 
 def requirements(root: Path, models: Iterable[Model]) -> list[str]:
     """What has to be installed to pack; nothing for a model whose packed file is all there is."""
-    from vggq.sources import formats_of_suffix  # noqa: PLC0415
-
     wanted: set[str] = set()
     for model in models:
         if (root / model.source).exists():
-            formats = formats_of_suffix(Path(model.source))
-            wanted.update(_ALWAYS, (fmt.requirement for fmt in formats if fmt.requirement))
+            wanted.update(_ALWAYS, _format_requirement(root / model.source))
     return sorted(wanted)
+
+
+def _format_requirement(source: Path) -> list[str]:
+    from vggq.sources import identify  # noqa: PLC0415
+
+    # What is wrong with a source is said when it is packed, and not when this is asked.
+    with suppress(errors.SourceError):
+        if requirement := identify(source).requirement:
+            return [requirement]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +46,17 @@ class Prepared:
 
     Attributes:
         message: a line for whoever builds.
-        pattern: of the file that is to ship though git ignores it, as hatchling wants it.
-        withheld: the path of the one that is not.
+        patterns: of the files that are to ship though git ignores them, as hatchling wants them.
+        withheld: the paths of those that are not.
+        warnings: what of the source whoever builds has to know, a line each.
         written: the packed file, where this build wrote it.
 
     """
 
     message: str
-    pattern: str
-    withheld: str
+    patterns: list[str]
+    withheld: list[str]
+    warnings: list[str] = field(default_factory=list)
     written: Path | None = None
 
 
@@ -57,7 +68,9 @@ def prepare(root: Path, model: Model, build_target: str) -> Prepared:
 
     """
     if build_target == "sdist" and model.sdist == "source":
-        return Prepared(_check_source(root, model), _pattern(model.source), model.target)
+        paths = _check_source(root, model)
+        message = f"vggq: {model.source}: shipped as it is, for builds from the floats"
+        return Prepared(message, list(map(_pattern, paths)), [model.target])
     return _provide(root, model)
 
 
@@ -85,30 +98,43 @@ def _provide(root: Path, model: Model) -> Prepared:
         )
     try:
         if not source.exists() and target.is_file():
-            return _shipping(model, _pass_through(target, model))
+            return _shipping(model, _pass_through(target, model), [model.source])
         check_target(source, target)
+        withheld = source_paths(root, model)
         if is_current(target, source, model.options):
             unchanged = f"reused, {model.source} and its options are unchanged"
-            return _shipping(model, unchanged)
-        return _shipping(model, _pack(source, target, model), written=target)
+            return _shipping(model, unchanged, withheld)
+        return _pack(source, target, model, withheld)
     except errors.VggqError as error:
         raise ConfigurationError(_lines(root, model, error)) from error
 
 
-def _check_source(root: Path, model: Model) -> str:
-    """See that a model's source can be shipped instead, and say in a line that it is.
+def _check_source(root: Path, model: Model) -> list[str]:
+    """See that a model's source can be shipped instead, and give the paths of its files.
 
     Raises:
         ConfigurationError: there is none, or none that could be packed later.
 
     """
-    from vggq.sources import identify  # noqa: PLC0415
-
     try:
-        identify(root / model.source)
+        return source_paths(root, model)
     except errors.VggqError as error:
         raise ConfigurationError(_lines(root, model, error)) from error
-    return f"vggq: {model.source}: shipped as it is, for builds from the floats"
+
+
+def source_paths(root: Path, model: Model) -> list[str]:
+    """The paths of all files of a model's source, as the project has them; shards follow it.
+
+    Raises:
+        SourceError: it is not there, or too damaged to tell.
+
+    """
+    from vggq.sources import files  # noqa: PLC0415
+
+    folder = PurePath(model.source).parent
+    source = root / model.source
+    beside = [os.path.relpath(file, source.parent) for file in files(source)]
+    return [(folder / path).as_posix() for path in beside]
 
 
 def remove(root: Path, model: Model) -> None:
@@ -130,16 +156,22 @@ def remove(root: Path, model: Model) -> None:
     target.unlink()
 
 
-def _shipping(model: Model, what: str, written: Path | None = None) -> Prepared:
-    message = f"vggq: {model.target}: {what}"
-    return Prepared(message, _pattern(model.target), model.source, written)
+def _shipping(model: Model, what: str, withheld: list[str], **more: Any) -> Prepared:
+    return Prepared(
+        message=f"vggq: {model.target}: {what}",
+        patterns=[_pattern(model.target)],
+        withheld=withheld,
+        **more,
+    )
 
 
-def _pack(source: Path, target: Path, model: Model) -> str:
+def _pack(source: Path, target: Path, model: Model, withheld: list[str]) -> Prepared:
     from vggq.encode import describe, pack  # noqa: PLC0415
 
     packed = pack(source, target, **model.options.to_table(), scratch=_scratch(target))
-    return f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
+    what = f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
+    warnings = [f"vggq: {model.source}: {remark}" for remark in packed.remarks]
+    return _shipping(model, what, withheld, warnings=warnings, written=target)
 
 
 def _scratch(target: Path) -> Path:
@@ -169,7 +201,5 @@ def _lines(root: Path, model: Model, error: errors.VggqError) -> list[str]:
         return [f"{model.key}.{option}: {problem}" for option, problem in error.problems]
     keys = {errors.SourceError: ".source", errors.TargetError: ".target"}
     # The paths as they stand in the table, and not as this machine has them.
-    message = str(error)
-    for path in (model.source, model.target):
-        message = message.replace(str(root / path), path)
+    message = str(error).replace(f"{root}{os.sep}", "")
     return [f"{model.key}{keys.get(type(error), '')}: {message}"]

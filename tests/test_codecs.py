@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -89,10 +90,7 @@ def test_raw_of_every_dtype(name: str) -> None:
     assert restored.flags.writeable
     assert restored.dtype == _dtypes.restored(name)
     assert restored.dtype.isnative
-    if name == "BF16":
-        # numpy has no bfloat16: these are the floats whose upper halves are 0 to 99.
-        np.testing.assert_array_equal(restored.view(np.uint32), np.arange(100) << 16)
-    else:
+    if name not in _dtypes.AS_BITS:
         np.testing.assert_array_equal(restored, values)
 
 
@@ -106,6 +104,22 @@ def test_raw_float16_widens_exactly() -> None:
     every = np.arange(65536, dtype="<u2").view("<f2")
     restored = Raw().decode(every.tobytes(), every.size, "F16")
     np.testing.assert_array_equal(restored.astype(np.float16), every)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("BF16", ml_dtypes.bfloat16),
+        ("F8_E4M3", ml_dtypes.float8_e4m3fn),
+        ("F8_E5M2", ml_dtypes.float8_e5m2),
+    ],
+)
+def test_raw_of_what_numpy_lacks_widens_exactly(name: str, dtype: type) -> None:
+    every = np.arange(1 << 8 * np.dtype(dtype).itemsize).astype(_dtypes.STORAGE[name])
+    restored = Raw().decode(every.tobytes(), every.size, name)
+    expected = every.view(dtype).astype(np.float32)
+    np.testing.assert_array_equal(restored, expected)
+    np.testing.assert_array_equal(np.signbit(restored), np.signbit(expected))
 
 
 def test_raw_float64_is_rounded_and_overflows_quietly() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# numpy has no bfloat16, so its bits travel as uint16.
+# numpy has neither bfloat16 nor float8, so their bits travel as integers.
 STORAGE: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -20,15 +20,19 @@ STORAGE: Final[dict[str, np.dtype[Any]]] = {
     "I32": np.dtype("<i4"),
     "U64": np.dtype("<u8"),
     "I64": np.dtype("<i8"),
+    "F8_E4M3": np.dtype("u1"),
+    "F8_E5M2": np.dtype("u1"),
     "BF16": np.dtype("<u2"),
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
 
-FLOATING: Final = frozenset({"BF16", "F16", "F32", "F64"})
+FLOATING: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16", "F32", "F64"})
+AS_BITS: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16"})
+"""Those that numpy itself has not."""
 
-_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name != "BF16"}
+_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name not in AS_BITS}
 
 
 def name_of(dtype: np.dtype[Any]) -> str | None:
@@ -41,13 +45,33 @@ def restored(name: str) -> np.dtype[Any]:
     return np.dtype(np.float32) if name in FLOATING else STORAGE[name].newbyteorder("=")
 
 
-def restore(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """A fresh native array of the restored dtype from `values` in the storage dtype of `name`.
+def restore(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
+    """A native array of the restored dtype from `values` in the storage dtype of `name`.
+
+    It is a fresh one, unless it need not be and `copy` is False.
 
     float64 is rounded to float32, and overflows to infinity without a warning as the source's
     own framework would do; every narrower type is widened exactly.
     """
     if name == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
+    if name == "F8_E5M2":
+        # The upper half of a float16, which is rounded nowhere on the way.
+        return (values.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+    if name == "F8_E4M3":
+        return np.take(_e4m3_values(), values)
     with np.errstate(over="ignore"):
-        return values.astype(restored(name))
+        return values.astype(restored(name), copy=copy)
+
+
+def _e4m3_values() -> NDArray[np.float32]:
+    """What each byte of float8 E4M3 stands for: no infinities, and NaN where all bits are set.
+
+    Micikevicius et al., "FP8 formats for deep learning", 2022, https://arxiv.org/abs/2209.05433
+    """
+    bits = np.arange(128)
+    exponent, mantissa = bits >> 3, bits & 7
+    subnormal = exponent == 0
+    values = np.ldexp(mantissa + np.where(subnormal, 0.0, 8.0), exponent + subnormal - 10)
+    values[-1] = np.nan
+    return np.concatenate([values, -values]).astype(np.float32)

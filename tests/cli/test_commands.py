@@ -70,6 +70,15 @@ def test_pack_leaves_out_and_renames(tmp_path: Path, source: str) -> None:
     assert sorted(vggq.load(target)) == ["b.bias", "b.weight=1"]
 
 
+def test_pack_remarks_on_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save_npz(tmp_path / "m.npz", {"w": np.full((40, 40), np.nan, np.float32)})
+    remark = "tensor 'w' is stored exactly: 1600 of its 1600 values are not finite"
+    assert main(["pack", str(source), str(tmp_path / "m.vggq"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"vggq: {source}: {remark}\n"
+    assert json.loads(out)["remarks"] == [remark]
+
+
 def test_pack_as_json(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "m.vggq"
     assert main(["pack", source, str(target), "--json"]) == 0

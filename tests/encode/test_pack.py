@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import struct
@@ -16,7 +17,17 @@ import safetensors.numpy
 
 import vggq
 from tests.helpers import save_npz
-from vggq.encode import Options, codebook, is_current, pack, raw, reuse, verify, verify_against
+from vggq.encode import (
+    Options,
+    codebook,
+    frames,
+    is_current,
+    pack,
+    raw,
+    reuse,
+    verify,
+    verify_against,
+)
 from vggq.encode import pack as pack_function
 from vggq.encode.atomic import atomic_write, remove_litter
 from vggq.encode.describe import describe
@@ -37,6 +48,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     State = dict[str, NDArray[Any]]
+
+# The package's `pack` is the function, whose name hides its module's.
+pack_module = importlib.import_module("vggq.encode.pack")
 
 
 @pytest.fixture
@@ -174,10 +188,44 @@ def test_what_is_stored_exactly(
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_stored_exactly(tmp_path: Path, odd: float) -> None:
     values = np.random.default_rng(1).standard_normal((40, 40)).astype(np.float32)
-    values[3, 3] = odd
-    packed = pack(save_npz(tmp_path / "s.npz", {"w": values}), tmp_path / "s.vggq")
-    assert not packed.manifest.tensors[0].quantized
+    values[3, 3:5] = odd
+    source = save_npz(tmp_path / "s.npz", {"w": values, "fine": values[:3], "b": values[3]})
+    packed = pack(source, tmp_path / "s.vggq", bits=2)
+    assert packed.remarks == ("tensor 'w' is stored exactly: 2 of its 1600 values are not finite",)
+    assert [tensor.quantized for tensor in packed.manifest.tensors] == [False, False, False]
     np.testing.assert_array_equal(vggq.load(packed.target)["w"], values)
+
+
+@pytest.mark.torch
+def test_a_table_that_was_chosen_is_remarked(tmp_path: Path) -> None:
+    import torch  # noqa: PLC0415
+
+    path = tmp_path / "m.ckpt"
+    torch.save({"state_dict": {"w": torch.randn(40, 40)}, "epoch": 3}, path)
+    packed = pack(path, tmp_path / "m.vggq")
+    assert packed.remarks == ("its state dict is the table 'state_dict'",)
+    assert pack(path, tmp_path / "m.vggq", key="state_dict").remarks == ()
+
+
+def test_frames_that_do_not_fit_in_memory_wait_on_disk(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pack(source, tmp_path / "a.vggq").target.read_bytes()
+    monkeypatch.setattr(frames, "_IN_MEMORY", 100)
+    assert pack(source, tmp_path / "b.vggq").target.read_bytes() == expected
+    assert names(tmp_path) == {"state.npz", "a.vggq", "b.vggq"}
+
+
+def test_a_target_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(pack_module, "encode_tensor", work)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TargetError, match="cannot be written: "):
+        pack(source, tmp_path / "file" / "x.vggq")
 
 
 def test_a_pattern_that_matches_nothing(tmp_path: Path, source: Path) -> None:

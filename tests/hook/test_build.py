@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pytest
 
@@ -48,6 +49,17 @@ def test_the_build_says_what_it_cost(project: Project) -> None:
     assert lines[0].startswith("vggq: src/tiny/tiny.vggq: 8.5 kB of weights in ")
     assert "x), SQNR " in lines[0]
     assert lines[0].endswith(" s")
+
+
+def test_the_build_warns_of_what_is_not_finite(
+    project: Project, arrays: dict[str, np.ndarray]
+) -> None:
+    arrays["layer.weight"][0, :3] = np.inf
+    save_npz(project.source, arrays)
+    assert (
+        "vggq: weights/tiny.npz: tensor 'layer.weight' is stored exactly: 3 of its 2048 values "
+        "are not finite"
+    ) in project.build().lines
 
 
 def test_an_sdist_has_the_packed_file_and_not_the_raw_weights(project: Project) -> None:
@@ -197,8 +209,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             'source = "n.foo"',
             b"?",
             (
-                ".source: n.foo: unknown suffix '.foo', expected one of .h5, "
-                ".hdf5, .safetensors, .pth, .pt, .bin, .npz, .npy"
+                ".source: n.foo is of no known format; those known are of .h5, .hdf5, "
+                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy"
             ),
         ),
         (
@@ -295,7 +307,9 @@ def test_what_the_build_needs_is_asked_for(project: Project) -> None:
     result = project.run(sys.executable, "-c", REQUIRES)
     assert result.lines[-1] == "['kmeans1d>=0.4', 'zstandard>=0.22']"
     keras = project.root / "weights" / "tiny.h5"
-    project.source.rename(keras)
+    project.source.unlink()
+    with h5py.File(keras, "w") as file:
+        file["w"] = np.zeros(3)
     project.configure(MODEL.replace(".npz", ".h5"))
     result = project.run(sys.executable, "-c", REQUIRES)
     assert result.lines[-1] == "['h5py>=3.10', 'kmeans1d>=0.4', 'zstandard>=0.22']"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+import vggq
 from tests.helpers import save_npz
 
 from .conftest import MODEL, PYPROJECT, Project, sdist_names, wheel_names
@@ -154,6 +157,68 @@ def test_an_sdist_of_the_source(project: Project) -> None:
     with zipfile.ZipFile(project.wheel) as archive:
         assert archive.read("tiny/tiny.vggq") == direct
     assert "tiny/tiny.vggq" in wheel_names(project.wheel)
+
+
+@pytest.fixture
+def sharded(project: Project, arrays: dict[str, np.ndarray]) -> Project:
+    """Weights in three files beside an index, inside the package."""
+    folder = project.root / "src" / "tiny"
+    weight_map = {}
+    for number, (name, array) in enumerate(arrays.items()):
+        shard = f"model-{number}.safetensors"
+        save_file({name: array}, folder / shard)
+        weight_map[name] = shard
+    (folder / "model.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    project.source.unlink()
+    project.configure(MODEL.replace("weights/tiny.npz", "src/tiny/model.index.json"))
+    return project
+
+
+def test_no_shard_ships(sharded: Project) -> None:
+    result = sharded.build("-s", "-w")
+    assert result.code == 0, result.output
+    for names in (wheel_names(sharded.wheel), sdist_names(sharded.sdist)):
+        assert not [name for name in names if "model" in name]
+
+
+def test_a_shard_under_another_name(sharded: Project) -> None:
+    folder = sharded.root / "src" / "tiny"
+    (folder / "copy.bin").write_bytes((folder / "model-0.safetensors").read_bytes())
+    assert told(sharded) == [
+        (
+            f"{KEY}.source: the raw weights src/tiny/model-0.safetensors are in {WHEEL} as "
+            "tiny/copy.bin: exclude them"
+        )
+    ]
+
+
+def test_an_sdist_of_all_shards(sharded: Project) -> None:
+    sharded.configure((sharded.root / "pyproject.toml").read_text() + 'sdist = "source"\n', "")
+    result = sharded.build("-s")
+    assert result.code == 0, result.output
+    shipped = {name for name in sdist_names(sharded.sdist) if "model" in name}
+    assert shipped == {
+        "tiny-1.0/src/tiny/model.index.json",
+        *(f"tiny-1.0/src/tiny/model-{number}.safetensors" for number in range(3)),
+    }
+
+
+def test_a_changed_shard_is_packed_again(sharded: Project, arrays: dict[str, np.ndarray]) -> None:
+    assert sharded.build().code == 0
+    assert "reused" in sharded.build().output
+    save_file({"steps": arrays["steps"] + 1}, sharded.root / "src/tiny/model-2.safetensors")
+    assert "reused" not in sharded.build().output
+    np.testing.assert_array_equal(vggq.load(sharded.target)["steps"], arrays["steps"] + 1)
+
+
+def test_an_index_of_a_shard_that_is_not_there(sharded: Project) -> None:
+    (sharded.root / "src/tiny/model-2.safetensors").unlink()
+    assert told(sharded) == [
+        (
+            f"{KEY}.source: src/tiny/model-2.safetensors is listed in the index, and: "
+            "No such file or directory"
+        )
+    ]
 
 
 def test_an_sdist_of_a_source_that_is_not_there(project: Project) -> None:

@@ -131,29 +131,17 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     [
         ("a.npz", b"", ": its suffix is of npz, its content is not of that format (it is empty)"),
         ("a.h5", b"hello", ": its suffix is of keras-hdf5, its content is not of that format"),
-        ("a.h5", b"PK\x03\x04", ": its suffix is of keras-hdf5, its content is of npz"),
+        ("a.h5", b"PK\x05\x06", ": its suffix is of keras-hdf5, its content is of npz"),
+        ("a.npz", b"PK\x03\x04", ": its suffix is of npz, its content is not of that format"),
         ("a.npz", b"\x89HDF\r\n\x1a\n", ": its suffix is of npz, its content is of keras-hdf5"),
         ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", " holds no tensors"),
         (
             "a.xyz",
             b"hello",
             (
-                ": unknown suffix '.xyz', expected one of .h5, "
-                ".hdf5, .safetensors, .pth, .pt, .bin, .npz, .npy"
+                " is of no known format; those known are of .h5, .hdf5, .safetensors, "
+                ".index.json, .pth, .pt, .bin, .npz, .npy"
             ),
-        ),
-        (
-            "a",
-            b"",
-            (
-                ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .pth, .pt, .bin, "
-                ".npz, .npy"
-            ),
-        ),
-        (
-            "a.xyz",
-            b"\x89HDF\r\n\x1a\n",
-            ": unknown suffix '.xyz'; it looks like keras-hdf5, so rename it",
         ),
         (
             "a.h5",
@@ -170,8 +158,13 @@ def test_what_is_told_of_other_files(
     assert error_of(path) == message
 
 
-def test_identify(written: Path) -> None:
-    assert written.suffix in identify(written).suffixes
+def test_identify(written: Path, tmp_path: Path) -> None:
+    fmt = identify(written)
+    assert written.suffix in fmt.suffixes
+    for name in ("model", "model.ckpt", "2f1b9c"):
+        assert identify(written.rename(tmp_path / name)) is fmt
+        written = tmp_path / name
+    assert sorted(read(written)) == sorted(STATE)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +189,26 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     assert not Path("exploded").exists()
 
 
-def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path) -> None:
-    header = json.dumps({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}})
-    path = tmp_path / "odd.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"12")
-    assert error_of(path) == ": tensor 'w' is of F8_E4M3, which is not supported"
+def save_bytes(path: Path, dtype: str, content: bytes, count: int) -> Path:
+    entry = {"dtype": dtype, "shape": [count], "data_offsets": [0, len(content)]}
+    header = json.dumps({"w": entry})
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + content)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2"])
+def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -> None:
+    content = bytes(range(256)) * 2
+    path = save_bytes(tmp_path / "m.safetensors", dtype, content, 512 if dtype[0] == "F" else 256)
+    with open_source(path) as source:
+        assert source.tensors[0].dtype == dtype
+        assert source.tensors[0].read().tobytes() == content
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("C64", 16), ("F8_E8M0", 2), ("F4", 1)])
+def test_safetensors_dtypes_that_no_packed_file_has(tmp_path: Path, dtype: str, size: int) -> None:
+    path = save_bytes(tmp_path / "odd.safetensors", dtype, bytes(size), 2)
+    assert error_of(path) == f": tensor 'w' is of {dtype}, which is not supported"
 
 
 def test_two_tensors_of_one_name(tmp_path: Path) -> None:

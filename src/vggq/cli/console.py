@@ -39,6 +39,11 @@ def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
+def print_remark(line: str) -> None:
+    """One line on stderr, beside the result."""
+    sys.stderr.write(f"vggq: {line}\n")
+
+
 def print_table(table: Table) -> None:
     """A table on stdout; where it is piped, as wide as it needs to be."""
     console = Console(highlight=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..encode import describe, pack
 from ..encode.options import LAYOUTS, MAX_BITS
 from ..errors import OptionError
-from .console import add_json_flag, json_decibels, print_json, print_line, progress
+from .console import add_json_flag, json_decibels, print_json, print_line, print_remark, progress
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser("pack", help="quantize and compress a checkpoint")
     parser.add_argument(
-        "source", metavar="SOURCE", help="a .pth, .safetensors, Keras .h5 or .npz file"
+        "source", metavar="SOURCE", help="a checkpoint: .pth, .safetensors, .h5, .npz, …"
     )
     parser.add_argument("target", metavar="TARGET", help="the .vggq file to write or replace")
     parser.add_argument(
@@ -79,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> None:
             progress=advance,
         )
     manifest = packed.manifest
+    for remark in packed.remarks:
+        print_remark(f"{arguments.source}: {remark}")
     if not arguments.json:
         line = describe(manifest, packed.size)
         print_line(f"{packed.target}: {line}, {packed.seconds:.1f} s")
@@ -93,5 +95,6 @@ def _run(arguments: argparse.Namespace) -> None:
             "sqnr": json_decibels(manifest.sqnr),
             "worst_sqnr": json_decibels(manifest.worst.sqnr) if manifest.worst else None,
             "seconds": round(packed.seconds, 3),
+            "remarks": list(packed.remarks),
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .kmeans import centroids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Indices take eight bytes each: only so many at a time.
+_PIECE: Final = 1 << 18
 
 
 def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
@@ -32,7 +35,11 @@ def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
 def _nearest(values: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
     # Halfway between two float32 is exact in float64, so every code is that of the nearest.
     middle = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
-    return np.searchsorted(middle, values).astype(np.uint8)
+    codes = np.empty(values.size, np.uint8)
+    for begin in range(0, values.size, _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        codes[piece] = np.searchsorted(middle, values[piece])
+    return codes
 
 
 def _pack(codes: NDArray[np.uint8], width: int) -> NDArray[Any]:

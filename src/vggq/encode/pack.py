@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from .. import _format, _processors
 from .._container import write_header
@@ -16,13 +17,15 @@ from .._require import require
 from ..errors import TargetError
 from ..sources import check_patterns, open_source
 from .atomic import atomic_write
+from .frames import Frames
 from .options import Options, as_pairs
 from .tensor import encode_tensor
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
+    from .._manifest import TensorInfo
     from ..sources import Source, SourceTensor
     from .tensor import EncodedTensor
 
@@ -44,6 +47,8 @@ class Packed:
         manifest: what it says of itself, the measured SQNR included.
         size: its bytes.
         seconds: wall-clock time that packing took.
+        remarks: what a packager has to know of the source, a line each: a table that was chosen,
+            tensors stored exactly because some of their values are not finite.
 
     """
 
@@ -51,6 +56,7 @@ class Packed:
     manifest: Manifest
     size: int
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -98,14 +104,22 @@ def pack(
     begin = time.perf_counter()
     options = Options(bits, layout, key, _tuple(drop), as_pairs(rename), _tuple(keep))
     target = Path(target)
+    threads = threads or _processors.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
         check_patterns("keep", options.keep, [tensor.name for tensor in opened.tensors])
-        encoded = _encode_all(opened.tensors, options, threads or _processors.available(), progress)
-        manifest = _manifest(opened, options, encoded)
-    with atomic_write(target, scratch) as file:
-        size = _write(file, manifest, encoded)
-    return Packed(target, manifest, size, time.perf_counter() - begin)
+        # The target is opened before the work begins, so that an hour's work is not lost to it.
+        with atomic_write(target, scratch) as file, Frames(scratch or target.parent) as frames:
+            with closing(_encode_all(opened.tensors, options, threads, progress)) as encoded:
+                tensors, remarks = _collect(opened.tensors, encoded, frames)
+            manifest = _manifest(opened, options, tensors)
+            sizes = {str(number): size for number, size in enumerate(frames.sizes)}
+            file.write(write_header(sizes, _format.dump(manifest)))
+            frames.copy_to(file)
+            size = file.tell()
+    if opened.key is not None:
+        remarks.insert(0, f"its state dict is the table {opened.key!r}")
+    return Packed(target, manifest, size, time.perf_counter() - begin, tuple(remarks))
 
 
 def _tuple(patterns: Iterable[str]) -> Sequence[str]:
@@ -130,52 +144,46 @@ def check_target(source: Path, target: Path) -> None:
 
 def _encode_all(
     tensors: list[SourceTensor], options: Options, threads: int, progress: Progress | None
-) -> list[EncodedTensor]:
+) -> Generator[EncodedTensor]:
     total = sum(tensor.count for tensor in tensors)
     done = 0
-    encoded = []
     with ThreadPoolExecutor(threads) as pool:
         try:
-            results: Iterator[EncodedTensor] = pool.map(
-                lambda tensor: encode_tensor(tensor, options), tensors
-            )
+            results = pool.map(lambda tensor: encode_tensor(tensor, options), tensors)
             for tensor, result in zip(tensors, results, strict=True):
-                encoded.append(result)
+                yield result
                 done += tensor.count
                 if progress:
                     progress(done, total)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return encoded
 
 
-def _manifest(source: Source, options: Options, encoded: list[EncodedTensor]) -> Manifest:
-    rows = zip(source.tensors, encoded, _number(source, encoded), strict=True)
+def _collect(
+    tensors: list[SourceTensor], encoded: Iterable[EncodedTensor], frames: Frames
+) -> tuple[tuple[TensorInfo, ...], list[str]]:
+    """What the manifest says of each tensor, and what there is to remark; frames go to `frames`."""
+    infos = []
+    remarks = []
+    for tensor, result in zip(tensors, encoded, strict=True):
+        # Tensors that come to the same share an entry.
+        entry = frames.add(result.frame, (tensor.shape, tensor.dtype, result.measures))
+        infos.append(result.describe(tensor, entry))
+        if result.non_finite:
+            remarks.append(
+                f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
+                f"{tensor.count} values are not finite"
+            )
+    return tuple(infos), remarks
+
+
+def _manifest(source: Source, options: Options, tensors: tuple[TensorInfo, ...]) -> Manifest:
     return Manifest(
         encoder=ENCODER_VERSION,
         zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
         source_format=source.format,
         source_sha256=source.sha256,
         options=options.to_table(),
-        tensors=tuple(result.describe(tensor, number) for tensor, result, number in rows),
+        tensors=tensors,
     )
-
-
-def _number(source: Source, encoded: list[EncodedTensor]) -> list[int]:
-    """The entry of each tensor: those that come to the same share one."""
-    entries: dict[object, int] = {}
-    return [
-        entries.setdefault((tensor.shape, tensor.dtype, result), len(entries))
-        for tensor, result in zip(source.tensors, encoded, strict=True)
-    ]
-
-
-def _write(file: IO[bytes], manifest: Manifest, encoded: list[EncodedTensor]) -> int:
-    pairs = zip(manifest.tensors, encoded, strict=True)
-    frames = {tensor.entry: result.frame for tensor, result in pairs}
-    sizes = {str(number): len(frame) for number, frame in frames.items()}
-    file.write(write_header(sizes, _format.dump(manifest)))
-    for frame in frames.values():
-        file.write(frame)
-    return file.tell()

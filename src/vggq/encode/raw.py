@@ -40,6 +40,6 @@ def is_kept(tensor: SourceTensor, patterns: Iterable[str]) -> bool:
     )
 
 
-def is_finite(values: NDArray[np.float32]) -> bool:
-    """Whether k-means can take the weights: no NaN and no infinity among them."""
-    return bool(np.isfinite(values).all())
+def count_non_finite(values: NDArray[np.float32]) -> int:
+    """How many of the weights are NaN or infinite: k-means can take none."""
+    return values.size - int(np.isfinite(values).sum())

@@ -22,17 +22,28 @@ if TYPE_CHECKING:
 # On codes zstd is an entropy coder only, and its fastest level is as good as any; at low widths
 # the slowest sometimes finds true matches. The smaller result is kept.
 _LEVELS: Final = (1, 19)
+# Sums are in float64: only so many weights are at a time.
+_PIECE: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedTensor:
-    """A tensor's entry: what the manifest will say of it, and its bytes."""
+    """A tensor's entry: what the manifest will say of it, and its bytes.
+
+    `non_finite` values are why a tensor that could have been quantized was not.
+    """
 
     codec: Codec
     energy: float
     noise: float
     stored_dtype: str
     frame: bytes
+    non_finite: int = 0
+
+    @property
+    def measures(self) -> tuple[object, ...]:
+        """All that the manifest says of it, the tensor's own facts aside."""
+        return (self.codec, self.energy, self.noise, self.stored_dtype)
 
     def describe(self, tensor: SourceTensor, entry: int) -> TensorInfo:
         """The tensor's place in the manifest."""
@@ -57,12 +68,15 @@ def encode_tensor(tensor: SourceTensor, options: Options) -> EncodedTensor:
 
     """
     stored = tensor.read()
+    non_finite = 0
     if not raw.is_kept(tensor, options.keep):
-        values = _dtypes.restore(stored, tensor.dtype)
-        if raw.is_finite(values):
+        values = _dtypes.restore(stored, tensor.dtype, copy=False)
+        non_finite = raw.count_non_finite(values)
+        if not non_finite:
+            del stored
             return _quantize(values, options.bits)
     kept, content = raw.encode(stored)
-    return EncodedTensor(kept, 0.0, 0.0, tensor.dtype, compress(content))
+    return EncodedTensor(kept, 0.0, 0.0, tensor.dtype, compress(content), non_finite)
 
 
 def _quantize(values: NDArray[Any], bits: int) -> EncodedTensor:
@@ -76,9 +90,13 @@ def measure(values: NDArray[Any], restored: NDArray[Any]) -> tuple[float, float]
 
     Nine, so that the last bits of a sum, which depend on the processor, do not reach the file.
     """
-    exact = values.reshape(-1).astype(np.float64)
-    error = exact - restored.reshape(-1)
-    return float(f"{np.square(exact).sum():.9g}"), float(f"{np.square(error).sum():.9g}")
+    energy = noise = 0.0
+    values, restored = values.reshape(-1), restored.reshape(-1)
+    for begin in range(0, values.size, _PIECE):
+        exact = values[begin : begin + _PIECE].astype(np.float64)
+        energy += float(np.square(exact).sum())
+        noise += float(np.square(exact - restored[begin : begin + _PIECE]).sum())
+    return float(f"{energy:.9g}"), float(f"{noise:.9g}")
 
 
 def compress(content: bytes) -> bytes:

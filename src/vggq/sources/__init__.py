@@ -1,21 +1,23 @@
 """Build time: checkpoints, read one tensor at a time. One module per format.
 
-A format is told by its suffix, and its content has to agree.
+A format is told by its first bytes, and its suffix must not contradict them.
 """
 
-from ._identify import FORMATS, digest, formats_of_suffix, identify, open_source
+from ._identify import FORMATS, digest, file_digest, files, identify, open_source
 from ._names import check_patterns, matches
-from ._source import Format, Reading, Source, SourceTensor
+from ._source import Contents, Format, Reading, Source, SourceTensor
 
 __all__ = [
     "FORMATS",
+    "Contents",
     "Format",
     "Reading",
     "Source",
     "SourceTensor",
     "check_patterns",
     "digest",
-    "formats_of_suffix",
+    "file_digest",
+    "files",
     "identify",
     "matches",
     "open_source",

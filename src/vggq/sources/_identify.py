@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,62 +11,56 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import keras_hdf5, npy, npz, safetensors, torch_legacy, torch_zip
+from . import keras_hdf5, npy, npz, safetensors, sharded, torch_legacy, torch_zip
 from ._names import select
 from ._source import Format, Reading, Source, natural_order
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 FORMATS: Final[tuple[Format, ...]] = (
     keras_hdf5.FORMAT,
     safetensors.FORMAT,
+    sharded.FORMAT,
     torch_zip.FORMAT,
     torch_legacy.FORMAT,
     npz.FORMAT,
     npy.FORMAT,
 )
 
-_HEAD: Final = 512
+_HEAD: Final = 1 << 17
 _AS_IT_IS: Final = Reading()
 _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
 def identify(path: Path) -> Format:
-    """The format of a file, by its suffix; its first bytes have to agree.
+    """The format of a file, by its first bytes; its suffix must not contradict them.
 
     Raises:
-        SourceError: there is no such file, or it is of no known format; the message has the
-            way out.
+        SourceError: there is no such file, or it is of no known format, or its suffix is of
+            another one; the message has the way out.
 
     """
     head = _read_head(path)
     if head.startswith(_LFS_POINTER):
         raise SourceError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
-    known = formats_of_suffix(path)
     likely = [fmt for fmt in FORMATS if fmt.matches(head)]
-    if not known:
-        raise SourceError(f"{path}: {_unknown_suffix(path, likely)}")
-    if found := next((fmt for fmt in known if fmt in likely), None):
+    promised = _formats_of_suffix(path)
+    if found := next((fmt for fmt in likely if fmt in promised or not promised), None):
         return found
+    if not promised:
+        suffixes = ", ".join(dict.fromkeys(suffix for fmt in FORMATS for suffix in fmt.suffixes))
+        raise SourceError(f"{path} is of no known format; those known are of {suffixes}")
     content = f"of {likely[0].name}" if likely else "not of that format"
     raise SourceError(
-        f"{path}: its suffix is of {known[0].name}, its content is {content}"
+        f"{path}: its suffix is of {promised[0].name}, its content is {content}"
         f"{'' if head else ' (it is empty)'}"
     )
 
 
-def formats_of_suffix(path: Path) -> list[Format]:
+def _formats_of_suffix(path: Path) -> list[Format]:
     """The formats that a file's name promises; torch has two under one suffix."""
-    return [fmt for fmt in FORMATS if path.suffix.lower() in fmt.suffixes]
-
-
-def _unknown_suffix(path: Path, likely: list[Format]) -> str:
-    if likely:
-        return f"unknown suffix {path.suffix!r}; it looks like {likely[0].name}, so rename it"
-    suffixes = ", ".join(dict.fromkeys(suffix for fmt in FORMATS for suffix in fmt.suffixes))
-    return f"unknown suffix {path.suffix!r}, expected one of {suffixes}"
+    return [fmt for fmt in FORMATS if path.name.lower().endswith(fmt.suffixes)]
 
 
 def _read_head(path: Path) -> bytes:
@@ -80,7 +75,37 @@ def _read_head(path: Path) -> bytes:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def files(path: Path) -> list[Path]:
+    """All files of a checkpoint: itself, and its shards.
+
+    Raises:
+        SourceError: as of `identify`; or the file that names the others is damaged.
+
+    """
+    return identify(path).files(path)
+
+
 def digest(path: Path) -> str:
+    """What tells a checkpoint from others, in hexadecimal.
+
+    The SHA-256 of its file; where there are several, that of a line `<SHA-256>  <name>` for
+    each, as of sha256sum.
+
+    Raises:
+        SourceError: as of `identify`, or a file cannot be read.
+
+    """
+    several = files(path)
+    if len(several) == 1:
+        return file_digest(path)
+    lines = [
+        f"{file_digest(file)}  {os.path.relpath(file, path.parent)}\n".replace(os.sep, "/")
+        for file in several
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
     """The SHA-256 of a file in hexadecimal.
 
     Raises:
@@ -112,7 +137,7 @@ def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> I
     path = Path(path)
     fmt = identify(path)
     with fmt.open(path, reading) as found:
-        tensors = select(found, reading)
+        tensors = select(found.tensors, reading)
         names = Counter(tensor.name for tensor in tensors)
         if twice := [name for name, count in names.items() if count > 1]:
             raise SourceError(f"{path}: two tensors come to have the name {twice[0]!r}")
@@ -120,4 +145,4 @@ def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> I
             raise SourceError(f"{path}: a tensor's name, {odd[0]!a}, is not valid Unicode")
         if not tensors:
             raise SourceError(f"{path} holds no tensors")
-        yield Source(fmt.name, digest(path), sorted(tensors, key=natural_order))
+        yield Source(fmt.name, digest(path), sorted(tensors, key=natural_order), found.key)

@@ -42,19 +42,37 @@ class SourceTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What a format's reader found in a file.
+
+    Attributes:
+        tensors: in the file's order, under the file's names.
+        key: the table that was taken for the state dict, where there was a choice and the
+            caller made none.
+
+    """
+
+    tensors: list[SourceTensor]
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An open checkpoint.
 
     Attributes:
         format: its format's name, as the manifest records it.
-        sha256: its file's digest in hexadecimal.
+        sha256: its digest in hexadecimal, as `digest` gives it.
         tensors: its tensors in natural order of name, whatever the file's own order is.
+        key: the table of a torch checkpoint that was taken for the state dict, where there was
+            a choice and the caller made none.
 
     """
 
     format: str
     sha256: str
     tensors: list[SourceTensor]
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,10 @@ class Reading:
     rename: Sequence[tuple[str, str]] = ()
 
 
+def _itself(path: Path) -> list[Path]:
+    return [path]
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A checkpoint format.
@@ -82,17 +104,20 @@ class Format:
     Attributes:
         name: as the manifest records it.
         suffixes: of its files, lower case.
-        matches: whether a file's first 512 bytes can be those of this format.
-        open: opens a file and gives its tensors, read as asked; a context manager.
+        matches: whether a file's first bytes, 128 KiB or all, can be those of this format.
+        open: opens a file and gives what is in it, read as asked; a context manager.
         requirement: the library to install for it, as a requirement specifier, if any.
+        files: all files that a checkpoint consists of, the one that names the others first;
+            raises SourceError where it is too damaged to tell.
 
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
-    open: Callable[[Path, Reading], AbstractContextManager[list[SourceTensor]]]
+    open: Callable[[Path, Reading], AbstractContextManager[Contents]]
     requirement: str | None = None
+    files: Callable[[Path], list[Path]] = _itself
 
 
 def natural_order(tensor: SourceTensor) -> list[tuple[int, int | str]]:

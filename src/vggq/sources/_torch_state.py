@@ -11,7 +11,7 @@ import numpy as np
 
 from .._dtypes import STORAGE
 from ..errors import SourceError
-from ._source import SourceTensor
+from ._source import Contents, SourceTensor
 from ._torch_names import Storage, Tensor
 
 if TYPE_CHECKING:
@@ -33,30 +33,37 @@ _USUAL_KEYS: Final[tuple[str, ...]] = (
 _MOST_BROADCAST: Final = 1 << 24
 
 
-def find_state(root: Any, key: str | None) -> dict[Any, Any]:
-    """The state dict in a checkpoint: the table that holds tensors.
+def contents_of(root: Any, key: str | None, read: ReadStorage) -> Contents:
+    """The tensors of a checkpoint's state dict.
 
     Args:
         root: what was pickled.
-        key: where it is; None where that is clear.
+        key: where the state dict is; None where that is clear.
+        read: gives the bytes of a storage.
 
     Raises:
-        SourceError: there is none at the key, or which is meant is not clear.
+        SourceError: there is no state dict at the key, or which is meant is not clear; a tensor
+            reaches beyond its storage, or is of a dtype that cannot be stored.
 
     """
     if not isinstance(root, dict):
         raise SourceError(f"it holds a {type(root).__name__}, and no state dict")
     if key is not None:
-        return _at_key(root, key)
-    if any(isinstance(value, Tensor) for value in root.values()):
-        return root
+        return Contents(_tensors(_at_key(root, key), read))
+    if _has_tensors(root):
+        return Contents(_tensors(root, read))
+    chosen, state = _choose(root)
+    return Contents(_tensors(state, read), chosen)
+
+
+def _choose(root: dict[Any, Any]) -> tuple[str, dict[Any, Any]]:
     tables = {str(k): v for k, v in root.items() if isinstance(v, dict) and _has_tensors(v)}
     usual = [name for name in _USUAL_KEYS if name in tables]
     choice = usual or list(tables)
     if len(choice) != 1:
         found = ", ".join(map(repr, sorted(tables))) or "nothing"
         raise SourceError(f"key: name the table to read; those with tensors are {found}")
-    return tables[choice[0]]
+    return choice[0], tables[choice[0]]
 
 
 def _at_key(root: dict[Any, Any], key: str) -> dict[Any, Any]:
@@ -72,13 +79,8 @@ def _has_tensors(table: dict[Any, Any]) -> bool:
     return any(isinstance(value, Tensor) for value in table.values())
 
 
-def tensors_of(state: dict[Any, Any], read: ReadStorage) -> list[SourceTensor]:
-    """Every tensor of a state dict; what is none (a step count, a name) is passed over.
-
-    Raises:
-        SourceError: a tensor reaches beyond its storage, or is of a dtype that cannot be stored.
-
-    """
+def _tensors(state: dict[Any, Any], read: ReadStorage) -> list[SourceTensor]:
+    """Every tensor of a state dict; what is none (a step count, a name) is passed over."""
     return [
         _source_tensor(str(name), tensor, read)
         for name, tensor in state.items()

@@ -12,7 +12,7 @@ from .. import _dtypes
 from .._require import require
 from ..errors import SourceError
 from . import keras_layout
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, Attrib
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, key=reading.key)
     h5py = require("h5py", "build")
     try:
@@ -40,7 +40,7 @@ def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
             raise SourceError(f"{path}: {error}") from error
         except _DAMAGE as error:
             raise SourceError(f"{path}: {error}") from error
-        yield tensors
+        yield Contents(tensors)
 
 
 def _tensors(h5py: Any, file: Any) -> list[SourceTensor]:

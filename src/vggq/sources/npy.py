@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _dtypes
 from ..errors import SourceError
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def read_array(file: IO[bytes], dtype: str) -> NDArray[Any]:
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     try:
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
         raise SourceError(f"{path}: tensor {path.stem!r} {error}") from error
     except DAMAGE as error:
         raise SourceError(f"{path}: {error}") from error
-    yield [SourceTensor(path.stem, dtype, shape, partial(_read, path, dtype))]
+    yield Contents([SourceTensor(path.stem, dtype, shape, partial(_read, path, dtype))])
 
 
 def _read(path: Path, dtype: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, SourceTensor, refuse
 from .npy import DAMAGE, read_array, read_header
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _DAMAGE: Final = (*DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError, 
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     try:
         archive = zipfile.ZipFile(path)
@@ -32,7 +32,7 @@ def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
         raise SourceError(f"{path}: {error}") from error
     with archive:
         lock = threading.Lock()
-        yield [_tensor(archive, lock, member) for member in archive.namelist()]
+        yield Contents([_tensor(archive, lock, member) for member in archive.namelist()])
 
 
 def _tensor(archive: zipfile.ZipFile, lock: threading.Lock, member: str) -> SourceTensor:
@@ -56,7 +56,10 @@ def _read(archive: zipfile.ZipFile, lock: threading.Lock, member: str, dtype: st
 
 
 def _matches(head: bytes) -> bool:
-    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+    if not head.startswith(b"PK\x03\x04"):
+        return head.startswith(b"PK\x05\x06")
+    size = int.from_bytes(head[26:28], "little")
+    return head[30 : 30 + size].endswith(_MEMBER_SUFFIX.encode())
 
 
 FORMAT: Final = Format("npz", (".npz",), _matches, _open)

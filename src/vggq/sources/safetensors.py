@@ -16,7 +16,7 @@ from .._container import LENGTH_BYTES, read_header
 from .._dtypes import STORAGE
 from .._files import PackedFile
 from ..errors import HeaderError, SourceError
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     with path.open("rb") as binary:
         file = PackedFile(binary, str(path))
@@ -36,7 +36,7 @@ def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
             entries = read_header(file.read_at, file.size).entries
         except HeaderError as error:
             raise SourceError(f"{path}: {error}") from error
-        yield [_tensor(file, name, entry) for name, entry in entries.items()]
+        yield Contents([_tensor(file, name, entry) for name, entry in entries.items()])
 
 
 def _tensor(file: PackedFile, name: str, entry: Entry) -> SourceTensor:

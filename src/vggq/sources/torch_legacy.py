@@ -13,9 +13,9 @@ from .._dtypes import STORAGE
 from .._files import PackedFile
 from ..errors import SourceError
 from ._pickle import Pickle, PickleError
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, refuse
 from ._torch_names import NAMES, Storage, storage_of
-from ._torch_state import find_state, tensors_of
+from ._torch_state import contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,17 +28,17 @@ _COUNT_BYTES: Final = 8
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout)
     with path.open("rb") as file:
         try:
             root, storages = _load(file)
             start = file.tell()
             data = _Storages(PackedFile(file, str(path)), storages, start)
-            tensors = tensors_of(find_state(root, reading.key), data.read)
+            contents = contents_of(root, reading.key, data.read)
         except (SourceError, PickleError) as error:
             raise SourceError(f"{path}: {error}") from error
-        yield tensors
+        yield contents
 
 
 def _load(file: IO[bytes]) -> tuple[Any, list[Storage]]:

@@ -16,9 +16,9 @@ from .._dtypes import STORAGE
 from .._files import PackedFile
 from ..errors import SourceError
 from ._pickle import Pickle, PickleError
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, refuse
 from ._torch_names import NAMES, Storage, storage_of
-from ._torch_state import find_state, tensors_of
+from ._torch_state import contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError,
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout)
     try:
         archive = zipfile.ZipFile(path)
@@ -42,10 +42,10 @@ def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
             records = _Records(archive, PackedFile(file, str(path)))
             pickled = io.BytesIO(records.read("data.pkl", 0, None))
             root = Pickle(NAMES, storage_of).load(pickled)
-            tensors = tensors_of(find_state(root, reading.key), records.read_storage)
+            contents = contents_of(root, reading.key, records.read_storage)
         except (SourceError, PickleError) as error:
             raise SourceError(f"{path}: {error}") from error
-        yield tensors
+        yield contents
 
 
 class _Records:
