@@ -6,9 +6,10 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,4 +21,16 @@ def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
+    return path
+
+
+def save_onnx(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Write a model of initializers alone."""
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    return save_initializers(path, tensors)
+
+
+def save_initializers(path: Path, tensors: Sequence[onnx.TensorProto]) -> Path:
+    """Write a model of these and nothing else."""
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
     return path

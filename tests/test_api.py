@@ -18,7 +18,9 @@ from vggq import errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUILD_ONLY = "{'hatchling', 'hatch_vggq', 'kmeans1d', 'torch', 'h5py', 'safetensors', 'rich'}"
+BUILD_ONLY = (
+    "{'hatchling', 'hatch_vggq', 'kmeans1d', 'torch', 'h5py', 'onnx', 'safetensors', 'rich'}"
+)
 
 
 @pytest.mark.parametrize("module", [vggq, vggq.encode, vggq.sources])

@@ -9,7 +9,6 @@ import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pytest
 
@@ -303,17 +302,25 @@ def test_two_models_with_one_target_are_refused(project: Project) -> None:
     assert f"{second}.target: 'src/tiny/tiny.vggq' is the target of {KEY} as well" in result.lines
 
 
-def test_what_the_build_needs_is_asked_for(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "head", "needed"),
+    [
+        (".h5", b"\x89HDF\r\n\x1a\n", "['h5py>=3.10', 'kmeans1d>=0.4', 'zstandard>=0.22']"),
+        (".onnx", b"\x08\x0a\x12\x00", "['kmeans1d>=0.4', 'onnx>=1.16', 'zstandard>=0.22']"),
+    ],
+)
+def test_what_the_build_needs_is_asked_for(
+    project: Project, suffix: str, head: bytes, needed: str
+) -> None:
     result = project.run(sys.executable, "-c", REQUIRES)
     assert result.lines[-1] == "['kmeans1d>=0.4', 'zstandard>=0.22']"
-    keras = project.root / "weights" / "tiny.h5"
+    other = project.root / "weights" / f"tiny{suffix}"
+    other.write_bytes(head)
     project.source.unlink()
-    with h5py.File(keras, "w") as file:
-        file["w"] = np.zeros(3)
-    project.configure(MODEL.replace(".npz", ".h5"))
+    project.configure(MODEL.replace(".npz", suffix))
     result = project.run(sys.executable, "-c", REQUIRES)
-    assert result.lines[-1] == "['h5py>=3.10', 'kmeans1d>=0.4', 'zstandard>=0.22']"
-    keras.unlink()
+    assert result.lines[-1] == needed
+    other.unlink()
     result = project.run(sys.executable, "-c", REQUIRES)
     assert result.lines[-1] == "[]"
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import onnx
 import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from tests.helpers import save_npz
+from tests.helpers import save_npz, save_onnx
 from vggq.errors import MissingDependencyError, SourceError
 from vggq.sources import Reading, identify, open_source
 
@@ -60,12 +61,19 @@ def save_chunked(path: Path, state: State) -> None:
             file.create_dataset(name, data=array, **options)
 
 
+def save_external_onnx(path: Path, state: State) -> None:
+    save_onnx(path, state)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="data", size_threshold=0)
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
     "npz": (".npz", save_npz),
     "compressed npz": (".npz", save_compressed),
     "safetensors": (".safetensors", save_safetensors),
     "hdf5": (".h5", save_hdf5),
     "chunked hdf5": (".hdf5", save_chunked),
+    "onnx": (".onnx", save_onnx),
+    "external onnx": (".onnx", save_external_onnx),
 }
 
 
@@ -229,7 +237,7 @@ def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
     assert error_of(path) == ": a tensor's name, '\\ud800', is not valid Unicode"
 
 
-@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "onnx"])
 def test_a_layout_is_for_keras(tmp_path: Path, kind: str) -> None:
     suffix, write = WRITERS[kind]
     path = tmp_path / f"m{suffix}"
@@ -237,9 +245,15 @@ def test_a_layout_is_for_keras(tmp_path: Path, kind: str) -> None:
     assert error_of(path, "torch") == f" is {kind}: layout = 'torch' is for Keras sources only"
 
 
-def test_without_h5py_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_hdf5(tmp_path / "m.h5", STATE)
-    monkeypatch.setitem(sys.modules, "h5py", None)
+@pytest.mark.parametrize(
+    ("kind", "library", "extra"), [("hdf5", "h5py", "build"), ("onnx", "onnx", "onnx")]
+)
+def test_without_the_library_the_way_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, library: str, extra: str
+) -> None:
+    suffix, write = WRITERS[kind]
+    write(tmp_path / f"m{suffix}", STATE)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError) as caught:
-        read(tmp_path / "m.h5")
-    assert str(caught.value) == "h5py is not installed: pip install 'hatch-vggq[build]'"
+        read(tmp_path / f"m{suffix}")
+    assert str(caught.value) == f"{library} is not installed: pip install 'hatch-vggq[{extra}]'"

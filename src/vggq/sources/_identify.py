@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import keras_hdf5, npy, npz, safetensors, sharded, torch_legacy, torch_zip
+from . import (
+    _refusals,
+    keras_hdf5,
+    npy,
+    npz,
+    onnx,
+    safetensors,
+    sharded,
+    torch_legacy,
+    torch_zip,
+)
 from ._names import select
 from ._source import Format, Reading, Source, natural_order
 
@@ -26,6 +36,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     torch_legacy.FORMAT,
     npz.FORMAT,
     npy.FORMAT,
+    onnx.FORMAT,
 )
 
 _HEAD: Final = 1 << 17
@@ -44,7 +55,11 @@ def identify(path: Path) -> Format:
     head = _read_head(path)
     if head.startswith(_LFS_POINTER):
         raise SourceError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
+    if refusal := _refusals.by_content(head):
+        raise SourceError(f"{path} {refusal}")
     likely = [fmt for fmt in FORMATS if fmt.matches(head)]
+    if not likely and (refusal := _refusals.by_name(path.name)):
+        raise SourceError(f"{path} {refusal}")
     promised = _formats_of_suffix(path)
     if found := next((fmt for fmt in likely if fmt in promised or not promised), None):
         return found
@@ -64,6 +79,8 @@ def _formats_of_suffix(path: Path) -> list[Format]:
 
 
 def _read_head(path: Path) -> bytes:
+    if refusal := _refusals.by_place(path):
+        raise SourceError(f"{path} {refusal}")
     if path.is_dir():
         raise SourceError(f"{path} is a directory, not a file")
     try:
