@@ -209,7 +209,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             b"?",
             (
                 ".source: n.foo is of no known format; those known are of .h5, .hdf5, "
-                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy"
+                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),
         (

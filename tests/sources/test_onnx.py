@@ -160,7 +160,7 @@ FLOATS = np.arange(6, dtype="<f4").tobytes()
     [
         ([7], {"raw_data": FLOATS}, "has 6 values, not the 7 of its shape"),
         ([5], {"raw_data": FLOATS}, "has 6 values, not the 5 of its shape"),
-        ([5], {"raw_data": FLOATS[:-1]}, "has 23 bytes of F32, which ends within a value"),
+        ([5], {"raw_data": FLOATS[:-1]}, "has 23 bytes of F32, which end within a value"),
         ([2], {"float_data": [1.0]}, "has 1 values, not the 2 of its shape"),
         ([2], {"double_data": [1.0, 2.0]}, "has 0 values, not the 2 of its shape"),
         ([-1], {"raw_data": FLOATS}, "has a shape that is none: [-1]"),

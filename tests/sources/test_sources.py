@@ -148,7 +148,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             b"hello",
             (
                 " is of no known format; those known are of .h5, .hdf5, .safetensors, "
-                ".index.json, .pth, .pt, .bin, .npz, .npy"
+                ".index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),
         (
