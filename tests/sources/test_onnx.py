@@ -18,8 +18,7 @@ from tests.helpers import save_initializers, save_onnx
 from vggq._dtypes import STORAGE
 from vggq.encode import pack
 from vggq.errors import SourceError
-from vggq.sources import open_source
-from vggq.sources.onnx import external_files
+from vggq.sources import files, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,7 +224,7 @@ def folder(tmp_path: Path) -> Path:
 def test_data_in_another_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = beside(folder, "part/w.bin", offset=4, length=24, checksum="?", new="?")
     assert read(path)["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert external_files(path) == [folder / "part" / "w.bin"]
+    assert files(path) == [path, folder / "part" / "w.bin"]
     monkeypatch.chdir(folder)
     relative = path.relative_to(folder)
     assert read(relative)["w"].tobytes() == FLOATS
@@ -236,7 +235,7 @@ def test_a_link_within_the_folder_is_followed(folder: Path) -> None:
     (folder / "link").symlink_to("part/w.bin")
     path = beside(folder, "link", offset=4)
     assert read(path)["w"].tobytes() == FLOATS
-    assert external_files(path) == [folder / "part" / "w.bin"]
+    assert files(path) == [path, folder / "link"]
 
 
 LEADS_OUT = "which leads out of the model's folder: copy that file into it"
@@ -272,7 +271,7 @@ def test_locations_that_are_refused(folder: Path, location: str, reason: str) ->
     message = f"tensor 'w' is in {location!r}, {reason}"
     assert error_of(path) == message
     with pytest.raises(SourceError) as caught:
-        external_files(path)
+        files(path)
     assert str(caught.value) == f"{path}: {message}"
 
 
@@ -325,10 +324,10 @@ def test_a_file_that_is_cut_short_or_gone_after_the_model_was_opened(folder: Pat
 def test_external_files_are_named_once_and_in_order(tmp_path: Path, *, in_one: bool) -> None:
     names = ["b", "a", "c"]
     path = save_onnx(tmp_path / "m.onnx", {name: WEIGHTS + len(name) for name in names})
-    assert external_files(path) == []
+    assert files(path) == [path]
     external(path, in_one=in_one)
-    files = ["m.data"] if in_one else sorted(names)
-    assert external_files(path) == [tmp_path / name for name in files]
+    others = ["m.data"] if in_one else sorted(names)
+    assert files(path) == [path, *(tmp_path / name for name in others)]
     assert {name: array.tobytes() for name, array in read(path).items()} == {
         tensor.name: numpy_helper.to_array(tensor).tobytes()
         for tensor in onnx.load(path).graph.initializer
@@ -355,7 +354,7 @@ def test_damage_to_what_says_where_the_data_is(tmp_path: Path) -> None:
         with suppress(SourceError):
             read(path)
         with suppress(SourceError):
-            external_files(path)
+            files(path)
 
 
 def test_one_tensor_at_a_time_is_in_memory(tmp_path: Path) -> None:

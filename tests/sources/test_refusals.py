@@ -71,9 +71,8 @@ def test_what_tensorflow_is_told_instead_of_a_file(tmp_path: Path) -> None:
     assert error_of(tmp_path / "model.ckpt").startswith("looks like a TensorFlow checkpoint, ")
 
 
-def test_a_torch_checkpoint_of_that_name_only_has_to_be_renamed(tmp_path: Path) -> None:
+def test_a_torch_checkpoint_of_that_name_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
-    with pytest.raises(SourceError, match=r"suffix '\.ckpt'; it looks like torch, so rename it"):
-        identify(path)
+    assert identify(path).name == "torch"

@@ -17,7 +17,7 @@ from .._require import require
 from ..errors import SourceError
 from ._external import Extent, find_extent, find_file
 from ._onnx_tensor import facts_of, from_bytes, from_message, shape_of, text, type_of
-from ._source import Format, Reading, SourceTensor, refuse
+from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,13 +31,13 @@ _BEGINNING: Final = re.compile(rb"\x08[\x03-\x7f][\x12\x1a\x22\x28\x32\x3a\x42\x
 
 
 @contextmanager
-def _open(path: Path, reading: Reading) -> Iterator[list[SourceTensor]]:
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
-    yield [_tensor(path, initializer) for initializer in _initializers(path)]
+    yield Contents([_tensor(path, initializer) for initializer in _initializers(path)])
 
 
-def external_files(path: Path) -> list[Path]:
-    """The other files that have data of a model's tensors, links followed.
+def _files(path: Path) -> list[Path]:
+    """The model, and the other files that have data of its tensors.
 
     Raises:
         SourceError: the model cannot be read, or names a file that it may not.
@@ -48,8 +48,10 @@ def external_files(path: Path) -> list[Path]:
     for initializer in _initializers(path):
         if initializer.data_location == initializer.EXTERNAL:
             with _naming(path, initializer):
-                found.add(find_file(path.parent, facts_of(initializer).get("location", "")))
-    return sorted(found)
+                location = facts_of(initializer).get("location", "")
+                find_file(path.parent, location)
+                found.add(path.parent / location)
+    return [path, *sorted(found)]
 
 
 def _initializers(path: Path) -> Sequence[Any]:
@@ -100,4 +102,4 @@ def _matches(head: bytes) -> bool:
     return _BEGINNING.match(head) is not None
 
 
-FORMAT: Final = Format("onnx", (".onnx",), _matches, _open, "onnx>=1.16")
+FORMAT: Final = Format("onnx", (".onnx",), _matches, _open, "onnx>=1.16", _files)
