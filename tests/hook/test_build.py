@@ -198,7 +198,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             b"?",
             (
                 ".source: n.foo: unknown suffix '.foo', expected one of .h5, "
-                ".hdf5, .safetensors, .pth, .pt, .bin, .npz, .npy"
+                ".hdf5, .keras, .safetensors, .pth, .pt, .bin, .npz, .npy"
             ),
         ),
         (

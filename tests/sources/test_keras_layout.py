@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Layers = dict[str, State]
 
 RNG = np.random.default_rng(3)
+GO_ON = "; without a layout its weights come as Keras has them"
 
 
 def save_keras(path: Path, layers: Layers, *, group: str = "/", text: bool = False) -> Path:
@@ -108,11 +109,19 @@ def test_without_a_layout_names_are_paths(tmp_path: Path) -> None:
     [
         (
             {"bn/moving_mean:0": kernel(4)},
-            "layer 'x': layout = 'torch' does not know its weight 'bn/moving_mean:0'",
+            f"layer 'x' (BatchNormalization) is without its 'moving_variance'{GO_ON}",
         ),
         (
-            {"x/depthwise_kernel:0": kernel(3, 3, 4, 1)},
-            "layer 'x': layout = 'torch' does not know its weight 'x/depthwise_kernel:0'",
+            {"x/odd:0": kernel(3, 3, 4, 1)},
+            "layer 'x': layout = 'torch' does not know its weight 'odd'",
+        ),
+        (
+            {"x/kernel:0": kernel(3, 4), "x/odd:0": kernel(3)},
+            f"layer 'x' (Dense) has a weight 'odd', which layout = 'torch' does not know{GO_ON}",
+        ),
+        (
+            {"x/kernel:0": kernel(3, 4), "x/bias:0": kernel(4, 4)},
+            f"layer 'x' (Dense) has a bias of shape (4, 4), which does not fit{GO_ON}",
         ),
         ({"x/kernel:0": kernel(4)}, "layer 'x': a kernel of shape (4,) is none of torch's"),
         (
@@ -135,21 +144,22 @@ def test_a_file_without_layers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_whole_model_tells_the_classes_of_its_layers(tmp_path: Path, *, nested: bool) -> None:
-    """A transposed convolution's kernel is called kernel as well, and is laid out otherwise."""
+    """Another layer's kernel may be called kernel as well, and be laid out otherwise."""
     path = save_keras(tmp_path / "m.h5", {"up": {"up/kernel:0": kernel(3, 3, 1, 2)}})
-    layers = [{"class_name": "Conv2DTranspose", "config": {"name": "up"}}]
+    layers = [{"class_name": "EinsumDense", "config": {"name": "up"}}]
     with h5py.File(path, "a") as file:
-        config = {"config": {"layers": layers} if nested else layers}
-        file.attrs["model_config"] = json.dumps(config)
-    assert refused(path) == "layer 'up' is a Conv2DTranspose, which layout = 'torch' does not know"
+        config = {"layers": layers} if nested else layers
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
+    assert refused(path) == (f"layer 'up' (EinsumDense) is none that layout = 'torch' knows{GO_ON}")
     layers[0]["class_name"] = "Conv2D"
     with h5py.File(path, "a") as file:
-        file.attrs["model_config"] = json.dumps({"config": {"layers": layers}})
+        config = {"layers": layers} if nested else layers
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
     assert laid_out(path)["up.weight"].shape == (2, 1, 3, 3)
 
 
 def test_two_weights_of_one_name(tmp_path: Path) -> None:
     weights = {"a/kernel:0": kernel(2, 2), "b/kernel:0": kernel(2, 2)}
     assert refused(save_keras(tmp_path / "m.h5", {"x": weights})) == (
-        "two tensors come to have the name 'x.weight'"
+        "layer 'x' has two weights named 'kernel'"
     )

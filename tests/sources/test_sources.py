@@ -60,12 +60,33 @@ def save_chunked(path: Path, state: State) -> None:
             file.create_dataset(name, data=array, **options)
 
 
+def save_keras_archive(
+    path: Path, state: State, compression: int = zipfile.ZIP_STORED, layers: object = ()
+) -> None:
+    """As Keras 3 writes one; `layers` is what its description says of the model's layers."""
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        for name, array in state.items():
+            file[name] = array
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights.getvalue())
+
+
+def save_deflated_archive(path: Path, state: State) -> None:
+    save_keras_archive(path, state, zipfile.ZIP_DEFLATED)
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
     "npz": (".npz", save_npz),
     "compressed npz": (".npz", save_compressed),
     "safetensors": (".safetensors", save_safetensors),
     "hdf5": (".h5", save_hdf5),
     "chunked hdf5": (".hdf5", save_chunked),
+    "keras": (".keras", save_keras_archive),
+    "deflated keras": (".keras", save_deflated_archive),
 }
 
 
@@ -139,15 +160,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             b"hello",
             (
                 ": unknown suffix '.xyz', expected one of .h5, "
-                ".hdf5, .safetensors, .pth, .pt, .bin, .npz, .npy"
+                ".hdf5, .keras, .safetensors, .pth, .pt, .bin, .npz, .npy"
             ),
         ),
         (
             "a",
             b"",
             (
-                ": unknown suffix '', expected one of .h5, .hdf5, .safetensors, .pth, .pt, .bin, "
-                ".npz, .npy"
+                ": unknown suffix '', expected one of .h5, .hdf5, .keras, .safetensors, .pth, .pt, "
+                ".bin, .npz, .npy"
             ),
         ),
         (

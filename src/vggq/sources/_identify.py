@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import keras_hdf5, npy, npz, safetensors, torch_legacy, torch_zip
+from . import keras_archive, keras_hdf5, npy, npz, safetensors, torch_legacy, torch_zip
 from ._names import select
 from ._source import Format, Reading, Source, natural_order
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final[tuple[Format, ...]] = (
     keras_hdf5.FORMAT,
+    keras_archive.FORMAT,
     safetensors.FORMAT,
     torch_zip.FORMAT,
     torch_legacy.FORMAT,
