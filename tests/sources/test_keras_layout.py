@@ -121,7 +121,7 @@ def test_without_a_layout_names_are_paths(tmp_path: Path) -> None:
         ),
         (
             {"x/kernel:0": kernel(3, 4), "x/bias:0": kernel(4, 4)},
-            f"layer 'x' (Dense) has a bias of shape (4, 4), which does not fit{GO_ON}",
+            f"layer 'x' (Dense) has a weight 'bias' of shape (4, 4), which does not fit{GO_ON}",
         ),
         ({"x/kernel:0": kernel(4)}, "layer 'x': a kernel of shape (4,) is none of torch's"),
         (

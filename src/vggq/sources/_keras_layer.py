@@ -38,10 +38,14 @@ class KerasLayer:
         """The error to raise over it."""
         return SourceError(f"layer {self.name!r} ({self.kind}) {why}{_GO_ON}")
 
+    def unknown(self) -> SourceError:
+        """The error to raise over its class."""
+        return self.refuse("is none that layout = 'torch' knows")
+
     def misshapen(self, weight: str) -> SourceError:
         """The error to raise over one of its weights."""
         shape = self.weights[weight].shape
-        return self.refuse(f"has a {weight} of shape {shape}, which does not fit")
+        return self.refuse(f"has a weight {weight!r} of shape {shape}, which does not fit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import count, takewhile
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from ..errors import SourceError
 from ._keras_config import Node, read_node
 from ._keras_guess import guess
 from ._keras_layer import KerasLayer
+from ._keras_rules import RULES
 
 # Keras 1 wrote W and b where later versions write kernel and bias.
 _ROLES: Final = {"W": "kernel", "b": "bias"}
@@ -78,26 +80,37 @@ def _of_layer(name: str, weights: Weights, node: Node | None) -> list[KerasLayer
 
 
 def _owner(trails: list[tuple[Node, ...]], path: str) -> int:
-    """Which layer of a model a weight belongs to: the one whose name, and models, its path has."""
+    """Which layer of a model a weight belongs to: the one whose name, and models, its path has.
+
+    Keras 2 left the models out, and could not keep two layers of one name in one model.
+    """
     if len(trails) == 1:
         return 0
     parents = f"/{path.rpartition('/')[0]}/"
-    scores = [
-        sum(f"/{node.name}/" in parents for node in trail) * (f"/{trail[-1].name}/" in parents)
-        for trail in trails
-    ]
-    if max(scores, default=0) == 0 or scores.count(max(scores)) > 1:
+    scores = [_score(trail, parents) for trail in trails]
+    best = max(scores, default=(0, 0))
+    if best[0] == 0 or scores.count(best) > 1:
         raise SourceError(f"which layer the weight {path!r} is of cannot be told")
-    return scores.index(max(scores))
+    return scores.index(best)
+
+
+def _score(trail: tuple[Node, ...], parents: str) -> tuple[int, int]:
+    """How many of a layer's models the path has, and how few it has not."""
+    if f"/{trail[-1].name}/" not in parents:
+        return 0, 0
+    had = sum(f"/{node.name}/" in parents for node in trail)
+    return had, had - len(trail)
 
 
 def _of_leaf(trail: tuple[Node, ...], weights: Weights) -> list[KerasLayer]:
     name, leaf = ".".join(node.name for node in trail), trail[-1]
     parts = leaf.parts()
     split = dict(_directions(weights)) if len(parts) > 1 else {"": weights}
+    layers = [KerasLayer(name, node.kind, node.config, {}, end) for _, node, end in parts]
+    if odd := [layer for layer in layers if layer.kind not in RULES]:
+        raise odd[0].unknown()
     return [
-        KerasLayer(name, node.kind, node.config, _by_role(leaf.name, split.get(end, {})), end)
-        for _, node, end in parts
+        replace(layer, weights=_by_role(leaf.name, split.get(layer.suffix, {}))) for layer in layers
     ]
 
 

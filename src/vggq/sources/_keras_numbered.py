@@ -8,6 +8,7 @@ https://github.com/keras-team/keras/blob/v3.15.1/keras/src/saving/saving_lib.py
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError
@@ -117,14 +118,14 @@ def _of_node(group: Any, node: Node, trail: tuple[str, ...]) -> Iterator[KerasLa
         return
     for path, inner, suffix in node.parts():
         layer = KerasLayer(".".join(trail), inner.kind, inner.config, {}, suffix)
-        if (rule := RULES.get(inner.kind)) is not None:
-            numbered = group[f"{path}{rule.inside}/vars".lstrip("/")]
-            weights = [numbered[name] for name in sorted(numbered, key=int)]
-            names = rule.expected(inner.config)
-            if len(weights) != len(names):
-                raise layer.refuse(f"has {len(weights)} weights, not {len(names)}")
-            layer.weights.update(zip(names, weights, strict=True))
-        yield layer
+        if (rule := RULES.get(inner.kind)) is None:
+            raise layer.unknown()
+        numbered = group[f"{path}{rule.inside}/vars".lstrip("/")]
+        weights = [numbered[name] for name in sorted(numbered, key=int)]
+        names = rule.expected(inner.config)
+        if len(weights) != len(names):
+            raise layer.refuse(f"has {len(weights)} weights, not {len(names)}")
+        yield replace(layer, weights=dict(zip(names, weights, strict=True)))
 
 
 def _snake_case(name: str) -> str:

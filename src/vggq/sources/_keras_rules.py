@@ -98,7 +98,7 @@ def tensors_of(layer: KerasLayer) -> list[TorchTensor]:
     """
     rule = RULES.get(layer.kind)
     if rule is None:
-        raise layer.refuse("is none that layout = 'torch' knows")
+        raise layer.unknown()
     weights = {rule.former.get(name, name): data for name, data in layer.weights.items()}
     layer = replace(layer, weights=weights)
     _check(layer, rule)
