@@ -7,6 +7,7 @@ https://keras.io/guides/serialization_and_saving
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,13 +77,20 @@ class Node:
                 yield (self, *trail)
 
 
-def read_node(entry: dict[str, Any]) -> Node:
-    """A layer or a model, and all that is in it.
+def read_model(text: bytes | str) -> Node:
+    """A model and all its layers, of its description in JSON.
 
     Raises:
-        KeyError, TypeError, AttributeError, RecursionError: it describes neither.
+        SourceError: it describes none.
 
     """
+    try:
+        return _read_node(json.loads(text))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise SourceError("its description of the model is damaged") from error
+
+
+def _read_node(entry: dict[str, Any]) -> Node:
     kind, config = entry["class_name"], entry["config"]
     if isinstance(config, list):
         # Keras 1, and Keras 2 before 2.2.3, wrote no more of a Sequential model than its layers.
@@ -91,7 +99,7 @@ def read_node(entry: dict[str, Any]) -> Node:
     built = entry.get("build_config") or {}
     node = Node(name, _kind(entry), {"input_shape": built.get("input_shape"), **config})
     if isinstance(config.get("layers"), list):
-        inside = tuple(map(read_node, filter(_is_layer, config["layers"])))
+        inside = tuple(map(_read_node, filter(_is_layer, config["layers"])))
         return replace(node, inside=inside, is_model=True)
     return replace(node, inside=_wrapped(node))
 
@@ -113,4 +121,4 @@ def _wrapped(node: Node) -> tuple[Node, ...]:
         return ()
     first = node.config[keys[0]]
     # Keras 2 left the backward layer out where it is a copy of the forward one.
-    return tuple(read_node(node.config.get(key) or first) for key in keys)
+    return tuple(_read_node(node.config.get(key) or first) for key in keys)

@@ -7,14 +7,13 @@ https://github.com/keras-team/keras/blob/v3.15.1/keras/src/legacy/saving/legacy_
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from itertools import count, takewhile
 from typing import Any, Final
 
 from ..errors import SourceError
-from ._keras_config import Node, read_node
+from ._keras_config import Node, read_model
 from ._keras_guess import guess
 from ._keras_layer import KerasLayer
 from ._keras_rules import RULES
@@ -51,7 +50,7 @@ def _nodes(file: Any) -> dict[str, Node]:
     config = file.attrs.get("model_config")
     if config is None:
         return {}
-    return {node.name: node for node in read_node(json.loads(config)).inside}
+    return {node.name: node for node in read_model(config).inside}
 
 
 def _weights(group: Any) -> Weights:

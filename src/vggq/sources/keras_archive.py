@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tempfile
 import zipfile
@@ -72,10 +71,7 @@ def _finder(archive: zipfile.ZipFile) -> Callable[[Any], list[TorchTensor]]:
     info = _member(archive, _CONFIG)
     if info.file_size > _LONGEST_CONFIG:
         raise SourceError(f"the record {_CONFIG!r} has {info.file_size} bytes")
-    config = json.loads(archive.read(info))
-    if not isinstance(config, dict):
-        raise SourceError(f"the record {_CONFIG!r} describes no model")
-    return partial(keras_layout.find_numbered, config=config)
+    return partial(keras_layout.find_numbered, config=archive.read(info))
 
 
 def _content(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:

@@ -105,11 +105,11 @@ def _read(
 ) -> NDArray[Any]:
     try:
         values = np.asarray(dataset[()])
+        if values.dtype == _BFLOAT16:
+            values = values.view(_dtypes.STORAGE["BF16"])
+        return np.asarray(make(values), _dtypes.STORAGE[dtype], order="C")
     except _DAMAGE as error:
         raise SourceError(f"{path}: {dataset.name}: {error}") from error
-    if values.dtype == _BFLOAT16:
-        values = values.view(_dtypes.STORAGE["BF16"])
-    return np.asarray(make(values), _dtypes.STORAGE[dtype], order="C")
 
 
 def _matches(head: bytes) -> bool:

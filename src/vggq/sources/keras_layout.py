@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SourceError
 from . import _keras_legacy, _keras_numbered
-from ._keras_config import read_node
+from ._keras_config import read_model
 from ._keras_rules import tensors_of
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ def find_weights(file: Any) -> list[TorchTensor]:
     return [tensor for layer in _keras_legacy.layers_of(file) for tensor in tensors_of(layer)]
 
 
-def find_numbered(file: Any, config: dict[str, Any]) -> list[TorchTensor]:
+def find_numbered(file: Any, config: bytes) -> list[TorchTensor]:
     """The weights of every layer of the HDF5 file in a ``.keras`` archive.
 
     Args:
         file: the open HDF5 file.
-        config: the archive's description of the model.
+        config: the archive's description of the model, in JSON.
 
     Raises:
         SourceError: the two do not fit together, or a layer has no known counterpart.
 
     """
-    layers = _keras_numbered.layers_of(file, read_node(config))
+    layers = _keras_numbered.layers_of(file, read_model(config))
     return [tensor for layer in layers for tensor in tensors_of(layer)]
