@@ -356,6 +356,11 @@ def test_weights_of_the_model_itself(tmp_path: Path) -> None:
     assert refused(path) == "the model has weights of its own, which layout = 'torch' does not know"
 
 
+def test_a_layer_of_a_name_that_keras_3_uses(tmp_path: Path) -> None:
+    path = save_keras(tmp_path / "m.h5", {"layers": {"layers/kernel:0": MATRIX}})
+    assert set(laid_out(path)) == {"layers.weight"}
+
+
 def test_a_description_that_is_damaged(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"a": {"a/kernel:0": MATRIX}})
     add_model(path, [{"class_name": "Dense"}])

@@ -28,6 +28,12 @@ _NO_WEIGHTS: Final = frozenset(
 )
 
 
+def is_numbered(file: Any) -> bool:
+    """Whether a file is of Keras 3; a legacy one may have a layer of such a name."""
+    legacy = "model_weights" in file or "layer_names" in file.attrs
+    return not legacy and any(name in file for name in _CONTAINERS)
+
+
 def layers_of(file: Any, model: Node) -> list[KerasLayer]:
     """Every layer that has weights.
 

@@ -90,15 +90,13 @@ RULES: Final[dict[str, Rule]] = {
 
 
 def tensors_of(layer: KerasLayer) -> list[TorchTensor]:
-    """A layer's tensors, under their names in the whole state dict.
+    """The tensors of a layer of one of these classes, under their names in the state dict.
 
     Raises:
         SourceError: torch has no counterpart of it, or its weights are not those of its class.
 
     """
-    rule = RULES.get(layer.kind)
-    if rule is None:
-        raise layer.unknown()
+    rule = RULES[layer.kind]
     weights = {rule.former.get(name, name): data for name, data in layer.weights.items()}
     layer = replace(layer, weights=weights)
     _check(layer, rule)

@@ -121,12 +121,6 @@ class _Window(io.RawIOBase):
         self._position = base + offset
         return self._position
 
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
     def seekable(self) -> bool:
         return True
 

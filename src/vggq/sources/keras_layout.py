@@ -20,7 +20,7 @@ def find_weights(file: Any) -> list[TorchTensor]:
         SourceError: it does not name its layers, or a layer has no known counterpart.
 
     """
-    if any(name in file for name in ("layers", "_layer_checkpoint_dependencies")):
+    if _keras_numbered.is_numbered(file):
         raise SourceError(
             "a weights file of Keras 3 numbers its weights and does not say what its layers are; "
             "for layout = 'torch' save the whole model, model.save('model.keras')"
