@@ -246,6 +246,20 @@ def test_tensors_that_are_not_in_the_file(
     assert error_of(path) == message
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_addresses_beyond_the_end(tmp_path: Path, compression: int) -> None:
+    """HDF5 may ask for what lies nowhere, and an address may be of more than 63 bits."""
+    state, path = {"w": np.arange(300, dtype=np.float32)}, tmp_path / "m.keras"
+    data = hdf5(state)
+    address = data.index(state["w"].tobytes()).to_bytes(8, "little")
+    assert data.count(address) == 1
+    for wrong in (b"\xfe" * 8, (len(data) - 8).to_bytes(8, "little")):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", data.replace(address, wrong))
+        assert error_of(path)
+
+
 def test_links_to_other_files(tmp_path: Path) -> None:
     """A legacy file names its weights, and a name may be a link."""
     with h5py.File(tmp_path / "other.h5", "w") as file:

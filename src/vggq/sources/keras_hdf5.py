@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 # What h5py raises over a damaged file depends on where the damage is.
 _DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError,
-                  IndexError, MemoryError)  # fmt: skip
+                  IndexError, MemoryError, OverflowError)  # fmt: skip
 _BFLOAT16: Final = np.dtype("V2")
 # No filter that Keras uses makes more of a byte.
 _MOST_EXPANDED: Final = 1100
