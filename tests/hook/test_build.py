@@ -208,7 +208,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             'source = "n.foo"',
             b"?",
             (
-                ".source: n.foo is of no known format; those known are of .h5, .hdf5, "
+                ".source: n.foo is of no known format; those known are of .h5, .hdf5, .keras, "
                 ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),

@@ -66,6 +66,25 @@ def save_external_onnx(path: Path, state: State) -> None:
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="data", size_threshold=0)
 
 
+def save_keras_archive(
+    path: Path, state: State, compression: int = zipfile.ZIP_STORED, layers: object = ()
+) -> None:
+    """As Keras 3 writes one; `layers` is what its description says of the model's layers."""
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        for name, array in state.items():
+            file[name] = array
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights.getvalue())
+
+
+def save_deflated_archive(path: Path, state: State) -> None:
+    save_keras_archive(path, state, zipfile.ZIP_DEFLATED)
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
     "npz": (".npz", save_npz),
     "compressed npz": (".npz", save_compressed),
@@ -74,6 +93,8 @@ WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
     "chunked hdf5": (".hdf5", save_chunked),
     "onnx": (".onnx", save_onnx),
     "external onnx": (".onnx", save_external_onnx),
+    "keras": (".keras", save_keras_archive),
+    "deflated keras": (".keras", save_deflated_archive),
 }
 
 
@@ -147,7 +168,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             "a.xyz",
             b"hello",
             (
-                " is of no known format; those known are of .h5, .hdf5, .safetensors, "
+                " is of no known format; those known are of .h5, .hdf5, .keras, .safetensors, "
                 ".index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),

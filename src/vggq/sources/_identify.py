@@ -13,6 +13,7 @@ from .._checks import is_text
 from ..errors import SourceError
 from . import (
     _refusals,
+    keras_archive,
     keras_hdf5,
     npy,
     npz,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final[tuple[Format, ...]] = (
     keras_hdf5.FORMAT,
+    keras_archive.FORMAT,
     safetensors.FORMAT,
     sharded.FORMAT,
     torch_zip.FORMAT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,65 +12,104 @@ from .. import _dtypes
 from .._require import require
 from ..errors import SourceError
 from . import keras_layout
+from ._keras_layer import TorchTensor
 from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 # What h5py raises over a damaged file depends on where the damage is.
-_DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
+_DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError,
+                  IndexError, MemoryError, OverflowError)  # fmt: skip
+_BFLOAT16: Final = np.dtype("V2")
+# No filter that Keras uses makes more of a byte.
+_MOST_EXPANDED: Final = 1100
+_SMALL: Final = 1 << 28
 
 
 @contextmanager
 def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, key=reading.key)
+    find = None if reading.layout is None else keras_layout.find_weights
+    with open_tensors(path, path, find) as tensors:
+        yield Contents(tensors)
+
+
+@contextmanager
+def open_tensors(
+    content: Path | IO[bytes], path: Path, find: Callable[[Any], list[TorchTensor]] | None
+) -> Iterator[list[SourceTensor]]:
+    """The tensors of an HDF5 file.
+
+    Args:
+        content: the file.
+        path: what it is called in messages.
+        find: finds them in the open file, laid out; None for every dataset as it is.
+
+    Raises:
+        SourceError: it is damaged, or of types that cannot be stored, or `find` refuses it.
+
+    """
     h5py = require("h5py", "build")
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(content, "r")
     except _DAMAGE as error:
         raise SourceError(f"{path} cannot be read as HDF5: {error}") from error
     with file:
         try:
-            tensors = _tensors(h5py, file) if reading.layout is None else _laid_out(file)
-        except SourceError as error:
+            found = _as_they_are(h5py, file) if find is None else find(file)
+            tensors = [_tensor(file, path, tensor) for tensor in found]
+        except (SourceError, *_DAMAGE) as error:
             raise SourceError(f"{path}: {error}") from error
-        except _DAMAGE as error:
-            raise SourceError(f"{path}: {error}") from error
-        yield Contents(tensors)
+        yield tensors
 
 
-def _tensors(h5py: Any, file: Any) -> list[SourceTensor]:
+def _as_they_are(h5py: Any, file: Any) -> list[TorchTensor]:
     datasets: list[Any] = []
     file.visititems(
         lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
     )
-    return [_tensor(dataset, dataset.name.lstrip("/")) for dataset in datasets]
+    return [
+        TorchTensor(dataset.name.lstrip("/"), dataset, dataset.shape, np.asarray)
+        for dataset in datasets
+    ]
 
 
-def _laid_out(file: Any) -> list[SourceTensor]:
-    weights = keras_layout.find_weights(file)
-    return [_tensor(weight.dataset, weight.name, weight.axes) for weight in weights]
-
-
-def _tensor(dataset: Any, name: str, axes: tuple[int, ...] | None = None) -> SourceTensor:
-    dtype = _dtypes.name_of(dataset.dtype)
-    if dtype is None or dataset.shape is None:
+def _tensor(file: Any, path: Path, tensor: TorchTensor) -> SourceTensor:
+    name, dataset = tensor.name, tensor.dataset
+    stored = _dtype_of(dataset)
+    if stored is None or dataset.shape is None:
         raise SourceError(f"tensor {name!r} is of {dataset.dtype}, which is not supported")
-    axes = axes or tuple(range(dataset.ndim))
-    shape = tuple(dataset.shape[axis] for axis in axes)
-    return SourceTensor(name, dtype, shape, partial(_read, dataset, axes, dtype))
+    if dataset.is_virtual or dataset.external or dataset.file.filename != file.filename:
+        raise SourceError(f"tensor {name!r} lies in another file")
+    if dataset.nbytes > max(_SMALL, _MOST_EXPANDED * dataset.id.get_storage_size()):
+        raise SourceError(f"tensor {name!r} says that it has {dataset.nbytes} bytes, and has not")
+    dtype = tensor.dtype or stored
+    read = partial(_read, path, dataset, tensor.make, dtype)
+    return SourceTensor(name, dtype, tensor.shape, read)
 
 
-def _read(dataset: Any, axes: tuple[int, ...], dtype: str) -> NDArray[Any]:
+def _dtype_of(dataset: Any) -> str | None:
+    # HDF5 has no bfloat16: Keras keeps two bytes a number, and says so beside them.
+    if dataset.dtype == _BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16":
+        return "BF16"
+    return _dtypes.name_of(dataset.dtype)
+
+
+def _read(
+    path: Path, dataset: Any, make: Callable[[NDArray[Any]], NDArray[Any]], dtype: str
+) -> NDArray[Any]:
     try:
-        values = np.asarray(dataset[()]).transpose(axes)
+        values = np.asarray(dataset[()])
+        if values.dtype == _BFLOAT16:
+            values = values.view(_dtypes.STORAGE["BF16"])
+        return np.asarray(make(values), _dtypes.STORAGE[dtype], order="C")
     except _DAMAGE as error:
-        raise SourceError(f"{dataset.file.filename}: {dataset.name}: {error}") from error
-    return np.asarray(values, _dtypes.STORAGE[dtype], order="C")
+        raise SourceError(f"{path}: {dataset.name}: {error}") from error
 
 
 def _matches(head: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError
 from ._source import Contents, Format, Reading, SourceTensor, refuse
+from ._zip import first_name
 from .npy import DAMAGE, read_array, read_header
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def _read(archive: zipfile.ZipFile, lock: threading.Lock, member: str, dtype: st
 
 
 def _matches(head: bytes) -> bool:
-    if not head.startswith(b"PK\x03\x04"):
-        return head.startswith(b"PK\x05\x06")
-    size = int.from_bytes(head[26:28], "little")
-    return head[30 : 30 + size].endswith(_MEMBER_SUFFIX.encode())
+    return head.startswith(b"PK\x05\x06") or first_name(head).endswith(_MEMBER_SUFFIX.encode())
 
 
 FORMAT: Final = Format("npz", (".npz",), _matches, _open)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import zipfile
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,15 +17,13 @@ from ._pickle import Pickle, PickleError
 from ._source import Contents, Format, Reading, refuse
 from ._torch_names import NAMES, Storage, storage_of
 from ._torch_state import contents_of
+from ._zip import DAMAGE, check_name, data_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 _BLOCK: Final = 1 << 20
-_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError,
-                  NotImplementedError, RuntimeError)  # fmt: skip
 
 
 @contextmanager
@@ -35,7 +31,7 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout)
     try:
         archive = zipfile.ZipFile(path)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise SourceError(f"{path}: {error}") from error
     with archive, path.open("rb") as file:
         try:
@@ -93,11 +89,7 @@ class _Records:
         if start + size > info.file_size:
             raise SourceError(f"the record {name!r} has {info.file_size} bytes, not {start + size}")
         self._prove(info)
-        header = self._file.read_at(info.header_offset, _LOCAL_HEADER.size)
-        # The name and the extra field lie between the local header and the data.
-        name_size, extra_size = _LOCAL_HEADER.unpack(header)[-2:]
-        begin = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size + start
-        return self._file.read_at(begin, size)
+        return self._file.read_at(data_start(self._file, info) + start, size)
 
     def _prove(self, info: zipfile.ZipInfo) -> None:
         with self._lock:
@@ -107,17 +99,15 @@ class _Records:
                 with self._archive.open(info) as record:
                     while record.read(_BLOCK):
                         pass
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 raise SourceError(f"the record {info.filename!r}: {error}") from error
             self._sound.add(info.filename)
 
 
 def _check(info: zipfile.ZipInfo) -> None:
-    name = info.filename
-    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
-        raise SourceError(f"a record named {name!r} leads out of the archive")
+    check_name(info)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise SourceError(f"the record {name!r} is compressed, as torch writes none")
+        raise SourceError(f"the record {info.filename!r} is compressed, as torch writes none")
 
 
 def _matches(head: bytes) -> bool:

@@ -1,0 +1,47 @@
+"""Zip archives: what is checked of a member, and where its bytes lie."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    from .._files import PackedFile
+
+# What zipfile raises over a damaged archive depends on where the damage is.
+DAMAGE: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError,
+                 NotImplementedError, RuntimeError)  # fmt: skip
+_LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
+
+
+def first_name(head: bytes) -> bytes:
+    """The name of the first member of an archive that begins like this; empty where it is none."""
+    if not head.startswith(b"PK\x03\x04"):
+        return b""
+    size = int.from_bytes(head[26:28], "little")
+    return head[30 : 30 + size]
+
+
+def check_name(info: zipfile.ZipInfo) -> None:
+    """Refuse a member that would be written elsewhere by who extracts it.
+
+    Raises:
+        SourceError: its name leads out of the archive.
+
+    """
+    name = info.filename
+    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        raise SourceError(f"a record named {name!r} leads out of the archive")
+
+
+def data_start(file: PackedFile, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin; `zipfile` has read its local header already."""
+    header = file.read_at(info.header_offset, _LOCAL_HEADER.size)
+    # The name and the extra field lie between the local header and the data.
+    name_size, extra_size = _LOCAL_HEADER.unpack(header)[-2:]
+    start: int = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
+    return start
