@@ -65,7 +65,7 @@ def load(
         dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
         if out is not None:
             arrays = _out.checked(out, weights.tensors, dtypes)
-            fill(weights, arrays, prove(weights, arrays, threads), threads)
+            fill(weights, arrays.items(), prove(weights, arrays, threads), threads)
             return {name: out[name] for name in weights}
 
         def restore(name: str) -> NDArray[Any]:
@@ -113,14 +113,15 @@ def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callab
 
 def fill(
     weights: Weights,
-    arrays: Mapping[str, NDArray[Any]],
+    arrays: Iterable[tuple[str, NDArray[Any]]],
     content: Callable[[str], bytes],
     threads: int | None,
 ) -> None:
     """Write proved tensors into arrays of their shapes."""
 
-    def write(name: str) -> None:
-        _decode.write(content(name), weights.tensors[name], arrays[name])
+    def write(pair: tuple[str, NDArray[Any]]) -> None:
+        name, array = pair
+        _decode.write(content(name), weights.tensors[name], array)
 
     for _ in each(write, arrays, weights, threads):
         pass
