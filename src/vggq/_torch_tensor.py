@@ -92,12 +92,17 @@ def restore_all(
         return restore(content, tensor, place, choose(tensor))
 
     names = list(_load.by_entry(weights).values())
-    if place.type == "cpu":
+    if decodes_here(place):
         tensors = _load.each(lambda n: made(n, weights.content(n)), names, weights, threads)
         return _load.of_names(weights, tensors)
     # Only the calling thread has the stream that the caller may have chosen.
     contents = _load.each(weights.content, names, weights, threads)
     return _load.of_names(weights, map(made, names, contents))
+
+
+def decodes_here(device: torch.device) -> bool:
+    """Whether numpy decodes what is for the device, rather than the device itself."""
+    return bool(device.type == "cpu")
 
 
 def restore(
@@ -113,7 +118,7 @@ def restore(
 
     """
     array_dtype = shared(tensor, dtype)
-    if array_dtype is not None and device.type == "cpu":
+    if array_dtype is not None and decodes_here(device):
         return torch.from_numpy(_decode.restore(content, tensor, array_dtype))
     if isinstance(tensor.codec, Codebook):
         return gather(tensor.codec, content, device, dtype)[: tensor.count].reshape(tensor.shape)
