@@ -229,6 +229,17 @@ def test_the_device_gets_every_dtype(mixed: Path, threads: int) -> None:
     assert_same(vggq.torch.load(mixed, dtype=torch.float16, threads=threads), halves)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_the_device_gets_dtypes_that_numpy_lacks(
+    mixed: Path, dtype: Any, request: pytest.FixtureRequest
+) -> None:
+    expected = vggq.torch.load(mixed, dtype=dtype)
+    request.getfixturevalue("on_the_device")
+    for name, tensor in vggq.torch.load(mixed, dtype=dtype).items():
+        assert tensor.dtype == expected[name].dtype
+        np.testing.assert_array_equal(tensor.double(), expected[name].double())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16, torch.float64, "source"])
 def test_a_cuda_device(mixed: Path, small: Path, dtype: Any) -> None:

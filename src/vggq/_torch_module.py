@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import _load, _torch_tensor
+from . import _load, _torch_dtypes, _torch_tensor
 from ._torch_plan import is_ordinary
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _is_direct(target: torch.Tensor, tensor: TensorInfo) -> bool:
         and target.device.type == "cpu"
         and target.is_contiguous()
         and not target.is_inference()
-        and _torch_tensor.shared(tensor, target.dtype) is not None
+        and _torch_dtypes.shared(tensor, target.dtype) is not None
     )
 
 
@@ -58,8 +58,8 @@ def _like(
 ) -> torch.Tensor:
     """A tensor where the target is, of its dtype where floating point is to stay such."""
     tensor = weights.tensors[name]
-    floating = target.dtype.is_floating_point and _torch_tensor.is_floating(tensor)
-    dtype = target.dtype if floating else _torch_tensor.natural(tensor)
+    floating = target.dtype.is_floating_point and _torch_dtypes.is_floating(tensor)
+    dtype = target.dtype if floating else _torch_dtypes.natural(tensor)
     return _torch_tensor.restore(content(name), tensor, target.device, dtype)
 
 

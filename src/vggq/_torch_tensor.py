@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 
-from . import _conversion, _decode, _dtypes, _load
-from ._codecs.codebook import Codebook, weights_of_bytes
-from .errors import OptionError
+from . import _decode, _dtypes, _load, _torch_dtypes
+from ._codecs.codebook import Codebook, look_up, weights_of_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._manifest import TensorInfo
     from ._weights import Weights
-
-# What torch has and numpy lacks.
-_OWN: Final = {
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-
-_SHARED: Final[dict[torch.dtype, np.dtype[Any]]] = {
-    torch.float16: np.dtype(np.float16),
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 _BITS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 # Codes are widened to four bytes to index with: so many at a time.
 _PIECE: Final = 1 << 22
-
-
-def choice(dtype: torch.dtype | str | None) -> Callable[[TensorInfo], torch.dtype]:
-    """The dtype that the option `dtype` gives each tensor.
-
-    Raises:
-        OptionError: it is no floating-point dtype of torch, and not ``"source"``.
-
-    """
-    if dtype is None:
-        return natural
-    if dtype == _conversion.SOURCE:
-        return _own
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        expected = f"a floating-point dtype of torch or {_conversion.SOURCE!r}"
-        raise OptionError([("dtype", f"is {dtype!r}, expected {expected}")])
-    return lambda tensor: dtype if is_floating(tensor) else natural(tensor)
-
-
-def is_floating(tensor: TensorInfo) -> bool:
-    return tensor.source_dtype in _dtypes.FLOATING
-
-
-def natural(tensor: TensorInfo) -> torch.dtype:
-    """The dtype that a tensor has if nothing else is asked for."""
-    return torch.from_numpy(np.empty(0, tensor.dtype)).dtype
-
-
-def _own(tensor: TensorInfo) -> torch.dtype:
-    if tensor.source_dtype in _OWN:
-        return _OWN[tensor.source_dtype]
-    native = _dtypes.STORAGE[tensor.source_dtype].newbyteorder("=")
-    return torch.from_numpy(np.empty(0, native)).dtype
-
-
-def shared(tensor: TensorInfo, dtype: torch.dtype) -> np.dtype[Any] | None:
-    """The numpy dtype in which a tensor can be decoded to be of this dtype of torch."""
-    if is_floating(tensor):
-        return _SHARED.get(dtype)
-    return tensor.dtype if dtype == natural(tensor) else None
 
 
 def restore_all(
@@ -83,7 +27,7 @@ def restore_all(
     threads: int | None,
 ) -> dict[str, torch.Tensor]:
     """Every tensor by name, as `vggq.torch.load` says."""
-    choose = choice(dtype)
+    choose = _torch_dtypes.choice(dtype)
     # Resolved here, since each thread has a current device of its own.
     place = torch.empty(0, device="cpu" if device is None else device).device
 
@@ -117,12 +61,13 @@ def restore(
         dtype: any floating-point one if the tensor is of floating point; else its natural one.
 
     """
-    array_dtype = shared(tensor, dtype)
+    array_dtype = _torch_dtypes.shared(tensor, dtype)
     if array_dtype is not None and decodes_here(device):
         return torch.from_numpy(_decode.restore(content, tensor, array_dtype))
     if isinstance(tensor.codec, Codebook):
-        return gather(tensor.codec, content, device, dtype)[: tensor.count].reshape(tensor.shape)
-    if dtype == _OWN.get(tensor.source_dtype):
+        made = _looked_up if decodes_here(device) else _looked_up_there
+        return made(tensor, tensor.codec, content, device, dtype).reshape(tensor.shape)
+    if dtype == _torch_dtypes.OWN.get(tensor.source_dtype):
         stored = _dtypes.STORAGE[tensor.source_dtype]
         bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
         return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
@@ -131,10 +76,20 @@ def restore(
     return torch.from_numpy(array).to(device, dtype)
 
 
-def gather(
-    codec: Codebook, content: bytes, device: torch.device, dtype: torch.dtype
+def _looked_up(
+    tensor: TensorInfo, codec: Codebook, content: bytes, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Look the codes up on the device: of one dimension, with up to seven weights too many."""
+    codebook, codes = codec.split(content)
+    # As whole numbers, since numpy has not every floating-point dtype.
+    table = torch.from_numpy(codebook).to(device, dtype).view(_BITS[dtype.itemsize]).numpy()
+    out = np.empty(tensor.count, table.dtype)
+    look_up(table, codes, codec.width, out)
+    return torch.from_numpy(out).view(dtype)
+
+
+def _looked_up_there(
+    tensor: TensorInfo, codec: Codebook, content: bytes, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
     codebook, codes = codec.split(content)
     rows = torch.from_numpy(weights_of_bytes(codebook, codec.width)).to(device, dtype)
     units = torch.from_numpy(codes.copy()).to(device)
@@ -144,4 +99,4 @@ def gather(
     for start in range(0, len(units), _PIECE):
         piece = slice(start, start + _PIECE)
         torch.index_select(rows, 0, units[piece].int(), out=out[piece])
-    return out.view(dtype).reshape(-1)
+    return out.view(dtype).reshape(-1)[: tensor.count]

@@ -77,7 +77,7 @@ class Codebook:
             codebook = codebook.astype(out.dtype)
         # As whole numbers, since numpy gathers those of foreign dtypes one by one.
         bits = np.dtype(f"u{out.itemsize}")
-        _gather_all(codebook.view(bits), codes, self.width, out.view(bits))
+        look_up(codebook.view(bits), codes, self.width, out.view(bits))
 
     def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
         """A fresh float32 array of shape (count,).
@@ -92,9 +92,10 @@ class Codebook:
         return values
 
 
-def _gather_all(
+def look_up(
     codebook: NDArray[Any], codes: NDArray[np.uint8], width: int, out: NDArray[Any]
 ) -> None:
+    """Write codebook[codes] to `out`, contiguous and of the codebook's dtype, one numpy has."""
     if width == 8 and out.size >= _PAIRS_FROM:
         whole = out.size // 2 * 2
         _gather(_pairs(codebook), codes[:whole].view("<u2"), out[:whole])
