@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -33,4 +34,17 @@ def save_onnx(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
 def save_initializers(path: Path, tensors: Sequence[onnx.TensorProto]) -> Path:
     """Write a model of these and nothing else."""
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
+    return path
+
+
+def save_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> Path:
+    """Write a checkpoint of dtypes that numpy lacks, from a dtype's name and an array of bits."""
+    header, end = {}, 0
+    for name, (dtype, bits) in tensors.items():
+        offsets = [end, end + bits.nbytes]
+        header[name] = {"dtype": dtype, "shape": bits.shape, "data_offsets": offsets}
+        end += bits.nbytes
+    text = json.dumps(header).encode()
+    content = b"".join(bits.tobytes() for _, bits in tensors.values())
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
     return path

@@ -1,8 +1,10 @@
-"""The stored bytes of one tensor to an array."""
+"""The stored bytes of one tensor to an array, in two steps of which only the first can fail."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from . import _zstd
 from .errors import DataError
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from ._manifest import TensorInfo
 
 
-def decode(frame: bytes, tensor: TensorInfo) -> NDArray[Any]:
-    """Restore a tensor from its entry's bytes: a fresh, writable array of its shape and dtype.
+def read(frame: bytes, tensor: TensorInfo) -> bytes:
+    """Decompress a tensor's entry and prove its content.
 
     Raises:
         DataError: the bytes are damaged, or not of the size and form the manifest says.
@@ -22,7 +24,29 @@ def decode(frame: bytes, tensor: TensorInfo) -> NDArray[Any]:
     """
     try:
         content = _zstd.decompress(frame, tensor.content_size)
-        values = tensor.codec.decode(content, tensor.count, tensor.stored_dtype)
+        tensor.codec.check(content, tensor.stored_dtype)
     except ValueError as error:
         raise DataError(f"tensor {tensor.name!r}: {error}") from error
-    return values.reshape(tensor.shape)
+    return content
+
+
+def restore(content: bytes, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A fresh, writable array of the tensor's shape and of `dtype` from its proved content."""
+    values = np.empty(tensor.shape, dtype)
+    write(content, tensor, values)
+    return values
+
+
+def write(content: bytes, tensor: TensorInfo, out: NDArray[Any]) -> None:
+    """Restore a tensor from its proved content into an array of its shape.
+
+    Args:
+        content: what `read` gave.
+        tensor: whose content it is.
+        out: writable, of any strides; any floating dtype, or the dtype the tensor is restored as.
+
+    """
+    plain = out if out.flags.carray else np.empty(out.shape, out.dtype)
+    tensor.codec.write(content, tensor.stored_dtype, plain.reshape(-1))
+    if plain is not out:
+        out[...] = plain

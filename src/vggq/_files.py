@@ -1,4 +1,4 @@
-"""Where packed bytes come from: a path, a package's resource, or bytes; read at offsets."""
+"""Where packed bytes come from: a path, a package's resource, bytes or a file; read at offsets."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import io
 import os
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import ClosedError, PackedFileError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from types import ModuleType
+    from zipfile import ZipExtFile
 
-    Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | Traversable
+    Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | Traversable | IO[bytes]
     Package = str | ModuleType
 
 
@@ -27,11 +28,16 @@ class PackedFile:
 
     """
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, *, owned: bool = True) -> None:
+        """With `owned`, closing this closes the file; without, it stays as it is."""
         self._file = file
+        self._owned = owned
+        self._closed = False
         self._lock = threading.Lock()
         self.name = name
-        self.size = file.seek(0, os.SEEK_END)
+        # What seek returns differs: an mmap's gives None.
+        file.seek(0, os.SEEK_END)
+        self.size = file.tell()
 
     def read_at(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset`; fewer where the file ends.
@@ -43,19 +49,35 @@ class PackedFile:
         """
         try:
             with self._lock:
+                self._check_open()
                 self._file.seek(offset)
-                return self._file.read(size)
+                return _read(self._file, size)
         except OSError as error:
-            raise PackedFileError(f"{self.name} cannot be read: {error.strerror}") from error
+            why = error.strerror or error
+            raise PackedFileError(f"{self.name} cannot be read: {why}") from error
         except ValueError as error:
             raise ClosedError(f"{self.name} was closed") from error
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError
+
     def close(self) -> None:
-        self._file.close()
+        self._closed = True
+        if self._owned:
+            self._file.close()
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    """`size` bytes from where the file stands; an unbuffered one may give fewer at a time."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
 
 
 def open_file(source: Readable | Package, resource: str | None) -> PackedFile:
-    """Open a path, a traversable or bytes; with `resource`, that resource of a package.
+    """Open a path, a traversable, bytes or an open file; or with `resource`, a package's resource.
 
     Raises:
         PackedFileError: there is no such file or package, or it cannot be read.
@@ -63,11 +85,38 @@ def open_file(source: Readable | Package, resource: str | None) -> PackedFile:
     """
     if resource is not None:
         return _open_resource(source, resource)
+    if hasattr(source, "seek") and hasattr(source, "read"):
+        return _open_binary(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return PackedFile(io.BytesIO(source), f"<{len(source)} bytes>")
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source))
-    return _open_traversable(source, str(source))
+    traversable: Any = source
+    return _open_traversable(traversable, str(source))
+
+
+def _open_binary(file: Any) -> PackedFile:
+    import zipfile  # noqa: PLC0415 - a path has no need of them
+    import zlib  # noqa: PLC0415
+
+    name = getattr(file, "name", None)
+    where = name if isinstance(name, str) else f"<{type(file).__name__}>"
+    if isinstance(file, io.TextIOBase):
+        raise PackedFileError(f"{where} is open as text: open it in the mode 'rb'")
+    try:
+        if isinstance(file, zipfile.ZipExtFile):
+            # Seeking back in a member of a zip archive starts over.
+            return PackedFile(io.BytesIO(_whole(file)), where)
+        return PackedFile(file, where, owned=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise PackedFileError(f"{where} cannot be read: {why}") from error
+
+
+def _whole(file: ZipExtFile) -> bytes:
+    if file.tell():
+        file.seek(0)
+    return file.read()
 
 
 def _open_resource(package: object, resource: str) -> PackedFile:

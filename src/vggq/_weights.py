@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from . import _format, _processors
+from . import _decode, _format
 from ._container import read_header
-from ._decode import decode
 from ._files import PackedFile, open_file
 from .errors import FormatError, HeaderError, UnknownTensorError
 
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from ._container import Entry
     from ._files import Package, Readable
     from ._manifest import Manifest, TensorInfo
-
-
-# Starting threads takes longer than decoding less than this.
-_SIZE_FOR_THREADS: Final = 1 << 20
 
 
 class Weights(Mapping[str, "NDArray[Any]"]):
@@ -56,8 +51,20 @@ class Weights(Mapping[str, "NDArray[Any]"]):
             ClosedError: the file was closed.
 
         """
+        content = self.content(name)
+        return _decode.restore(content, self.tensors[name], self.tensors[name].dtype)
+
+    def content(self, name: str) -> bytes:
+        """What is stored of one tensor, decompressed and proved, in the form its codec gives it.
+
+        Raises:
+            UnknownTensorError: there is none of that name.
+            DataError: its bytes are damaged.
+            ClosedError: the file was closed.
+
+        """
         entry = self._entry(name)
-        return decode(self._file.read_at(entry.start, entry.size), self.tensors[name])
+        return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
 
     @property
     def size(self) -> int:
@@ -110,8 +117,10 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
     """Open a packed file without decoding anything.
 
     Args:
-        source: a path, bytes, or an ``importlib.resources`` traversable; with `resource`, a
-            package, by name or as a module.
+        source: a path, bytes, an ``importlib.resources`` traversable, or a seekable binary file
+            that holds the packed file from its first byte to its last; with `resource`, a
+            package, by name or as a module. A file stays open, and is not to be used for
+            anything else before the weights are closed.
         resource: the packed file's name in that package.
 
     Raises:
@@ -131,41 +140,3 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
     except BaseException:
         file.close()
         raise
-
-
-def load(
-    source: Readable | Package, resource: str | None = None, *, threads: int | None = None
-) -> dict[str, NDArray[Any]]:
-    """Restore every tensor of a packed file.
-
-    Args:
-        source: as for `open`.
-        resource: as for `open`.
-        threads: how many tensors are decoded at a time, on which the arrays do not depend; by
-            default as many as there are processors for a large model, and one for a small one.
-
-    Returns:
-        The arrays by name, fresh and writable: float32 for what was floating point, the
-        source's own dtype for integers and booleans. Tied tensors are one array.
-
-    Raises:
-        PackedFileError: there is no such file, or it cannot be read.
-        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
-
-    """
-    with open(source, resource) as weights:
-        names = {tensor.entry: name for name, tensor in weights.tensors.items()}
-        arrays = _decode_all(weights, list(names.values()), threads)
-        decoded = dict(zip(names, arrays, strict=True))
-        return {name: decoded[tensor.entry] for name, tensor in weights.tensors.items()}
-
-
-def _decode_all(weights: Weights, names: list[str], threads: int | None) -> Iterable[NDArray[Any]]:
-    if threads is None:
-        threads = _processors.available() if weights.size >= _SIZE_FOR_THREADS else 1
-    if threads <= 1 or len(names) <= 1:
-        return map(weights.__getitem__, names)
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need none
-
-    with ThreadPoolExecutor(min(threads, len(names))) as pool:
-        return list(pool.map(weights.__getitem__, names))

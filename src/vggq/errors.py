@@ -15,7 +15,7 @@
     ├── SourceError              a source that cannot be read, or not as asked
     ├── TargetError              a target that cannot be written
     ├── VerificationError        a packed file that does not match its source
-    └── MissingDependencyError   a library of an extra that is not installed
+    └── MissingDependencyError   an optional library that is not installed
 """
 
 from __future__ import annotations
@@ -86,4 +86,4 @@ class VerificationError(VggqError):
 
 
 class MissingDependencyError(VggqError):
-    """A library that only building or the command line needs is not installed."""
+    """A library is not installed that only building, the command line or an option needs."""

@@ -30,6 +30,8 @@ RUN_TIME_TESTS = (
     "test_codecs.py",
     "test_container.py",
     "test_format.py",
+    "test_load.py",
+    "test_open_files.py",
     "test_roundtrip.py",
     "test_weights.py",
     "test_zstd.py",

@@ -51,25 +51,57 @@ class Codebook:
         """Bytes of the codebook and of `count` codes."""
         return self.centroids * _CENTROID.itemsize + -(-count * self.width // 8)
 
-    def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:  # noqa: ARG002
+    def split(self, content: bytes) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """The codebook, a copy of shape (centroids,), and the bytes of the codes, a view."""
+        codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
+        return codebook, np.frombuffer(content, np.uint8, offset=codebook.nbytes)
+
+    def check(self, content: bytes, dtype: str) -> None:  # noqa: ARG002 - one signature for all
+        """Prove a content of the right size.
+
+        Raises:
+            ValueError: a code is beyond the codebook.
+
+        """
+        codes = self.split(content)[1]
+        if self.centroids < 1 << self.width and _largest(codes, self.width) >= self.centroids:
+            raise ValueError(f"a code is beyond the codebook of {self.centroids}")
+
+    def write(self, content: bytes, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
+        """Restore a proved content into `out`, contiguous, of one dimension, of a floating dtype.
+
+        Every weight is the float32 centroid, converted to the dtype of `out`.
+        """
+        codebook, codes = self.split(content)
+        with np.errstate(all="ignore"):
+            codebook = codebook.astype(out.dtype)
+        # As whole numbers, since numpy gathers those of foreign dtypes one by one.
+        bits = np.dtype(f"u{out.itemsize}")
+        look_up(codebook.view(bits), codes, self.width, out.view(bits))
+
+    def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
         """A fresh float32 array of shape (count,).
 
         Raises:
             ValueError: a code is beyond the codebook.
 
         """
-        codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
-        codes = np.frombuffer(content, np.uint8, offset=codebook.nbytes)
-        if self.centroids < 1 << self.width and _largest(codes, self.width) >= self.centroids:
-            raise ValueError(f"a code is beyond the codebook of {self.centroids}")
+        self.check(content, dtype)
         values = np.empty(count, np.float32)
-        if self.width == 8 and count >= _PAIRS_FROM:
-            whole = count // 2 * 2
-            _gather(_pairs(codebook), codes[:whole].view("<u2"), values[:whole])
-            _gather(codebook[:, None], codes[whole:], values[whole:])
-        else:
-            _gather(_rows(codebook, self.width), codes, values)
+        self.write(content, dtype, values)
         return values
+
+
+def look_up(
+    codebook: NDArray[Any], codes: NDArray[np.uint8], width: int, out: NDArray[Any]
+) -> None:
+    """Write codebook[codes] to `out`, contiguous and of the codebook's dtype, one numpy has."""
+    if width == 8 and out.size >= _PAIRS_FROM:
+        whole = out.size // 2 * 2
+        _gather(_pairs(codebook), codes[:whole].view("<u2"), out[:whole])
+        _gather(codebook[:, None], codes[whole:], out[whole:])
+    else:
+        _gather(weights_of_bytes(codebook, width), codes, out)
 
 
 def _largest(codes: NDArray[np.uint8], width: int) -> int:
@@ -79,25 +111,23 @@ def _largest(codes: NDArray[np.uint8], width: int) -> int:
     )
 
 
-def _rows(codebook: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """The weights that each byte stands for: float32 of shape (256, 8 / width)."""
+def weights_of_bytes(codebook: NDArray[Any], width: int) -> NDArray[Any]:
+    """The weights that each byte of codes stands for, of shape (256, 8 / width)."""
     shifts = np.arange(0, 8, width)
     codes = np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
     return codebook.take(codes, mode="clip")
 
 
-def _pairs(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The two weights that each two bytes stand for: float32 of shape (65536, 2)."""
+def _pairs(codebook: NDArray[Any]) -> NDArray[Any]:
+    """The two weights that each two bytes stand for, of shape (65536, 2)."""
     padded = codebook.take(np.arange(256), mode="clip")
-    table = np.empty((256, 256, 2), np.float32)
+    table = np.empty((256, 256, 2), codebook.dtype)
     table[:, :, 0] = padded
     table[:, :, 1] = padded[:, None]
     return table.reshape(-1, 2)
 
 
-def _gather(
-    rows: NDArray[np.float32], units: NDArray[np.unsignedinteger[Any]], out: NDArray[np.float32]
-) -> None:
+def _gather(rows: NDArray[Any], units: NDArray[np.unsignedinteger[Any]], out: NDArray[Any]) -> None:
     """Write rows[units] to `out` one behind the other; `out` may end inside the last row."""
     per_unit = rows.shape[1]
     whole = out.size // per_unit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import _dtypes
+from .. import _conversion, _dtypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,24 @@ class Raw:
         """Bytes that `count` elements of the stored dtype take."""
         return count * _dtypes.STORAGE[dtype].itemsize
 
+    def check(self, content: bytes, dtype: str) -> None:
+        """Prove a content of the right size.
+
+        Raises:
+            ValueError: a boolean is stored as neither 0 nor 1.
+
+        """
+        if dtype == "BOOL" and content and np.frombuffer(content, np.uint8).max() > 1:
+            raise ValueError("a boolean is neither 0 nor 1")
+
+    def write(self, content: bytes, dtype: str, out: NDArray[Any]) -> None:
+        """Restore a proved content into `out`, contiguous, of one dimension.
+
+        Its dtype is the restored one, or for floating point any: the source's own keeps every bit.
+        """
+        values = np.frombuffer(content, _dtypes.STORAGE[dtype], out.size)
+        _conversion.write(values, dtype, out)
+
     def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
         """A fresh array of shape (count,) in the restored dtype.
 
@@ -39,6 +57,7 @@ class Raw:
             ValueError: a boolean is stored as neither 0 nor 1.
 
         """
-        if dtype == "BOOL" and count and np.frombuffer(content, np.uint8).max() > 1:
-            raise ValueError("a boolean is neither 0 nor 1")
-        return _dtypes.restore(np.frombuffer(content, _dtypes.STORAGE[dtype], count), dtype)
+        self.check(content, dtype)
+        values = np.empty(count, _dtypes.restored(dtype))
+        self.write(content, dtype, values)
+        return values

@@ -1,0 +1,143 @@
+"""Every tensor of a packed file at once, into fresh arrays or into those the caller has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from . import _conversion, _decode, _out, _processors
+from ._weights import open as open_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from ._files import Package, Readable
+    from ._weights import Weights
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Starting threads takes longer than decoding less than this.
+_SIZE_FOR_THREADS: Final = 1 << 20
+
+# What is stored exactly is as large as what it becomes: more of it than this is read twice.
+_KEPT: Final = 1 << 20
+
+
+def load(
+    source: Readable | Package,
+    resource: str | None = None,
+    *,
+    threads: int | None = None,
+    dtype: DTypeLike | None = None,
+    out: Mapping[str, NDArray[Any]] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Restore every tensor of a packed file.
+
+    Args:
+        source: as for `open`.
+        resource: as for `open`.
+        threads: how many tensors are decoded at a time, on which the arrays do not depend; by
+            default as many as there are processors for a large model, and one for a small one.
+        dtype: what floating point is restored as: float32 by default, float16, float64, or
+            ml_dtypes' bfloat16. With ``"source"`` every tensor has the dtype it had in the
+            source, and those that were stored exactly have all its bits.
+        out: an array for each tensor, by name, to be written to; of its shape and dtype, of any
+            strides, none overlapping another. None is written to before all is known to be
+            sound.
+
+    Returns:
+        The arrays by name, fresh and writable: of `dtype` for what was floating point, and the
+        source's own dtype for integers and booleans. Tied tensors are one array. With `out`,
+        the arrays of that.
+
+    Raises:
+        PackedFileError: there is no such file, or it cannot be read.
+        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
+        OptionError: `dtype` is none of these, or arrays of `out` are missing, too many or not
+            as they should be; all of them at once.
+        MissingDependencyError: the source has a dtype that takes ml_dtypes.
+
+    """
+    choose = _conversion.choice(dtype)
+    with open_weights(source, resource) as weights:
+        dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
+        if out is not None:
+            arrays = _out.checked(out, weights.tensors, dtypes)
+            fill(weights, arrays.items(), prove(weights, arrays, threads), threads)
+            return {name: out[name] for name in weights}
+
+        def restore(name: str) -> NDArray[Any]:
+            return _decode.restore(weights.content(name), weights.tensors[name], dtypes[name])
+
+        return of_names(weights, each(restore, by_entry(weights).values(), weights, threads))
+
+
+def by_entry(weights: Weights) -> dict[int, str]:
+    """One name for each entry, in the order of the first of its names."""
+    return {tensor.entry: name for name, tensor in weights.tensors.items()}
+
+
+def of_names(weights: Weights, restored: Iterable[R]) -> dict[str, R]:
+    """What was made of each name of `by_entry`, under all names."""
+    made = dict(zip(by_entry(weights), restored, strict=True))
+    return {name: made[tensor.entry] for name, tensor in weights.tensors.items()}
+
+
+def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callable[[str], bytes]:
+    """Read and prove some tensors, and keep what is small of it: codes, and little else.
+
+    Returns:
+        The content of any of them. It fails only if the file has changed.
+
+    Raises:
+        DataError: a tensor's bytes are damaged.
+
+    """
+    entries = {weights.tensors[name].entry: name for name in names}
+
+    def kept(name: str) -> bytes | None:
+        content = weights.content(name)
+        is_small = weights.tensors[name].quantized or len(content) <= _KEPT
+        return content if is_small else None
+
+    contents = dict(zip(entries, each(kept, entries.values(), weights, threads), strict=True))
+
+    def content(name: str) -> bytes:
+        found = contents[weights.tensors[name].entry]
+        return weights.content(name) if found is None else found
+
+    return content
+
+
+def fill(
+    weights: Weights,
+    arrays: Iterable[tuple[str, NDArray[Any]]],
+    content: Callable[[str], bytes],
+    threads: int | None,
+) -> None:
+    """Write proved tensors into arrays of their shapes."""
+
+    def write(pair: tuple[str, NDArray[Any]]) -> None:
+        name, array = pair
+        _decode.write(content(name), weights.tensors[name], array)
+
+    for _ in each(write, arrays, weights, threads):
+        pass
+
+
+def each(
+    function: Callable[[T], R], items: Iterable[T], weights: Weights, threads: int | None
+) -> Iterator[R]:
+    """The function's results in order, so many computed at a time."""
+    items = list(items)
+    if threads is None:
+        threads = _processors.available() if weights.size >= _SIZE_FOR_THREADS else 1
+    if threads <= 1 or len(items) <= 1:
+        yield from map(function, items)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need none
+
+    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+        yield from pool.map(function, items)
