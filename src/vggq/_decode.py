@@ -24,7 +24,7 @@ def read(frame: bytes, tensor: TensorInfo) -> bytes:
     """
     try:
         content = _zstd.decompress(frame, tensor.content_size)
-        tensor.codec.check(content, tensor.stored_dtype)
+        tensor.codec.check(content, tensor.count, tensor.stored_dtype)
     except ValueError as error:
         raise DataError(f"tensor {tensor.name!r}: {error}") from error
     return content

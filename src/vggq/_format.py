@@ -141,8 +141,12 @@ def _parse_codec(table: object, where: str) -> _codecs.Codec:
 
 
 def _check_tensor(tensor: TensorInfo, size: object, where: str) -> None:
-    if type(size) is not int or size != tensor.content_size:
-        raise ManifestError(f"{where}: size is {short(size)}, expected {tensor.content_size}")
+    try:
+        expected_size = tensor.content_size
+    except ValueError as error:
+        raise ManifestError(f"{where}: {error}") from error
+    if type(size) is not int or size != expected_size:
+        raise ManifestError(f"{where}: size is {short(size)}, expected {expected_size}")
     expected = "F32" if tensor.quantized else tensor.source_dtype
     if tensor.stored_dtype != expected:
         raise ManifestError(

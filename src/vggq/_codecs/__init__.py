@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from .codebook import Codebook
+from .grid import Grid
 from .raw import Raw
 
-__all__ = ["Codebook", "Codec", "Raw", "from_table", "to_table"]
+__all__ = ["Codebook", "Codec", "Grid", "Raw", "from_table", "to_table"]
 
-Codec = Raw | Codebook
+Codec = Raw | Codebook | Grid
 
-_CODECS: Final[dict[str, type[Raw | Codebook]]] = {codec.NAME: codec for codec in (Raw, Codebook)}
+_CODECS: Final[dict[str, type[Codec]]] = {codec.NAME: codec for codec in (Raw, Codebook, Grid)}
 
 
 def from_table(table: object) -> Codec:

@@ -56,7 +56,7 @@ class Codebook:
         codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
         return codebook, np.frombuffer(content, np.uint8, offset=codebook.nbytes)
 
-    def check(self, content: bytes, dtype: str) -> None:  # noqa: ARG002 - one signature for all
+    def check(self, content: bytes, count: int, dtype: str) -> None:  # noqa: ARG002 - one signature for all
         """Prove a content of the right size.
 
         Raises:
@@ -86,7 +86,7 @@ class Codebook:
             ValueError: a code is beyond the codebook.
 
         """
-        self.check(content, dtype)
+        self.check(content, count, dtype)
         values = np.empty(count, np.float32)
         self.write(content, dtype, values)
         return values

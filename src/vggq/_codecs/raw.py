@@ -32,7 +32,7 @@ class Raw:
         """Bytes that `count` elements of the stored dtype take."""
         return count * _dtypes.STORAGE[dtype].itemsize
 
-    def check(self, content: bytes, dtype: str) -> None:
+    def check(self, content: bytes, count: int, dtype: str) -> None:  # noqa: ARG002
         """Prove a content of the right size.
 
         Raises:
@@ -57,7 +57,7 @@ class Raw:
             ValueError: a boolean is stored as neither 0 nor 1.
 
         """
-        self.check(content, dtype)
+        self.check(content, count, dtype)
         values = np.empty(count, _dtypes.restored(dtype))
         self.write(content, dtype, values)
         return values
