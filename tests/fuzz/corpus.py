@@ -12,6 +12,7 @@ import pickle
 import sys
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,8 @@ from vggq._container import read_header
 from vggq.encode import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     State = dict[str, NDArray[Any]]
@@ -102,16 +105,20 @@ def _seeds() -> dict[str, list[bytes]]:
         "torch-pickle": [TORCH_PICKLE, pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2)],
         "torch-legacy": [_LEGACY_HEAD + TORCH_PICKLE + pickle.dumps(["0"], 2) + storage],
         "npz": [_written(lambda path: save_npz(path, SMALL), ".npz")],
-        "npy": [_written(lambda path: np.save(path, array), ".npy") for array in STATE.values()],
+        "npy": [_written(partial(_save_npy, array), ".npy") for array in STATE.values()],
         "onnx": [_written(lambda path: save_onnx(path, SMALL), ".onnx")],
     }
 
 
-def _written(write: Any, suffix: str) -> bytes:
+def _written(write: Callable[[Path], object], suffix: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"s{suffix}")
         write(path)
         return path.read_bytes()
+
+
+def _save_npy(array: NDArray[Any], path: Path) -> None:
+    np.save(path, array)
 
 
 def _hdf5(state: State) -> bytes:

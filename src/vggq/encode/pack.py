@@ -74,6 +74,9 @@ def pack(
     drop: Iterable[str] = (),
     rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     keep: Iterable[str] = (),
+    license: str | None = None,  # noqa: A002 - the manifest's word
+    description: str | None = None,
+    url: str | None = None,
     scratch: Path | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -89,6 +92,9 @@ def pack(
         drop: patterns of the names of tensors to leave out.
         rename: regular expressions, and what replaces them in every name, in order.
         keep: patterns of the final names of tensors to store exactly.
+        license: the model's, an SPDX expression; recorded, as are the next two.
+        description: what the model is.
+        url: where it comes from.
         scratch: where the target is while it is written, on its file system; its folder by default.
         threads: how many tensors are encoded at a time; the number of processors by default.
             The bytes do not depend on it.
@@ -102,7 +108,17 @@ def pack(
 
     """
     begin = time.perf_counter()
-    options = Options(bits, layout, key, _tuple(drop), as_pairs(rename), _tuple(keep))
+    options = Options(
+        bits=bits,
+        layout=layout,
+        key=key,
+        drop=_tuple(drop),
+        rename=as_pairs(rename),
+        keep=_tuple(keep),
+        license=license,
+        description=description,
+        url=url,
+    )
     target = Path(target)
     threads = threads or _processors.available()
     check_target(Path(source), target)
