@@ -200,6 +200,14 @@ def test_a_size_limit_of_nothing() -> None:
     ]
 
 
+def test_the_bill_of_materials_can_be_left_out() -> None:
+    assert parse({"models": [GOOD]}).sbom is True
+    assert parse({"models": [GOOD], "sbom": False}).sbom is False
+    assert errors_of({"models": [GOOD], "sbom": "no"}) == [
+        f"{BASE}.sbom: expected true or false, found 'no'"
+    ]
+
+
 def test_missing_keys_are_named() -> None:
     assert errors_of({"models": [{}]}) == [
         f"{BASE}.models[0].source: expected the path of a file, found nothing",
