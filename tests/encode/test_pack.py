@@ -30,7 +30,7 @@ from vggq.encode import (
     verify_against,
 )
 from vggq.encode import pack as pack_function
-from vggq.encode.atomic import atomic_write, remove_litter
+from vggq.encode.atomic import atomic_write
 from vggq.encode.describe import describe
 from vggq.encode.sizes import megabytes
 from vggq.errors import (
@@ -312,25 +312,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, error: BaseExc
         write_half()
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == {"x"}
-
-
-def test_litter_of_a_killed_process_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
-    target = tmp_path / "x[1]"
-    dead = tmp_path / ".x[1].0123.tmp"
-    other = tmp_path / ".y.0123.tmp"
-    for path in (dead, other):
-        path.write_bytes(b"half")
-    remove_litter(target)
-    # It might be a moment old, and about to be locked.
-    assert dead.exists()
-    os.utime(dead, (0, 0))
-    with atomic_write(target) as file:
-        file.write(b"new")
-        file.flush()
-        os.utime(file.name, (0, 0))
-        remove_litter(target)
-    assert target.read_bytes() == b"new"
-    assert names(tmp_path) == {"x[1]", ".y.0123.tmp"}
 
 
 def test_is_current(

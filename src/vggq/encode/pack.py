@@ -15,7 +15,7 @@ from .._container import write_header
 from .._manifest import Manifest
 from .._require import require
 from ..errors import TargetError
-from ..sources import check_patterns, open_source
+from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .frames import Frames
 from .options import Options, as_pairs
@@ -102,7 +102,7 @@ def pack(
 
     Raises:
         OptionError: an option is out of range, or a pattern matches nothing.
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or changed while it was.
         TargetError: the target cannot be written, or is the source.
         MissingDependencyError: a library of the `build` extra is not installed.
 
@@ -128,6 +128,7 @@ def pack(
         with atomic_write(target, scratch) as file, Frames(scratch or target.parent) as frames:
             with closing(_encode_all(opened.tensors, options, threads, progress)) as encoded:
                 tensors, remarks = _collect(opened.tensors, encoded, frames)
+            check_unchanged(Path(source), opened)
             manifest = _manifest(opened, options, tensors)
             sizes = {str(number): size for number, size in enumerate(frames.sizes)}
             file.write(write_header(sizes, _format.dump(manifest)))
