@@ -24,7 +24,7 @@ _RESERVED: Final = frozenset(
         "require-runtime-features",
     }
 )
-_KEYS: Final = ("models", "size-limit")
+_KEYS: Final = ("models", "size-limit", "sbom")
 _MODEL_KEYS: Final = ("source", "target", "sdist", *OPTION_NAMES)
 _SUFFIX: Final = ".vggq"
 _SDIST: Final = ("packed", "source")
@@ -71,11 +71,13 @@ class Config:
     Attributes:
         models: at least one.
         size_limit: in bytes, of an archive; None for no limit.
+        sbom: whether a wheel gets a bill of materials.
 
     """
 
     models: tuple[Model, ...]
     size_limit: int | None
+    sbom: bool = True
 
 
 def parse(config: dict[str, Any]) -> Config:
@@ -88,6 +90,9 @@ def parse(config: dict[str, Any]) -> Config:
     errors = list(_unknown_keys(BASE, set(config) - _RESERVED, _KEYS))
     size_limit = config.get("size-limit", _SIZE_LIMIT)
     errors += _size_limit_errors(size_limit)
+    sbom = config.get("sbom", True)
+    if not isinstance(sbom, bool):
+        errors.append(f"{BASE}.sbom: expected true or false, found {sbom!r}")
     tables = config.get("models")
     if not isinstance(tables, list) or not tables:
         found = "nothing" if tables is None else repr(tables)
@@ -99,7 +104,7 @@ def parse(config: dict[str, Any]) -> Config:
     if errors:
         raise ConfigurationError(errors)
     models = tuple(_model(key, table) for key, table in keyed)
-    return Config(models, None if size_limit is False else parse_size(size_limit))
+    return Config(models, None if size_limit is False else parse_size(size_limit), sbom)
 
 
 def _model(key: str, table: dict[str, Any]) -> Model:

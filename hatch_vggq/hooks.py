@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -45,7 +46,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             for model in self._parse().models:
                 remove(Path(self.root), model)
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Pack what has to be packed, ship it, and keep the raw weights out of the archive."""
         from .plugin import prepare  # noqa: PLC0415
 
@@ -63,6 +64,32 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
                 self.build_config.build_reserved_paths.update(
                     map(self.build_config.get_distribution_path, prepared.withheld)
                 )
+            if config.sbom and self.target_name == "wheel" and version != "editable":
+                self._describe(config, build_data)
+
+    def _describe(self, config: Config, build_data: dict[str, Any]) -> None:
+        """Add a bill of materials of the models to the wheel."""
+        from .sbom import NAME, Package, render  # noqa: PLC0415
+
+        if "sbom_files" not in build_data:
+            self.app.display_warning(
+                'vggq: this hatchling puts no SBOM into a wheel: require "hatchling>=1.28", '
+                "or set sbom = false"
+            )
+            return
+        package = Package(self.metadata.core.name, self.metadata.version)
+        models = [
+            (self._shipped_as(model.target), Path(self.root, model.target))
+            for model in config.models
+        ]
+        file = Path(self._folder.name, NAME)
+        file.write_bytes(render(package, models))
+        build_data["sbom_files"].append(str(file))
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        """Outside the tree, which need not be writable; it goes when this object goes."""
+        return TemporaryDirectory(prefix="vggq-")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Check the finished archive, and remove it where it must not be published."""
@@ -71,6 +98,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name not in ("wheel", "sdist") or version == "editable":
             return
         artifact = Path(artifact_path)
+        self._folder.cleanup()
         with self._aborting():
             config = self._parse()
             guard.check(Path(self.root), config, artifact, shipped_as=self._shipped_as)

@@ -100,3 +100,8 @@ def test_a_frame_that_lies_as_well() -> None:
     frame = b"\x28\xb5\x2f\xfd\xc4\x00" + (4 * count).to_bytes(8, "little") + bytes(10)
     with pytest.raises((DataError, MemoryError)):
         vggq.load(hostile(frame, shape=[count], size=4 * count))
+
+
+def test_the_largest_shape_of_no_elements_is_an_array() -> None:
+    restored = vggq.load(hostile(b"", shape=[2**53, 0], size=0))
+    assert restored["w"].shape == (2**53, 0)

@@ -107,6 +107,7 @@ def test_a_file_without_entries() -> None:
         (made({"a": U8 | {"shape": [-4]}}), "entry 'a': shape [-4] is not a list of sizes"),
         (made({"a": U8 | {"shape": [4.0]}}), "entry 'a': shape [4.0] is not a list of sizes"),
         (made({"a": U8 | {"shape": [2**40, 2**40]}}), "entry 'a': shape [1099511627776, 1099"),
+        (made({"a": U8 | {"shape": [2**53, 0, 2]}}), "entry 'a': shape [9007199254740992, 0,"),
         (made({"a": U8 | {"shape": [1] * 32 + [4]}}), "entry 'a': shape [1, 1, 1, 1,"),
         (made({"a": U8 | {"data_offsets": [0]}}), "entry 'a': data_offsets [0] are not a range"),
         (made({"a": U8 | {"data_offsets": [4, 0]}}), "entry 'a': data_offsets [4, 0] are not"),

@@ -135,6 +135,7 @@ def test_rules_of_the_manifest(change: dict[str, Any], message: str) -> None:
         ({"extra": 1}, "missing or unknown: 'extra'"),
         ({"shape": [2, -3]}, "shape is [2, -3], expected a list of sizes"),
         ({"shape": [2**30, 2**30]}, "shape is [1073741824, 1073741824], expected a list of sizes"),
+        ({"shape": [2**53, 2**53, 0]}, "shape is [9007199254740992, 9007199254740992, 0], expec"),
         ({"shape": [1] * 33}, "shape is [1, 1, 1, 1, 1, 1, ...], expected a list of sizes"),
         ({"source_dtype": "C64"}, "source_dtype is 'C64', expected a known dtype"),
         ({"source_dtype": "I64"}, "source_dtype 'I64' cannot be quantized"),

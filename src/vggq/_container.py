@@ -123,12 +123,15 @@ def is_count(value: object) -> bool:
 
 
 def is_shape(value: object) -> bool:
-    """Whether a JSON value is a list of up to 32 counts (numpy's bound) whose product is one."""
+    """Whether a JSON value is a list of up to 32 counts (numpy's bound) whose product is one.
+
+    Zeros are left out of the product: numpy has no array that would be too large without them.
+    """
     return (
         isinstance(value, list)
         and len(value) <= MAX_DIMENSIONS
         and all(map(is_count, value))
-        and is_count(math.prod(cast("list[int]", value)))
+        and is_count(math.prod(size or 1 for size in cast("list[int]", value)))
     )
 
 

@@ -60,6 +60,9 @@ def test_pack_tells_what_it_came_to(
             "drop": [],
             "rename": [],
             "keep": ["*.bias"],
+            "license": None,
+            "description": None,
+            "url": None,
         }
 
 
@@ -109,6 +112,26 @@ def test_inspect_shows_every_tensor(packed: str, capsys: pytest.CaptureFixture[s
     assert ["count", "scalar", "I64", "raw"] in [row[:4] for row in rows]
     assert "from npz, sha256 " in out
     assert "\x1b" not in out
+
+
+def test_provenance_is_recorded_and_shown(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "m.vggq")
+    given = ["--license", "CC-BY-4.0", "--description", "\x1b[2Jé", "--url", "https://a.org/ü?b=1"]
+    assert main(["pack", source, target, *given]) == 0
+    capsys.readouterr()
+    assert main(["inspect", target]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("; bits = 8")
+    assert lines[2:5] == [
+        "license = 'CC-BY-4.0'",
+        "description = '\\x1b[2Jé'",
+        "url = 'https://a.org/ü?b=1'",
+    ]
+    assert main(["inspect", target, "--json"]) == 0
+    options = json.loads(capsys.readouterr().out)["options"]
+    assert (options["license"], options["description"]) == ("CC-BY-4.0", "\x1b[2Jé")
 
 
 def test_inspect_as_json(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +230,10 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
         (
             ["pack", "{source}", "t.vggq", "--rename", "abc"],
             "vggq: error: rename: expected REGEX=TEXT, found 'abc'",
+        ),
+        (
+            ["pack", "{source}", "t.vggq", "--url", "a.org"],
+            "vggq: error: url: expected a URL such as 'https://example.org/model', found 'a.org'",
         ),
         (["pack", "{source}", "."], "vggq: error: . does not end in .vggq"),
         (

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from vggq.encode import (
     verify_against,
 )
 from vggq.encode import pack as pack_function
-from vggq.encode.atomic import atomic_write, remove_litter
+from vggq.encode.atomic import atomic_write
 from vggq.encode.describe import describe
 from vggq.encode.sizes import megabytes
 from vggq.errors import (
@@ -313,25 +314,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, error: BaseExc
     assert names(tmp_path) == {"x"}
 
 
-def test_litter_of_a_killed_process_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
-    target = tmp_path / "x[1]"
-    dead = tmp_path / ".x[1].0123.tmp"
-    other = tmp_path / ".y.0123.tmp"
-    for path in (dead, other):
-        path.write_bytes(b"half")
-    remove_litter(target)
-    # It might be a moment old, and about to be locked.
-    assert dead.exists()
-    os.utime(dead, (0, 0))
-    with atomic_write(target) as file:
-        file.write(b"new")
-        file.flush()
-        os.utime(file.name, (0, 0))
-        remove_litter(target)
-    assert target.read_bytes() == b"new"
-    assert names(tmp_path) == {"x[1]", ".y.0123.tmp"}
-
-
 def test_is_current(
     tmp_path: Path, source: Path, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,11 +400,59 @@ def test_a_lone_string_is_no_list_of_patterns(tmp_path: Path, source: Path) -> N
 
 
 def test_options_there_and_back() -> None:
-    options = Options(3, "torch", "model", ("x",), (("a", "b"),), ("a", "b"))
+    options = Options(
+        bits=3,
+        layout="torch",
+        key="model",
+        drop=("x",),
+        rename=(("a", "b"),),
+        keep=("a", "b"),
+        license="MIT",
+        description="d",
+        url="http://a",
+    )
     assert Options.from_table(options.to_table()) == options
     assert Options.from_table({}) == Options()
     with pytest.raises(OptionError, match="zzz: unknown option"):
         Options.from_table({"zzz": 1})
+
+
+def test_provenance_is_in_the_file_and_changes_nothing_else(tmp_path: Path, source: Path) -> None:
+    plain = pack(source, tmp_path / "a.vggq")
+    told: dict[str, Any] = {
+        "license": "MIT",
+        "description": "A model.\nTwo lines.",
+        "url": "https://a.org/b",
+    }
+    packed = pack(source, tmp_path / "b.vggq", **told)
+    with vggq.open(packed.target) as weights:
+        assert weights.manifest.options == plain.manifest.options | told
+        assert weights.manifest.tensors == plain.manifest.tensors
+    assert is_current(packed.target, source, Options(**told))
+    assert not is_current(packed.target, source, Options(**told | {"description": "Another."}))
+    assert not is_current(packed.target, source, Options())
+
+
+def test_nothing_in_the_file_tells_of_place_and_time(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pack(source, tmp_path / "s.vggq").target.read_bytes()
+    elsewhere = tmp_path / "a-place-of-its-own"
+    elsewhere.mkdir()
+    moved = source.rename(elsewhere / "renamed.npz")
+    os.utime(moved, (0, 0))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert pack(moved, elsewhere / "t.vggq").target.read_bytes() == first
+
+
+def test_without_packaging_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "packaging.licenses", None)
+    assert Options(description="no licence").license is None
+    with pytest.raises(MissingDependencyError) as caught:
+        Options(license="MIT")
+    assert str(caught.value) == (
+        "packaging.licenses is not installed: pip install 'hatch-vggq[build]'"
+    )
 
 
 def test_describe(tmp_path: Path) -> None:

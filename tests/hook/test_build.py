@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "tool.hatch.build.hooks.vggq.models[0]"
-DIST_INFO = {f"tiny-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")}
+DIST_INFO = {
+    f"tiny-1.0.dist-info/{name}"
+    for name in ("METADATA", "RECORD", "WHEEL", "sboms/hatch-vggq.cdx.json")
+}
 
 
 def packed_in_wheel(project: Project) -> bytes:

@@ -11,6 +11,9 @@ from vggq.encode import Options
 
 GOOD = {"source": "weights/a.npz", "target": "src/a/a.vggq"}
 
+LICENSE = "expected an SPDX expression such as 'CC-BY-4.0' or 'LicenseRef-My-Terms'"
+URL = "expected a URL such as 'https://example.org/model'"
+
 
 def errors_of(config: dict[str, Any]) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
@@ -32,6 +35,9 @@ def test_a_model_with_everything() -> None:
         "drop": ["ema.*"],
         "rename": {"^module\\.": "", "a(b)": "\\1"},
         "keep": ["*.bias", "head.*"],
+        "license": "CC-BY-4.0 OR LicenseRef-Mine",
+        "description": "What it is.",
+        "url": "https://example.org/a",
     }
     (model,) = parse({"models": [table]}).models
     assert model.options == Options(
@@ -41,6 +47,9 @@ def test_a_model_with_everything() -> None:
         ("ema.*",),
         (("^module\\.", ""), ("a(b)", "\\1")),
         ("*.bias", "head.*"),
+        "CC-BY-4.0 OR LicenseRef-Mine",
+        "What it is.",
+        "https://example.org/a",
     )
 
 
@@ -110,12 +119,24 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
             ".rename: 'a' = '\\\\g<x>' is not a replacement: unknown group name 'x'",
         ),
         ({"keep": [1]}, ".keep: expected a list of patterns such as '*.bias', found [1]"),
+        ({"license": ""}, f".license: {LICENSE}, found ''"),
+        ({"license": ["MIT"]}, f".license: {LICENSE}, found ['MIT']"),
+        ({"license": "CC"}, f".license: {LICENSE}, found 'CC'"),
+        ({"license": "MIT AND"}, f".license: {LICENSE}, found 'MIT AND'"),
+        ({"license": "mit"}, ".license: 'mit' is written 'MIT'"),
+        ({"description": ""}, ".description: expected a text, found ''"),
+        ({"description": 3}, ".description: expected a text, found 3"),
+        ({"description": "\ud800"}, ".description: expected a text, found '\\ud800'"),
+        ({"url": "example.org"}, f".url: {URL}, found 'example.org'"),
+        ({"url": "file:///etc/passwd"}, f".url: {URL}, found 'file:///etc/passwd'"),
+        ({"url": "https://a b"}, f".url: {URL}, found 'https://a b'"),
+        ({"url": 3}, f".url: {URL}, found 3"),
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
         (
             {"zzz": 8},
             (
                 ".zzz: unknown key; expected one of source, target, sdist, bits, layout, key, "
-                "drop, rename, keep"
+                "drop, rename, keep, license, description, url"
             ),
         ),
         ({"sdist": "both"}, ".sdist: expected 'packed' or 'source', found 'both'"),
@@ -176,6 +197,14 @@ def test_what_is_no_size_limit(limit: object) -> None:
 def test_a_size_limit_of_nothing() -> None:
     assert errors_of({"models": [GOOD], "size-limit": "0 MB"}) == [
         f"{BASE}.size-limit: expected a size above 0, found '0 MB'"
+    ]
+
+
+def test_the_bill_of_materials_can_be_left_out() -> None:
+    assert parse({"models": [GOOD]}).sbom is True
+    assert parse({"models": [GOOD], "sbom": False}).sbom is False
+    assert errors_of({"models": [GOOD], "sbom": "no"}) == [
+        f"{BASE}.sbom: expected true or false, found 'no'"
     ]
 
 

@@ -52,6 +52,7 @@ WHEEL_FILES = {
     "tiny-1.0.dist-info/METADATA",
     "tiny-1.0.dist-info/RECORD",
     "tiny-1.0.dist-info/WHEEL",
+    "tiny-1.0.dist-info/sboms/hatch-vggq.cdx.json",
 }
 SDIST_FILES = {
     "tiny-1.0/.gitignore",
@@ -325,6 +326,7 @@ def test_the_samples_wheel_passes_the_checkers_of_indexes(
                 "entry_points.txt",
                 "licenses/LICENSE",
                 "licenses/NOTICE.md",
+                "sboms/hatch-vggq.cdx.json",
             )
         ),
     }

@@ -113,7 +113,7 @@ def test_index_and_shards_have_to_agree(index: Path) -> None:
     assert error_of(index) == f"{index.name} does not list tensor 'b' of {NAMES[0]}"
     save_index(index, MAP | {"b": "other.safetensors"})
     assert error_of(index) == (
-        "other.safetensors is listed in the index, and: No such file or directory"
+        "other.safetensors is listed in the index, and there is no such file"
     )
     (index.parent / NAMES[1]).write_text("version 1")
     save_index(index, MAP)

@@ -218,6 +218,32 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     assert not Path("exploded").exists()
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3L",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1" + "0" * 30 + ",)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f4,', 'fortran_order': False, 'shape': (3,)}",
+        "[" * 5000,
+        "-" * 9000 + "1",
+    ],
+)
+def test_headers_of_numpys_that_lie(tmp_path: Path, suffix: str, header: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
+    path = tmp_path / f"s{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("w.npy", content)
+    with pytest.raises(SourceError):
+        read(path)
+
+
 def save_bytes(path: Path, dtype: str, content: bytes, count: int) -> Path:
     entry = {"dtype": dtype, "shape": [count], "data_offsets": [0, len(content)]}
     header = json.dumps({"w": entry})

@@ -11,6 +11,7 @@ from rich.table import Table
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
+from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
 from .console import add_json_flag, decibels, json_decibels, print_json, print_line, print_table
 
@@ -37,8 +38,15 @@ def _run(arguments: argparse.Namespace) -> None:
             return
         manifest = weights.manifest
         print_line(f"{arguments.file}: {describe(manifest, weights.size)}")
-        options = ", ".join(f"{key} = {value}" for key, value in manifest.options.items() if value)
-        print_line(f"from {manifest.source_format}, sha256 {manifest.source_sha256}; {options}")
+        told = {key: value for key, value in manifest.options.items() if value}
+        # repr, so that a stranger's text does nothing to a terminal.
+        own = [f"{key} = {value!r}" for key, value in told.items() if key not in PROVENANCE]
+        print_line(
+            f"from {manifest.source_format}, sha256 {manifest.source_sha256}; {', '.join(own)}"
+        )
+        for key in PROVENANCE:
+            if key in told:
+                print_line(f"{key} = {told[key]!r}")
         print_table(_as_table(weights))
 
 

@@ -54,6 +54,11 @@ def add_to(commands: Commands) -> None:
         metavar="PATTERN",
         help="names of tensors to store exactly, such as '*.bias'; may be given several times",
     )
+    parser.add_argument(
+        "--license", metavar="SPDX", help="the model's licence, recorded in the file"
+    )
+    parser.add_argument("--description", metavar="TEXT", help="what the model is, likewise")
+    parser.add_argument("--url", help="where the model comes from, likewise")
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
@@ -76,6 +81,9 @@ def _run(arguments: argparse.Namespace) -> None:
             drop=arguments.drop,
             rename=[_pair(text) for text in arguments.rename],
             keep=arguments.keep,
+            license=arguments.license,
+            description=arguments.description,
+            url=arguments.url,
             progress=advance,
         )
     manifest = packed.manifest

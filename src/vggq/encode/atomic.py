@@ -21,7 +21,7 @@ except ImportError:
     # Windows, where nobody can remove a file that another has open.
     fcntl = None  # type: ignore[assignment]
 
-_SECONDS_TO_LOCK: Final = 10
+_SECONDS_WITHOUT_LOCKS: Final = 24 * 3600
 
 
 @contextmanager
@@ -45,12 +45,11 @@ def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
         remove_litter(target, scratch)
-        file = temporary.open("xb")
+        file = _create(temporary)
     except OSError as error:
         raise TargetError(f"{target} cannot be written: {error.strerror}") from error
     try:
         with file:
-            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -66,26 +65,37 @@ def remove_litter(target: Path, scratch: Path | None = None) -> None:
     """Remove the temporary files of `target` that no process is writing any more."""
     for path in (scratch or target.parent).glob(f".{glob.escape(target.name)}.*.tmp"):
         with suppress(OSError):
-            if not _is_in_use(path):
-                path.unlink()
+            _remove_unused(path)
 
 
-def _lock(file: IO[bytes]) -> bool:
-    """Whether the file is now this process's; the system lets go of it when the process ends."""
+def _remove_unused(path: Path) -> None:
     if fcntl is None:
-        return True
+        path.unlink()
+        return
+    with path.open("rb") as file:
+        if _is_unused(file):
+            path.unlink()
+
+
+def _create(path: Path) -> IO[bytes]:
+    """A new file that is this process's; the system lets go of it when the process ends."""
+    while True:
+        file = path.open("xb")
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        # Another build may have taken it for litter before it was locked.
+        if path.exists():
+            return file
+        file.close()
+
+
+def _is_unused(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
         # A file system without locks: the age alone has to tell.
-        return True
+        return time.time() - os.fstat(file.fileno()).st_mtime > _SECONDS_WITHOUT_LOCKS
     return True
-
-
-def _is_in_use(path: Path) -> bool:
-    if time.time() - path.stat().st_mtime < _SECONDS_TO_LOCK:
-        return True
-    with path.open("rb") as file:
-        return not _lock(file)

@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from .._checks import is_text
+from .._require import require
 from ..errors import OptionError
 from ..sources import Reading
 
 MAX_BITS: Final = 8
 LAYOUTS: Final = ("torch",)
+
+# As of RFC 3987, without the characters that it shuts out.
+_URL: Final = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,13 @@ class Options:
         drop: patterns (as of `fnmatch`, case sensitive) of tensors to leave out.
         rename: pairs of a regular expression and what replaces it in every name, in order.
         keep: patterns of final names to store exactly.
+        license: the model's, an SPDX expression; it and the next two change no tensor.
+        description: what the model is, in any words.
+        url: where it comes from.
 
     Raises:
         OptionError: values out of range; all of them at once.
+        MissingDependencyError: a license is given, and packaging is not installed to check it.
 
     """
 
@@ -38,6 +47,9 @@ class Options:
     drop: Sequence[str] = ()
     rename: Sequence[tuple[str, str]] = ()
     keep: Sequence[str] = ()
+    license: str | None = None
+    description: str | None = None
+    url: str | None = None
 
     def __post_init__(self) -> None:
         if problems := find_problems(asdict(self)):
@@ -52,6 +64,9 @@ class Options:
             "drop": list(self.drop),
             "rename": [list(pair) for pair in self.rename],
             "keep": list(self.keep),
+            "license": self.license,
+            "description": self.description,
+            "url": self.url,
         }
 
     @property
@@ -76,6 +91,9 @@ class Options:
         return cls(**values | {"rename": as_pairs(table.get("rename", ()))})
 
 
+PROVENANCE: Final = ("license", "description", "url")
+"""The options that say something of the model, and ask for nothing."""
+
 OPTION_NAMES: Final = tuple(field.name for field in fields(Options))
 
 
@@ -88,6 +106,9 @@ def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
         "drop": _patterns_problem,
         "rename": _rename_problem,
         "keep": _patterns_problem,
+        "license": _license_problem,
+        "description": _description_problem,
+        "url": _url_problem,
     }
     found = ((key, test(table[key])) for key, test in tests.items() if key in table)
     return [(key, problem) for key, problem in found if problem]
@@ -137,3 +158,29 @@ def _patterns_problem(value: object) -> str | None:
     if isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value):
         return None
     return f"expected a list of patterns such as '*.bias', found {value!r}"
+
+
+def _license_problem(value: object) -> str | None:
+    if value is None:
+        return None
+    expected = "expected an SPDX expression such as 'CC-BY-4.0' or 'LicenseRef-My-Terms'"
+    if not isinstance(value, str) or not value:
+        return f"{expected}, found {value!r}"
+    licenses = require("packaging.licenses", "build")
+    try:
+        canonical = licenses.canonicalize_license_expression(value)
+    except licenses.InvalidLicenseExpression:
+        return f"{expected}, found {value!r}"
+    return None if canonical == value else f"{value!r} is written {canonical!r}"
+
+
+def _description_problem(value: object) -> str | None:
+    if value is None or (is_text(value) and value):
+        return None
+    return f"expected a text, found {value!r}"
+
+
+def _url_problem(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and _URL.fullmatch(value)):
+        return None
+    return f"expected a URL such as 'https://example.org/model', found {value!r}"

@@ -15,7 +15,7 @@ from .._container import write_header
 from .._manifest import Manifest
 from .._require import require
 from ..errors import TargetError
-from ..sources import check_patterns, open_source
+from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .frames import Frames
 from .options import Options, as_pairs
@@ -74,6 +74,9 @@ def pack(
     drop: Iterable[str] = (),
     rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     keep: Iterable[str] = (),
+    license: str | None = None,  # noqa: A002 - the manifest's word
+    description: str | None = None,
+    url: str | None = None,
     scratch: Path | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -89,6 +92,9 @@ def pack(
         drop: patterns of the names of tensors to leave out.
         rename: regular expressions, and what replaces them in every name, in order.
         keep: patterns of the final names of tensors to store exactly.
+        license: the model's, an SPDX expression; recorded, as are the next two.
+        description: what the model is.
+        url: where it comes from.
         scratch: where the target is while it is written, on its file system; its folder by default.
         threads: how many tensors are encoded at a time; the number of processors by default.
             The bytes do not depend on it.
@@ -96,13 +102,23 @@ def pack(
 
     Raises:
         OptionError: an option is out of range, or a pattern matches nothing.
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or changed while it was.
         TargetError: the target cannot be written, or is the source.
         MissingDependencyError: a library of the `build` extra is not installed.
 
     """
     begin = time.perf_counter()
-    options = Options(bits, layout, key, _tuple(drop), as_pairs(rename), _tuple(keep))
+    options = Options(
+        bits=bits,
+        layout=layout,
+        key=key,
+        drop=_tuple(drop),
+        rename=as_pairs(rename),
+        keep=_tuple(keep),
+        license=license,
+        description=description,
+        url=url,
+    )
     target = Path(target)
     threads = threads or _processors.available()
     check_target(Path(source), target)
@@ -112,6 +128,7 @@ def pack(
         with atomic_write(target, scratch) as file, Frames(scratch or target.parent) as frames:
             with closing(_encode_all(opened.tensors, options, threads, progress)) as encoded:
                 tensors, remarks = _collect(opened.tensors, encoded, frames)
+            check_unchanged(Path(source), opened)
             manifest = _manifest(opened, options, tensors)
             sizes = {str(number): size for number, size in enumerate(frames.sizes)}
             file.write(write_header(sizes, _format.dump(manifest)))

@@ -3,7 +3,7 @@
 A format is told by its first bytes, and its suffix must not contradict them.
 """
 
-from ._identify import FORMATS, digest, file_digest, files, identify, open_source
+from ._identify import FORMATS, check_unchanged, digest, file_digest, files, identify, open_source
 from ._names import check_patterns, matches
 from ._source import Contents, Format, Reading, Source, SourceTensor
 
@@ -15,6 +15,7 @@ __all__ = [
     "Source",
     "SourceTensor",
     "check_patterns",
+    "check_unchanged",
     "digest",
     "file_digest",
     "files",

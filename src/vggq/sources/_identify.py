@@ -155,6 +155,8 @@ def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> I
     """
     path = Path(path)
     fmt = identify(path)
+    # Before anything is read of it, so that `check_unchanged` covers all that is.
+    sha256 = digest(path)
     with fmt.open(path, reading) as found:
         tensors = select(found.tensors, reading)
         names = Counter(tensor.name for tensor in tensors)
@@ -164,4 +166,17 @@ def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> I
             raise SourceError(f"{path}: a tensor's name, {odd[0]!a}, is not valid Unicode")
         if not tensors:
             raise SourceError(f"{path} holds no tensors")
-        yield Source(fmt.name, digest(path), sorted(tensors, key=natural_order), found.key)
+        yield Source(fmt.name, sha256, sorted(tensors, key=natural_order), found.key)
+
+
+def check_unchanged(path: Path, source: Source) -> None:
+    """Refuse what was read of a checkpoint if it is another one now.
+
+    Raises:
+        SourceError: its files are not those that were opened, or cannot be read any more.
+
+    """
+    if digest(path) != source.sha256:
+        raise SourceError(
+            f"{path} changed while it was read: wait until it is written, and build again"
+        )

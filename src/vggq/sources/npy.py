@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +26,8 @@ _HEADER_READERS: Final = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 # What numpy raises over a damaged header depends on where the damage is.
-DAMAGE: Final = (ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, MemoryError)
+DAMAGE: Final = (ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, MemoryError,
+                 OverflowError, RecursionError, TokenError)  # fmt: skip
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], str]:

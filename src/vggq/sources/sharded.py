@@ -63,7 +63,11 @@ def _listed(
 
 def _files(path: Path) -> list[Path]:
     names = dict.fromkeys(_read(path).values())
-    return [path, *(path.parent / name for name in sorted(names))]
+    shards = [path.parent / name for name in sorted(names)]
+    for shard in shards:
+        if not shard.is_file():
+            raise SourceError(f"{shard} is listed in the index, and there is no such file")
+    return [path, *shards]
 
 
 def _read(path: Path) -> dict[str, str]:
