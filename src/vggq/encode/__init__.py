@@ -4,6 +4,7 @@ from .describe import describe
 from .options import Options
 from .pack import ENCODER_VERSION, Packed, check_target, pack
 from .reuse import is_current
+from .simulate import simulate
 from .verify import verify, verify_against
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "describe",
     "is_current",
     "pack",
+    "simulate",
     "verify",
     "verify_against",
 ]
