@@ -1,5 +1,6 @@
 """Build time: checkpoints to packed files. Needs the `build` extra."""
 
+from .compare import Comparison, compare
 from .describe import describe
 from .options import Options
 from .pack import ENCODER_VERSION, Packed, check_target, pack
@@ -9,9 +10,11 @@ from .verify import verify, verify_against
 
 __all__ = [
     "ENCODER_VERSION",
+    "Comparison",
     "Options",
     "Packed",
     "check_target",
+    "compare",
     "describe",
     "is_current",
     "pack",
