@@ -6,6 +6,7 @@ from .options import Options
 from .pack import ENCODER_VERSION, Packed, check_target, pack
 from .reuse import is_current
 from .simulate import simulate
+from .sweep import Variant, sweep
 from .verify import verify, verify_against
 
 __all__ = [
@@ -13,12 +14,14 @@ __all__ = [
     "Comparison",
     "Options",
     "Packed",
+    "Variant",
     "check_target",
     "compare",
     "describe",
     "is_current",
     "pack",
     "simulate",
+    "sweep",
     "verify",
     "verify_against",
 ]
