@@ -8,14 +8,14 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
-
-    from rich.table import Table
+    from collections.abc import Callable, Iterator, Sequence
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its one name
 
@@ -44,6 +44,17 @@ def print_remark(line: str) -> None:
     sys.stderr.write(f"vggq: {line}\n")
 
 
+def make_table(text: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table with columns of text, the first of which may be folded, and then of numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(text[0], overflow="fold")
+    for heading in text[1:]:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
 def print_table(table: Table) -> None:
     """A table on stdout; where it is piped, as wide as it needs to be."""
     console = Console(highlight=False)
@@ -52,13 +63,18 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
+def dimensions(shape: Sequence[int]) -> str:
+    """A shape for a table."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def decibels(sqnr: float) -> str:
     """An SQNR for a table, in dB."""
-    return "exact" if math.isinf(sqnr) else f"{sqnr:.2f}"
+    return "exact" if sqnr == math.inf else f"{sqnr:.2f}"
 
 
 def json_decibels(sqnr: float) -> float | None:
-    """An SQNR for JSON, which has no infinity: None is exact."""
+    """An SQNR for JSON, which has no infinity: None is exact, or no figure at all."""
     return None if math.isinf(sqnr) else round(sqnr, 4)
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
 from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
-from .console import add_json_flag, decibels, json_decibels, print_json, print_line, print_table
+from .console import (
+    add_json_flag,
+    decibels,
+    dimensions,
+    json_decibels,
+    make_table,
+    print_json,
+    print_line,
+    print_table,
+)
 
 if TYPE_CHECKING:
     import argparse
+
+    from rich.table import Table
 
     from .._manifest import TensorInfo
     from .._weights import Weights
@@ -51,17 +60,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _as_table(weights: Weights) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("tensor", overflow="fold")
-    for heading in ("shape", "dtype", "codec"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("stored", "bits", "SQNR dB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = make_table(("tensor", "shape", "dtype", "codec"), ("stored", "bits", "SQNR dB"))
     for name, tensor in weights.tensors.items():
         stored = weights.stored_size(name)
         table.add_row(
             escape(name),
-            "x".join(map(str, tensor.shape)) or "scalar",
+            dimensions(tensor.shape),
             tensor.source_dtype,
             _codec(tensor),
             megabytes(stored),

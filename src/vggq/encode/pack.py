@@ -126,7 +126,7 @@ def pack(
         check_patterns("keep", options.keep, [tensor.name for tensor in opened.tensors])
         # The target is opened before the work begins, so that an hour's work is not lost to it.
         with atomic_write(target, scratch) as file, Frames(scratch or target.parent) as frames:
-            with closing(_encode_all(opened.tensors, options, threads, progress)) as encoded:
+            with closing(encode_all(opened.tensors, options, threads, progress)) as encoded:
                 tensors, remarks = _collect(opened.tensors, encoded, frames)
             check_unchanged(Path(source), opened)
             manifest = _manifest(opened, options, tensors)
@@ -159,9 +159,19 @@ def check_target(source: Path, target: Path) -> None:
         raise TargetError(f"{target} is the source itself")
 
 
-def _encode_all(
-    tensors: list[SourceTensor], options: Options, threads: int, progress: Progress | None
+def encode_all(
+    tensors: list[SourceTensor],
+    options: Options,
+    threads: int,
+    progress: Progress | None = None,
 ) -> Generator[EncodedTensor]:
+    """What `encode_tensor` makes of each, in order; several are at work at a time.
+
+    Raises:
+        SourceError: a tensor cannot be read.
+        MissingDependencyError: a library of the `build` extra is not installed.
+
+    """
     total = sum(tensor.count for tensor in tensors)
     done = 0
     with ThreadPoolExecutor(threads) as pool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .._manifest import TensorInfo
+    from .._manifest import Manifest, TensorInfo
     from .._weights import Weights
     from ..sources import SourceTensor
 
@@ -54,18 +54,28 @@ def verify_against(
         DataError: a tensor's bytes are damaged.
 
     """
-    try:
-        options = Options.from_table(weights.manifest.options)
-    except OptionError as error:
-        raise VerificationError(
-            f"the manifest's options are of another version: {error}"
-        ) from error
+    options = recorded_options(weights.manifest)
     with open_source(source, options.reading) as opened:
         tensors = {tensor.name: tensor for tensor in opened.tensors}
         _compare_names(set(weights), set(tensors))
         for name in weights:
             _compare(weights.tensors[name], weights[name], tensors[name])
             advance(name)
+
+
+def recorded_options(manifest: Manifest) -> Options:
+    """The options that a file was packed with.
+
+    Raises:
+        VerificationError: they are of another version.
+
+    """
+    try:
+        return Options.from_table(manifest.options)
+    except OptionError as error:
+        raise VerificationError(
+            f"the manifest's options are of another version: {error}"
+        ) from error
 
 
 def _compare_names(packed: set[str], source: set[str]) -> None:

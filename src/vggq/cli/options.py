@@ -1,0 +1,89 @@
+"""The options of packing, which several commands have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..encode.options import LAYOUTS, MAX_BITS
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Give a command its SOURCE."""
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a checkpoint: .pth, .safetensors, .h5, .npz, …"
+    )
+
+
+def add_packing_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command those of packing that do not say how much is lost."""
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="names and axes of a Keras source as torch wants them"
+    )
+    parser.add_argument("--key", metavar="NAME", help="the state dict's key in a torch checkpoint")
+    parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names of tensors to leave out",
+    )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="REGEX=TEXT",
+        help="replace in every name, such as '^module\\.='; may be given several times",
+    )
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names of tensors to store exactly, such as '*.bias'; may be given several times",
+    )
+
+
+def packing_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given of them, as keyword arguments of `pack` and as a table of `Options`.
+
+    Raises:
+        OptionError: a replacement has no equals sign.
+
+    """
+    return {
+        "layout": arguments.layout,
+        "key": arguments.key,
+        "drop": arguments.drop,
+        "rename": [_pair(text) for text in arguments.rename],
+        "keep": arguments.keep,
+    }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    pattern, equals, replacement = text.partition("=")
+    if not equals:
+        raise OptionError([("rename", f"expected REGEX=TEXT, found {text!r}")])
+    return pattern, replacement
+
+
+def parse_widths(text: str) -> list[int]:
+    """The widths that ``"8"``, ``"1-8"`` or ``"2,4,6-8"`` names, ascending, each once.
+
+    Raises:
+        OptionError: it is no such list, or a width is not from 1 to 8.
+
+    """
+    try:
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        widths = {width for part in ends for width in range(part[0], part[-1] + 1)}
+    except ValueError:
+        ends, widths = [], set()
+    sound = all(len(part) <= 2 and part[0] <= part[-1] for part in ends)
+    if not widths or not sound or not 1 <= min(widths) <= max(widths) <= MAX_BITS:
+        expected = f"widths from 1 to {MAX_BITS} such as 1-{MAX_BITS} or 2,4,6"
+        raise OptionError([("bits", f"expected {expected}, found {text!r}")])
+    return sorted(widths)
