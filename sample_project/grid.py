@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 COLUMNS = 5
@@ -17,7 +18,7 @@ LINE = 17
 Cell = tuple[tuple[str, ...], Image.Image]
 
 
-def draw_grid(cells: list[Cell], target: Path) -> None:
+def draw_grid(cells: Sequence[Cell], target: Path) -> None:
     """Write images of one size, in rows of five, each over the lines of its caption."""
     width, height = cells[0][1].size
     lines = max(len(caption) for caption, _ in cells)

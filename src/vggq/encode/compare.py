@@ -133,7 +133,7 @@ def restored(tensor: SourceTensor) -> NDArray[Any]:
 
 
 def _compare(name: str, ours: _Tensor | None, theirs: _Tensor | None) -> Comparison:
-    shapes = (ours and ours.shape, theirs and theirs.shape)
+    shapes = (ours.shape if ours else None, theirs.shape if theirs else None)
     if ours is None or theirs is None or ours.shape != theirs.shape:
         return Comparison(name, *shapes)
     array, reference = ours.read(), theirs.read()
