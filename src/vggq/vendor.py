@@ -15,7 +15,15 @@ from .errors import TargetError
 STAMP: Final = "vendored.json"
 
 _DISTRIBUTION: Final = "hatch-vggq"
-_BUILD_TIME: Final = ("cli", "encode", "sources", "_require.py", "vendor.py", "__pycache__")
+_BUILD_TIME: Final = (
+    "cli",
+    "encode",
+    "report",
+    "sources",
+    "_require.py",
+    "vendor.py",
+    "__pycache__",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -44,10 +44,7 @@ def transfer(
         RGB from 0 to 1, of the content's shape. The same inputs give the same image.
 
     """
-    model.requires_grad_(requires_grad=False)
-    with torch.no_grad():
-        target = model.activations(content, [CONTENT_LAYER])[CONTENT_LAYER]
-        grams = {k: gram(v) for k, v in model.activations(style, STYLE_LAYERS).items()}
+    loss_of = objective(model, content, style, style_weight)
     # L-BFGS wants its gradients without strides.
     image = content.clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=steps, max_eval=steps, history_size=20)
@@ -56,13 +53,7 @@ def transfer(
     def evaluate() -> Tensor:
         nonlocal done
         optimizer.zero_grad()
-        found = model.activations(image, [*STYLE_LAYERS, CONTENT_LAYER])
-        content_loss = torch.nn.functional.mse_loss(found[CONTENT_LAYER], target)
-        style_loss = sum(
-            (torch.nn.functional.mse_loss(gram(found[k]), g) / g.square().mean())
-            for k, g in grams.items()
-        )
-        loss: Tensor = content_loss / target.square().mean() + style_weight * style_loss
+        loss = loss_of(image)
         loss.backward()
         done += 1
         if progress:
@@ -71,6 +62,32 @@ def transfer(
 
     optimizer.step(evaluate)
     return image.detach().clamp(0, 1)
+
+
+def objective(
+    model: VGG19, content: Tensor, style: Tensor, style_weight: float = STYLE_WEIGHT
+) -> Callable[[Tensor], Tensor]:
+    """The loss that `transfer` minimizes, as a function of the image.
+
+    Args are as of `transfer`. Content and style count relative to the mean squares of what is to
+    be met, so that layers of any scale weigh the same.
+    """
+    model.requires_grad_(requires_grad=False)
+    with torch.no_grad():
+        target = model.activations(content, [CONTENT_LAYER])[CONTENT_LAYER]
+        grams = {k: gram(v) for k, v in model.activations(style, STYLE_LAYERS).items()}
+
+    def loss_of(image: Tensor) -> Tensor:
+        found = model.activations(image, [*STYLE_LAYERS, CONTENT_LAYER])
+        content_loss = torch.nn.functional.mse_loss(found[CONTENT_LAYER], target)
+        style_loss = sum(
+            (torch.nn.functional.mse_loss(gram(found[k]), g) / g.square().mean())
+            for k, g in grams.items()
+        )
+        loss: Tensor = content_loss / target.square().mean() + style_weight * style_loss
+        return loss
+
+    return loss_of
 
 
 def gram(features: Tensor) -> Tensor:

@@ -52,10 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         raise MissingDependencyError(
             "the command line is not installed: pip install 'hatch-vggq[cli]'"
         ) from error
-    from . import compare, inspect, pack, sweep, unpack, vendor, verify  # noqa: PLC0415
+    from . import compare, inspect, pack, report, sweep, unpack, vendor, verify  # noqa: PLC0415
 
     parser = _Parser(prog="vggq", description="Pack model weights for a wheel, and look at them.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (pack, inspect, verify, compare, sweep, unpack, vendor):
+    for command in (pack, inspect, verify, compare, sweep, report, unpack, vendor):
         command.add_to(commands)
     return parser

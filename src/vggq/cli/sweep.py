@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from ..encode.describe import label
 from ..encode.options import MAX_BITS, Options
 from ..encode.sizes import megabytes
 from ..encode.sweep import find_evaluation, original, sweep
+from ..report import check_page, report_sweep
+from ..report.sweep import score_names
 from .console import (
     add_json_flag,
     decibels,
@@ -52,17 +56,28 @@ def add_to(commands: Commands) -> None:
         help="called with the state dict of the source and of every width, a dict of numpy "
         "arrays; gives a number, or a dict of numbers",
     )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="OUT",
+        help="an .html file to write the figures to as well",
+    )
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.out is not None:
+        check_page(arguments.out)
     given = packing_options(arguments)
     ways = [Options.from_table({"bits": bits} | given) for bits in parse_widths(arguments.bits)]
     evaluate = _evaluation(arguments.eval)
     scores = evaluate(original(arguments.source, ways[0])) if evaluate else None
     with progress("sweeping") as advance:
         variants = list(sweep(arguments.source, ways, evaluate=evaluate, progress=advance))
+    if arguments.out is not None:
+        report_sweep(arguments.source, variants, arguments.out, scores)
     if arguments.json:
         print_json(_original_as_json(variants[0], scores) + [_as_json(v) for v in variants])
     else:
@@ -77,13 +92,8 @@ def _evaluation(place: str | None) -> Evaluate | None:
     return find_evaluation(place)
 
 
-def label(options: Options) -> str:
-    """What sets a way of packing apart from the others."""
-    return f"{options.bits} bit{'s' if options.bits > 1 else ''}"
-
-
 def _as_table(variants: Sequence[Variant], original_scores: Scores | None) -> Table:
-    names = _score_names(variants, original_scores)
+    names = score_names(variants, original_scores)
     figures = ("size", "ratio", "SQNR dB", "worst", "pack s", "restore s")
     table = make_table(("packed at",), (*figures, *map(escape, names)))
     if original_scores is not None:
@@ -103,11 +113,6 @@ def _as_table(variants: Sequence[Variant], original_scores: Scores | None) -> Ta
             *_score_cells(v.scores, names),
         )
     return table
-
-
-def _score_names(variants: Sequence[Variant], original_scores: Scores | None) -> list[str]:
-    tables = [original_scores or {}, *(v.scores for v in variants)]
-    return list(dict.fromkeys(name for table in tables for name in table))
 
 
 def _score_cells(scores: Scores, names: list[str]) -> list[str]:

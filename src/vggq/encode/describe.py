@@ -9,6 +9,7 @@ from .sizes import megabytes
 
 if TYPE_CHECKING:
     from .._manifest import Manifest
+    from .options import Options
 
 
 def describe(manifest: Manifest, size: int) -> str:
@@ -25,3 +26,8 @@ def fidelity(manifest: Manifest) -> str:
     if worst is None or math.isinf(worst.sqnr):
         return "exact"
     return f"SQNR {manifest.sqnr:.2f} dB (worst {worst.sqnr:.2f} dB, {worst.name})"
+
+
+def label(options: Options) -> str:
+    """What sets a way of packing apart from others of the same source."""
+    return f"{options.bits} bit{'s' if options.bits > 1 else ''}"

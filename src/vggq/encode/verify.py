@@ -57,7 +57,7 @@ def verify_against(
     options = recorded_options(weights.manifest)
     with open_source(source, options.reading) as opened:
         tensors = {tensor.name: tensor for tensor in opened.tensors}
-        _compare_names(set(weights), set(tensors))
+        check_names(set(weights), set(tensors))
         for name in weights:
             _compare(weights.tensors[name], weights[name], tensors[name])
             advance(name)
@@ -78,7 +78,13 @@ def recorded_options(manifest: Manifest) -> Options:
         ) from error
 
 
-def _compare_names(packed: set[str], source: set[str]) -> None:
+def check_names(packed: set[str], source: set[str]) -> None:
+    """Refuse a source with other tensors than the packed file.
+
+    Raises:
+        VerificationError: there are names that only one of them has.
+
+    """
     for names, what in (
         (source - packed, "missing from"),
         (packed - source, "not of the source in"),
@@ -88,17 +94,27 @@ def _compare_names(packed: set[str], source: set[str]) -> None:
 
 
 def _compare(info: TensorInfo, restored: NDArray[Any], tensor: SourceTensor) -> None:
-    packed_as, is_now = (info.shape, info.source_dtype), (tensor.shape, tensor.dtype)
-    if packed_as != is_now:
-        raise VerificationError(
-            f"tensor {info.name!r}: packed from {packed_as}, it is {is_now} now"
-        )
+    check_facts(info, tensor)
     values = _dtypes.restore(tensor.read(), tensor.dtype)
     if not info.quantized:
         if values.tobytes() != restored.tobytes():
             raise VerificationError(f"tensor {info.name!r}: differs, and it is stored exactly")
     elif not np.isfinite(values).all() or not _as_stated(info, *measure(values, restored)):
         raise VerificationError(f"tensor {info.name!r}: is not as near as the manifest says")
+
+
+def check_facts(info: TensorInfo, tensor: SourceTensor) -> None:
+    """Refuse a tensor that is not of the shape and the dtype that the packed file's came from.
+
+    Raises:
+        VerificationError: it is of another.
+
+    """
+    packed_as, is_now = (info.shape, info.source_dtype), (tensor.shape, tensor.dtype)
+    if packed_as != is_now:
+        raise VerificationError(
+            f"tensor {info.name!r}: packed from {packed_as}, it is {is_now} now"
+        )
 
 
 def _as_stated(info: TensorInfo, energy: float, noise: float) -> bool:
