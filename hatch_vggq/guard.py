@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 import vggq
-from vggq.encode.options import MAX_BITS
+from vggq._codecs import Codebook
+from vggq.encode.goals import MAX_BITS
 from vggq.encode.sizes import megabytes
 from vggq.sources import file_digest
 
@@ -113,25 +114,38 @@ def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
     yield f"{BASE}.size-limit: {artifact.name} is {megabytes(size)}, over {megabytes(limit)}"
     targets = [root / m.target for m in config.models if not _carries_source(m, artifact)]
     largest = sorted((row for target in targets for row in _tensors(target)), reverse=True)
-    for stored, name, bits in largest[:_LARGEST]:
-        yield f"  {megabytes(stored)} {name}{f', {bits} bits' if bits else ', stored exactly'}"
-    yield _way_out(largest, size, limit)
+    for stored, name, _, how in largest[:_LARGEST]:
+        yield f"  {megabytes(stored)} {name}, {how}"
+    yield _smaller(targets, size, limit) or _narrower(largest, size, limit)
     yield from (_request(target) for target in targets)
 
 
-def _tensors(target: Path) -> Iterator[tuple[int, str, int]]:
-    """Stored bytes, name, and the bits asked for (0 where it is stored exactly), of each entry."""
+def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:
+    """Stored bytes, name, the bits asked for (0 where none were) and the way, of each entry."""
     with vggq.open(target) as weights:
-        bits = weights.manifest.options.get("bits", MAX_BITS)
+        asked = weights.manifest.options.get("bits") or 0
         for tensor in {tensor.entry: tensor for tensor in weights.tensors.values()}.values():
-            name = tensor.name
-            yield weights.stored_size(name), name, bits if tensor.quantized else 0
+            bits = asked if isinstance(tensor.codec, Codebook) else 0
+            how = f"{bits} bits" if bits else f"SQNR {tensor.sqnr:.1f} dB"
+            name, stored = tensor.name, weights.stored_size(tensor.name)
+            yield stored, name, bits, how if tensor.quantized else "stored exactly"
 
 
-def _way_out(tensors: list[tuple[int, str, int]], size: int, limit: int) -> str:
+def _smaller(targets: list[Path], size: int, limit: int) -> str | None:
+    """What to write where a fidelity or a size was asked for, of the only model."""
+    if len(targets) != 1:
+        return None
+    with vggq.open(targets[0]) as weights:
+        fits = limit - (size - weights.size)
+        if weights.manifest.options.get("bits") is not None or fits <= 0:
+            return None
+    return f"  size = {fits} would fit: {megabytes(fits)} for the packed file"
+
+
+def _narrower(tensors: list[tuple[int, str, int, str]], size: int, limit: int) -> str:
     for bits in range(MAX_BITS - 1, 0, -1):
         # Stored bytes fall faster than in proportion to the bits: this errs on the safe side.
-        saved = sum(stored * (was - bits) // was for stored, _, was in tensors if was > bits)
+        saved = sum(stored * (was - bits) // was for stored, _, was, _ in tensors if was > bits)
         if size - saved <= limit:
             return f"  bits = {bits} would fit: about {megabytes(size - saved)}, by estimate"
     return "  no number of bits would fit: split the package, or ask for a higher limit"

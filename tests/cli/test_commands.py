@@ -32,6 +32,11 @@ def test_pack_tells_what_it_came_to(
     with vggq.open(target) as weights:
         assert weights.manifest.options == {
             "bits": 4,
+            "sqnr": None,
+            "size": None,
+            "aim": "relative",
+            "dependent": True,
+            "tensors": [],
             "layout": None,
             "key": None,
             "drop": [],

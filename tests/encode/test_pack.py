@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import struct
@@ -21,6 +20,7 @@ from tests.helpers import save_npz
 from vggq.encode import (
     Options,
     codebook,
+    entries,
     frames,
     is_current,
     pack,
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     State = dict[str, NDArray[Any]]
-
-# The package's `pack` is the function, whose name hides its module's.
-pack_module = importlib.import_module("vggq.encode.pack")
 
 
 @pytest.fixture
@@ -223,7 +220,7 @@ def test_a_target_that_cannot_be_written_is_told_before_the_work(
     def work(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(pack_module, "encode_tensor", work)
+    monkeypatch.setattr(entries, "encode_tensor", work)
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetError, match="cannot be written: "):
         pack(source, tmp_path / "file" / "x.vggq")

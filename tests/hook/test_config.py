@@ -41,15 +41,15 @@ def test_a_model_with_everything() -> None:
     }
     (model,) = parse({"models": [table]}).models
     assert model.options == Options(
-        3,
-        "torch",
-        "model",
-        ("ema.*",),
-        (("^module\\.", ""), ("a(b)", "\\1")),
-        ("*.bias", "head.*"),
-        "CC-BY-4.0 OR LicenseRef-Mine",
-        "What it is.",
-        "https://example.org/a",
+        bits=3,
+        layout="torch",
+        key="model",
+        drop=("ema.*",),
+        rename=(("^module\\.", ""), ("a(b)", "\\1")),
+        keep=("*.bias", "head.*"),
+        license="CC-BY-4.0 OR LicenseRef-Mine",
+        description="What it is.",
+        url="https://example.org/a",
     )
 
 
@@ -135,7 +135,8 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         (
             {"zzz": 8},
             (
-                ".zzz: unknown key; expected one of source, target, sdist, bits, layout, key, "
+                ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, aim, "
+                "dependent, tensors, layout, key, "
                 "drop, rename, keep, license, description, url"
             ),
         ),

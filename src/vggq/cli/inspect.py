@@ -9,6 +9,7 @@ from rich.markup import escape
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
+from ..encode.describe import asked
 from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
 from .console import (
@@ -47,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> None:
             return
         manifest = weights.manifest
         print_line(f"{arguments.file}: {describe(manifest, weights.size)}")
-        told = {key: value for key, value in manifest.options.items() if value}
+        told = asked(manifest.options)
         # repr, so that a stranger's text does nothing to a terminal.
         own = [f"{key} = {value!r}" for key, value in told.items() if key not in PROVENANCE]
         print_line(

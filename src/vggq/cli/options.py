@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..encode.options import LAYOUTS, MAX_BITS
+from ..encode.goals import AIMS, MAX_BITS
+from ..encode.options import LAYOUTS
 from ..errors import OptionError
 
 if TYPE_CHECKING:
@@ -16,6 +17,42 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", help="a checkpoint: .pth, .safetensors, .h5, .npz, …"
     )
+
+
+def add_goals(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that say how much may be lost."""
+    parser.add_argument(
+        "--bits",
+        type=int,
+        metavar="N",
+        help=f"codebooks of 1 to {MAX_BITS} bits a weight (the default is {MAX_BITS})",
+    )
+    parser.add_argument(
+        "--sqnr", type=float, metavar="DB", help="at least so many decibels for every tensor"
+    )
+    parser.add_argument("--size", metavar="SIZE", help="at most so many bytes, such as '15 MB'")
+    parser.add_argument(
+        "--aim",
+        choices=AIMS,
+        default=AIMS[0],
+        help="for a size: the least error relative to each tensor's energy, or overall",
+    )
+    parser.add_argument(
+        "--independent",
+        action="store_true",
+        help="a few percent larger, and about twice as fast to restore, for --sqnr and --size",
+    )
+
+
+def goals(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given of them, as keyword arguments of `pack`."""
+    return {
+        "bits": arguments.bits,
+        "sqnr": arguments.sqnr,
+        "size": arguments.size,
+        "aim": arguments.aim,
+        "dependent": not arguments.independent,
+    }
 
 
 def add_packing_options(parser: argparse.ArgumentParser) -> None:

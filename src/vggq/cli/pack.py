@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..encode import describe, pack
-from ..encode.options import MAX_BITS
 from .console import add_json_flag, json_decibels, print_json, print_line, print_remark, progress
-from .options import add_packing_options, add_source, packing_options
+from .options import add_goals, add_packing_options, add_source, goals, packing_options
 
 if TYPE_CHECKING:
     import argparse
@@ -20,13 +19,7 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser("pack", help="quantize and compress a checkpoint")
     add_source(parser)
     parser.add_argument("target", metavar="TARGET", help="the .vggq file to write or replace")
-    parser.add_argument(
-        "--bits",
-        type=int,
-        default=8,
-        metavar="N",
-        help=f"1 to {MAX_BITS} bits a weight (default 8)",
-    )
+    add_goals(parser)
     add_packing_options(parser)
     parser.add_argument(
         "--license", metavar="SPDX", help="the model's licence, recorded in the file"
@@ -42,7 +35,7 @@ def _run(arguments: argparse.Namespace) -> None:
         packed = pack(
             arguments.source,
             arguments.target,
-            bits=arguments.bits,
+            **goals(arguments),
             **packing_options(arguments),
             license=arguments.license,
             description=arguments.description,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from ..encode.describe import label
-from ..encode.options import MAX_BITS, Options
+from ..encode.goals import MAX_BITS
+from ..encode.options import Options
 from ..encode.sizes import megabytes
 from ..encode.sweep import find_evaluation, original, sweep
 from ..report import check_page, report_sweep

@@ -2,8 +2,9 @@
 
 from .compare import Comparison, compare
 from .describe import describe
+from .entries import ENCODER_VERSION
 from .options import Options
-from .pack import ENCODER_VERSION, Packed, check_target, pack
+from .pack import Packed, check_target, pack
 from .reuse import is_current
 from .simulate import simulate
 from .sweep import Variant, sweep

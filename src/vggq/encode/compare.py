@@ -14,8 +14,8 @@ import numpy as np
 from .. import _dtypes, _weights
 from .._manifest import sqnr
 from ..sources import open_source
+from .measure import measure
 from .pack import SUFFIX
-from .tensor import measure
 from .verify import recorded_options
 
 if TYPE_CHECKING:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .goals import MAX_BITS
+from .options import Options
 from .sizes import megabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._manifest import Manifest
-    from .options import Options
 
 
 def describe(manifest: Manifest, size: int) -> str:
@@ -28,6 +31,16 @@ def fidelity(manifest: Manifest) -> str:
     return f"SQNR {manifest.sqnr:.2f} dB (worst {worst.sqnr:.2f} dB, {worst.name})"
 
 
+def asked(options: Mapping[str, object]) -> dict[str, object]:
+    """Of a manifest's options those that are not as they are by default; `bits` always."""
+    usual = Options(bits=MAX_BITS).to_table() | {"bits": None}
+    return {key: value for key, value in options.items() if value != usual.get(key)}
+
+
 def label(options: Options) -> str:
     """What sets a way of packing apart from others of the same source."""
-    return f"{options.bits} bit{'s' if options.bits > 1 else ''}"
+    if options.sqnr is not None:
+        return f"{options.sqnr:g} dB"
+    if options.size is not None:
+        return megabytes(options.size)
+    return f"{options.bits} bit{'' if options.bits == 1 else 's'}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from .._codecs import Grid
-from .._codecs.grid import BASIS, MAX_ROWS, ROW, STEP
+from .._codecs.grid import BASIS, MAX_ROWS, ROW, STEP, resolve
 from . import rounding, trellis
 from .rates import rates_of
 from .streams import content_of, shortest
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # Independent levels have 1/12 of a squared step; dependent ones, of half the steps, more.
 _BIT: Final = {False: 0.1, True: 0.35}
 _BYTE: Final = 8
+_MOST_LEVELS: Final = 1 << 23
+# A step of dependent levels that gives the noise of independent ones of step 1.
+_DEPENDENT_STEP: Final = 0.57
 
 
 # zstd's tables are of blocks, which cannot follow every difference between the rows.
@@ -60,6 +64,24 @@ class Coder:
             bands = coefficients(bands, basis) * np.float32(SCALE)
         return cls(view, basis, order, bands, dependent)
 
+    def takes(self, step: float) -> bool:
+        """Whether all levels are of at most 24 bits, and the step and its share normal float32."""
+        unit = step / SCALE
+        if not np.finfo(np.float32).tiny < unit < step < np.finfo(np.float32).max:
+            return False
+        largest = float(np.abs(self.bands).max(initial=0))
+        return largest < step * _MOST_LEVELS
+
+    def noise(self, step: float) -> float:
+        """The squared error of quantizing with a step, up to what the basis is rounded by."""
+        levels = self._quantize(step)
+        if self.dependent:
+            resolve(levels)
+        return sum(
+            float(np.square(band - level * np.float32(step), dtype=np.float64).sum())
+            for band, level in zip(self.bands, levels, strict=True)
+        )
+
     def encode(self, step: float) -> tuple[Grid, list[bytes]]:
         """Quantize with a step in units of the weights.
 
@@ -68,7 +90,6 @@ class Coder:
 
         """
         levels = self._quantize(step)
-        self._rates = rates_of(levels)
         # The basis is of vectors that are `SCALE` long.
         unit = step / SCALE if self.basis.size else step
         head = np.array([unit], STEP).tobytes() + self.basis.astype(BASIS).tobytes()
@@ -78,13 +99,21 @@ class Coder:
         rows = self.order.size or 1
         return Grid(self.view.taps, self.view.first, rows, self.dependent, size), parts
 
+    def step_of(self, noise: float) -> float:
+        """About the step that gives a squared error to each weight."""
+        step = math.sqrt(12 * noise)
+        return step * _DEPENDENT_STEP if self.dependent else step
+
     def _quantize(self, step: float) -> NDArray[np.int32]:
         scaled = self.bands / np.float32(step)
         if self._rates is None:
             span = 2 if self.dependent else 1
             self._rates = rates_of(np.rint(scaled / span).astype(np.int32))
         quantize = trellis.quantize if self.dependent else rounding.quantize
-        return quantize(scaled, self._rates, _BIT[self.dependent])
+        levels = quantize(scaled, self._rates, _BIT[self.dependent])
+        # The next step is seldom far from this one.
+        self._rates = rates_of(levels)
+        return levels
 
 
 def _best_basis(values: NDArray[np.float32]) -> tuple[View, NDArray[np.int16]]:

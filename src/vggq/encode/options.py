@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from .._checks import is_text
 from .._require import require
 from ..errors import OptionError
-from ..sources import Reading
+from ..sources import Reading, matches
+from .goals import (
+    AIMS,
+    MAX_BITS,
+    Goal,
+    Override,
+    aim_problem,
+    as_bytes,
+    bits_problem,
+    conflicts,
+    dependent_problem,
+    overrides,
+    size_problem,
+    sqnr_problem,
+    tensors_problem,
+)
 
-MAX_BITS: Final = 8
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LAYOUTS: Final = ("torch",)
 
 # As of RFC 3987, without the characters that it shuts out.
@@ -24,7 +44,15 @@ class Options:
     """Options of one model.
 
     Attributes:
-        bits: 1 to 8: a quantized tensor gets a codebook of at most 2^bits centroids.
+        bits: 1 to 8: a quantized tensor gets a codebook of at most 2^bits centroids. It is 8
+            where neither of the next two is given; only one of the three can be.
+        sqnr: every quantized tensor is restored with at least so many decibels, in few bytes.
+        size: the packed file has at most so many bytes, and the least error for that.
+        aim: which error: "relative" is the sum over the tensors of error to energy, "overall"
+            the sum of errors.
+        dependent: whether levels on a grid may depend on those before: a few percent smaller, and
+            slower to restore.
+        tensors: other goals for some tensors; the first whose pattern matches holds.
         layout: "torch" gives tensors of a Keras source the names and the order of axes that
             torch wants; None leaves them as they are.
         key: the table of a torch checkpoint that is the state dict, where that is not clear.
@@ -41,7 +69,12 @@ class Options:
 
     """
 
-    bits: int = 8
+    bits: int | None = None
+    sqnr: float | None = None
+    size: int | None = None
+    aim: str = AIMS[0]
+    dependent: bool = True
+    tensors: Sequence[Override] = ()
     layout: str | None = None
     key: str | None = None
     drop: Sequence[str] = ()
@@ -52,13 +85,21 @@ class Options:
     url: str | None = None
 
     def __post_init__(self) -> None:
-        if problems := find_problems(asdict(self)):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := find_problems(values):
             raise OptionError(problems)
+        if self.sqnr is None and self.size is None and self.bits is None:
+            object.__setattr__(self, "bits", MAX_BITS)
 
     def to_table(self) -> dict[str, Any]:
         """As a manifest keeps them."""
         return {
             "bits": self.bits,
+            "sqnr": self.sqnr,
+            "size": self.size,
+            "aim": self.aim,
+            "dependent": self.dependent,
+            "tensors": [override.to_table() for override in self.tensors],
             "layout": self.layout,
             "key": self.key,
             "drop": list(self.drop),
@@ -74,6 +115,26 @@ class Options:
         """What of them is for the source's reader."""
         return Reading(self.layout, self.key, self.drop, self.rename)
 
+    def goal(self, name: str) -> Goal:
+        """What is asked of the tensor of a final name."""
+        found = (other.goal for other in self.tensors if matches(name, [other.match]))
+        return next(found, Goal(self.bits, self.sqnr))
+
+    def unit(self, values: NDArray[Any]) -> float:
+        """What steps of a tensor are in units of, where a size is asked for.
+
+        Equal steps give the least sum of errors; steps in proportion to the root of the energy,
+        the least sum of errors that are relative to it.
+        """
+        if self.aim == "overall":
+            return 1.0
+        return math.sqrt(float(np.square(values, dtype=np.float64).sum())) or 1.0
+
+    @property
+    def patterns(self) -> dict[str, list[str]]:
+        """The patterns that have to match some final name, by option."""
+        return {"keep": list(self.keep), "tensors": [other.match for other in self.tensors]}
+
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Options:
         """From a manifest's or a configuration's table; absent keys take their defaults.
@@ -88,6 +149,8 @@ class Options:
         values: dict[str, Any] = dict(table)
         for name in ("drop", "keep"):
             values[name] = tuple(table.get(name, ()))
+        values["size"] = as_bytes(table.get("size"))
+        values["tensors"] = overrides(table.get("tensors", ()))
         return cls(**values | {"rename": as_pairs(table.get("rename", ()))})
 
 
@@ -100,7 +163,12 @@ OPTION_NAMES: Final = tuple(field.name for field in fields(Options))
 def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
     """Pairs of an option and what is wrong with it; keys that are no options are passed over."""
     tests = {
-        "bits": _bits_problem,
+        "bits": bits_problem,
+        "sqnr": sqnr_problem,
+        "size": size_problem,
+        "aim": aim_problem,
+        "dependent": dependent_problem,
+        "tensors": tensors_problem,
         "layout": _layout_problem,
         "key": _key_problem,
         "drop": _patterns_problem,
@@ -111,13 +179,7 @@ def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
         "url": _url_problem,
     }
     found = ((key, test(table[key])) for key, test in tests.items() if key in table)
-    return [(key, problem) for key, problem in found if problem]
-
-
-def _bits_problem(value: object) -> str | None:
-    if type(value) is int and 1 <= value <= MAX_BITS:
-        return None
-    return f"expected an integer from 1 to {MAX_BITS}, found {value!r}"
+    return [(key, problem) for key, problem in found if problem] or conflicts(table)
 
 
 def _layout_problem(value: object) -> str | None:

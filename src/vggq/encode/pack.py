@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .. import _format, _processors
-from .._container import write_header
-from .._manifest import Manifest
-from .._require import require
+from .. import _processors
 from ..errors import TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
-from .frames import Frames
+from .entries import Work
+from .goals import AIMS
 from .options import Options, as_pairs
-from .tensor import encode_tensor
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from .._manifest import TensorInfo
-    from ..sources import Source, SourceTensor
-    from .tensor import EncodedTensor
-
-ENCODER_VERSION: Final = 1
-"""Raised only when the same source and options come to give other bytes."""
+    from .._manifest import Manifest
+    from ..sources import Source
+    from .entries import Entries, Progress
+    from .goals import Override
 
 SUFFIX: Final = ".vggq"
-
-Progress = Callable[[int, int], None]
-"""Called with the number of weights done and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +57,12 @@ def pack(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    bits: int = 8,
+    bits: int | None = None,
+    sqnr: float | None = None,
+    size: int | str | None = None,
+    aim: str = AIMS[0],
+    dependent: bool = True,
+    tensors: Iterable[Override | Mapping[str, Any]] = (),
     layout: str | None = None,
     key: str | None = None,
     drop: Iterable[str] = (),
@@ -86,7 +80,14 @@ def pack(
     Args:
         source: the checkpoint: torch's (.pth, .pt, .bin), safetensors, Keras HDF5 or .npz.
         target: the file to write, ending in .vggq; it is replaced at once, when all is done.
-        bits: 1 to 8; codebooks of 2^bits centroids.
+        bits: 1 to 8; codebooks of 2^bits centroids. 8 where neither of the next two is given.
+        sqnr: every quantized tensor is restored with at least so many decibels, in few bytes.
+        size: the packed file has at most so many bytes, or "15 MB", and the least error for it.
+        aim: which error: "relative" to each tensor's energy, or "overall".
+        dependent: levels on a grid may depend on those before: a few percent smaller, slower to
+            restore.
+        tensors: other goals for some tensors, such as {"match": "conv1.*", "bits": 8}; the first
+            that matches holds.
         layout: "torch" turns a Keras source's names and axes into torch's.
         key: the table of a torch checkpoint that is the state dict, where that is not clear.
         drop: patterns of the names of tensors to leave out.
@@ -108,35 +109,45 @@ def pack(
 
     """
     begin = time.perf_counter()
-    options = Options(
-        bits=bits,
-        layout=layout,
-        key=key,
-        drop=_tuple(drop),
-        rename=as_pairs(rename),
-        keep=_tuple(keep),
-        license=license,
-        description=description,
-        url=url,
+    options = Options.from_table(
+        {
+            "bits": bits,
+            "sqnr": sqnr,
+            "size": size,
+            "aim": aim,
+            "dependent": dependent,
+            "tensors": tuple(tensors),
+            "layout": layout,
+            "key": key,
+            "drop": _tuple(drop),
+            "rename": as_pairs(rename),
+            "keep": _tuple(keep),
+            "license": license,
+            "description": description,
+            "url": url,
+        }
     )
     target = Path(target)
     threads = threads or _processors.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
-        check_patterns("keep", options.keep, [tensor.name for tensor in opened.tensors])
+        for option, patterns in options.patterns.items():
+            check_patterns(option, patterns, [tensor.name for tensor in opened.tensors])
+        work = Work(opened, options, scratch or target.parent, threads, progress)
         # The target is opened before the work begins, so that an hour's work is not lost to it.
-        with atomic_write(target, scratch) as file, Frames(scratch or target.parent) as frames:
-            with closing(encode_all(opened.tensors, options, threads, progress)) as encoded:
-                tensors, remarks = _collect(opened.tensors, encoded, frames)
+        with atomic_write(target, scratch) as file, work.entries() as entries:
             check_unchanged(Path(source), opened)
-            manifest = _manifest(opened, options, tensors)
-            sizes = {str(number): size for number, size in enumerate(frames.sizes)}
-            file.write(write_header(sizes, _format.dump(manifest)))
-            frames.copy_to(file)
-            size = file.tell()
-    if opened.key is not None:
-        remarks.insert(0, f"its state dict is the table {opened.key!r}")
-    return Packed(target, manifest, size, time.perf_counter() - begin, tuple(remarks))
+            file.write(entries.header)
+            entries.frames.copy_to(file)
+            written = file.tell()
+    seconds = time.perf_counter() - begin
+    return Packed(target, entries.manifest, written, seconds, _remarks(opened, entries))
+
+
+def _remarks(source: Source, entries: Entries) -> tuple[str, ...]:
+    if source.key is None:
+        return entries.remarks
+    return (f"its state dict is the table {source.key!r}", *entries.remarks)
 
 
 def _tuple(patterns: Iterable[str]) -> Sequence[str]:
@@ -157,60 +168,3 @@ def check_target(source: Path, target: Path) -> None:
         raise TargetError(f"{target} is a directory")
     if target.exists() and source.exists() and target.samefile(source):
         raise TargetError(f"{target} is the source itself")
-
-
-def encode_all(
-    tensors: list[SourceTensor],
-    options: Options,
-    threads: int,
-    progress: Progress | None = None,
-) -> Generator[EncodedTensor]:
-    """What `encode_tensor` makes of each, in order; several are at work at a time.
-
-    Raises:
-        SourceError: a tensor cannot be read.
-        MissingDependencyError: a library of the `build` extra is not installed.
-
-    """
-    total = sum(tensor.count for tensor in tensors)
-    done = 0
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            results = pool.map(lambda tensor: encode_tensor(tensor, options), tensors)
-            for tensor, result in zip(tensors, results, strict=True):
-                yield result
-                done += tensor.count
-                if progress:
-                    progress(done, total)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _collect(
-    tensors: list[SourceTensor], encoded: Iterable[EncodedTensor], frames: Frames
-) -> tuple[tuple[TensorInfo, ...], list[str]]:
-    """What the manifest says of each tensor, and what there is to remark; frames go to `frames`."""
-    infos = []
-    remarks = []
-    for tensor, result in zip(tensors, encoded, strict=True):
-        # Tensors that come to the same share an entry.
-        entry = frames.add(result.frame, (tensor.shape, tensor.dtype, result.measures))
-        infos.append(result.describe(tensor, entry))
-        if result.non_finite:
-            remarks.append(
-                f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
-                f"{tensor.count} values are not finite"
-            )
-    return tuple(infos), remarks
-
-
-def _manifest(source: Source, options: Options, tensors: tuple[TensorInfo, ...]) -> Manifest:
-    return Manifest(
-        encoder=ENCODER_VERSION,
-        zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
-        source_format=source.format,
-        source_sha256=source.sha256,
-        options=options.to_table(),
-        tensors=tensors,
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import _weights
 from ..errors import FormatError, PackedFileError
 from ..sources import digest
-from .pack import ENCODER_VERSION
+from .entries import ENCODER_VERSION
 from .verify import verify
 
 if TYPE_CHECKING:

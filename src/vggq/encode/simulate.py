@@ -11,8 +11,8 @@ import numpy as np
 from .. import _decode, _dtypes, _processors
 from ..errors import SourceError
 from ..sources import SourceTensor, check_patterns
+from .entries import encode_all
 from .options import Options
-from .pack import encode_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +43,7 @@ def simulate(
         MissingDependencyError: a library of the `build` extra is not installed.
 
     """
-    options = Options(bits, keep=keep if isinstance(keep, str) else tuple(keep))
+    options = Options(bits=bits, keep=keep if isinstance(keep, str) else tuple(keep))
     tensors = [_tensor(name, np.asarray(array)) for name, array in state.items()]
     check_patterns("keep", options.keep, list(state))
     with closing(encode_all(tensors, options, _processors.available())) as encoded:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._manifest import Manifest
+    from .entries import Progress
     from .options import Options
-    from .pack import Progress
 
 _RESTORES: Final = 3
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .. import _dtypes
 from .._manifest import TensorInfo
-from .._require import require
 from . import codebook, raw
+from .grid import Coder
+from .measure import measure
+from .steps import at_least, with_step
+from .zstd import compress, compress_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
     from .._codecs import Codec
     from ..sources import SourceTensor
     from .options import Options
-
-# On codes zstd is an entropy coder only, and its fastest level is as good as any; at low widths
-# the slowest sometimes finds true matches. The smaller result is kept.
-_LEVELS: Final = (1, 19)
-# Sums are in float64: only so many weights are at a time.
-_PIECE: Final = 1 << 18
+    from .steps import Quantized
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,13 @@ class EncodedTensor:
         )
 
 
-def encode_tensor(tensor: SourceTensor, options: Options) -> EncodedTensor:
+def encode_tensor(tensor: SourceTensor, options: Options, scale: float = 1.0) -> EncodedTensor:
     """Read a tensor and encode it as the options say.
+
+    Args:
+        tensor: of the source.
+        options: what is asked for.
+        scale: where that is a size, the step on the grid, in units of what the aim makes it.
 
     Raises:
         SourceError: it cannot be read.
@@ -73,43 +74,32 @@ def encode_tensor(tensor: SourceTensor, options: Options) -> EncodedTensor:
         values = _dtypes.restore(stored, tensor.dtype, copy=False)
         non_finite = raw.count_non_finite(values)
         if not non_finite:
-            del stored
-            return _quantize(values, options.bits)
+            quantized = _quantize(tensor.name, values, options, scale)
+            if quantized:
+                return quantized
     kept, content = raw.encode(stored)
     return EncodedTensor(kept, 0.0, 0.0, tensor.dtype, compress(content), non_finite)
 
 
-def _quantize(values: NDArray[Any], bits: int) -> EncodedTensor:
-    codec, content = codebook.encode(values, bits)
-    energy, noise = measure(values, codec.decode(content, values.size, "F32"))
-    return EncodedTensor(codec, energy, noise, "F32", compress(content))
+def _quantize(
+    name: str, values: NDArray[Any], options: Options, scale: float
+) -> EncodedTensor | None:
+    """The entry as the tensor's goal wants it; None where it is better stored exactly."""
+    goal = options.goal(name)
+    if goal.bits is not None:
+        codec, content = codebook.encode(values, goal.bits)
+        energy, noise = measure(values, codec.decode(content, values.size, "F32"))
+        return EncodedTensor(codec, energy, noise, "F32", compress(content))
+    coder = Coder.of(values, dependent=options.dependent)
+    if goal.sqnr is not None:
+        return _on_grid(at_least(coder, values, goal.sqnr), values)
+    return _on_grid(with_step(coder, values, scale * options.unit(values)), values)
 
 
-def measure(values: NDArray[Any], restored: NDArray[Any]) -> tuple[float, float]:
-    """Σw² and Σ(w - ŵ)² in float64, to nine digits.
-
-    Nine, so that the last bits of a sum, which depend on the processor, do not reach the file.
-    """
-    energy = noise = 0.0
-    values, restored = values.reshape(-1), restored.reshape(-1)
-    for begin in range(0, values.size, _PIECE):
-        exact = values[begin : begin + _PIECE].astype(np.float64)
-        energy += float(np.square(exact).sum())
-        noise += float(np.square(exact - restored[begin : begin + _PIECE]).sum())
-    return float(f"{energy:.9g}"), float(f"{noise:.9g}")
-
-
-def compress(content: bytes) -> bytes:
-    """One zstd frame with a checksum and its content's size; nothing where there is no content.
-
-    Raises:
-        MissingDependencyError: zstandard is not installed.
-
-    """
-    if not content:
-        return b""
-    compressor = require("zstandard", "build").ZstdCompressor
-    frames: list[bytes] = [
-        compressor(level=level, write_checksum=True).compress(content) for level in _LEVELS
-    ]
-    return min(frames, key=len)
+def _on_grid(found: Quantized | None, values: NDArray[Any]) -> EncodedTensor | None:
+    if found is None:
+        return None
+    frame = compress_parts(found.parts)
+    if len(frame) >= values.nbytes:
+        return None
+    return EncodedTensor(found.codec, found.energy, found.noise, "F32", frame)

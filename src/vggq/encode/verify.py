@@ -10,8 +10,8 @@ import numpy as np
 from .. import _dtypes
 from ..errors import OptionError, VerificationError
 from ..sources import open_source
+from .measure import measure
 from .options import Options
-from .tensor import measure
 
 if TYPE_CHECKING:
     import os

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .. import _weights
-from ..encode.options import MAX_BITS
+from ..encode.describe import asked
+from ..encode.goals import AIMS, MAX_BITS
 from ..encode.sizes import megabytes
 from ..encode.sweep import sweep
 from ..encode.verify import recorded_options
@@ -76,13 +77,14 @@ def report_file(
 
 def _other_widths(weights: Weights, source: str | os.PathLike[str], stage: Stage) -> list[Variant]:
     options = recorded_options(weights.manifest)
-    ways = [replace(options, bits=bits) for bits in range(1, MAX_BITS + 1)]
+    plain = replace(options, sqnr=None, size=None, aim=AIMS[0])
+    ways = [replace(plain, bits=bits) for bits in range(1, MAX_BITS + 1)]
     return list(sweep(source, ways, progress=stage("packing at every width")))
 
 
 def _page(name: str, weights: Weights, table: Table, charts: Sequence[Chart], limit: int) -> Page:
     manifest = weights.manifest
-    given = ", ".join(f"{key} = {value}" for key, value in manifest.options.items() if value)
+    given = ", ".join(f"{key} = {value}" for key, value in asked(manifest.options).items())
     share = 100 * weights.size / limit
     words = f"{megabytes(weights.size)}, {share:.2g} % of an index's limit of {megabytes(limit)}"
     return Page(

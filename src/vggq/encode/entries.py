@@ -1,0 +1,206 @@
+"""All tensors of a source to the entries of a packed file, and their manifest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .. import _format
+from .._container import write_header
+from .._manifest import Manifest
+from .._require import require
+from ..errors import OptionError
+from .budget import COARSEST, search
+from .frames import Frames
+from .raw import is_kept
+from .sizes import megabytes
+from .tensor import encode_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+    from pathlib import Path
+
+    from .._manifest import TensorInfo
+    from ..sources import Source, SourceTensor
+    from .options import Options
+    from .tensor import EncodedTensor
+
+ENCODER_VERSION: Final = 1
+"""Raised only when the same source and options come to give other bytes."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of weights done and of all."""
+
+# What a level takes beyond the log2 of its spread in steps, with some for escapes.
+_BITS_OF_A_STEP: Final = 2.3
+_BYTE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What a packed file is made of.
+
+    Attributes:
+        manifest: what it will say of itself.
+        header: its first bytes, with the manifest.
+        frames: what follows them; open until whoever made it closes it.
+        remarks: what a packager has to know of the tensors, a line each.
+
+    """
+
+    manifest: Manifest
+    header: bytes
+    frames: Frames
+    remarks: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packed file."""
+        return len(self.header) + sum(self.frames.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A source, and how it is to be encoded.
+
+    Attributes:
+        source: open.
+        options: what is asked for.
+        folder: where frames wait that are too many for memory.
+        threads: how many tensors are encoded at a time.
+        progress: called from time to time, with each attempt at a size anew.
+
+    """
+
+    source: Source
+    options: Options
+    folder: Path
+    threads: int
+    progress: Progress | None = None
+
+    @contextmanager
+    def entries(self) -> Iterator[Entries]:
+        """The entries, within the size if one is asked for.
+
+        Raises:
+            OptionError: no packed file is as small as that.
+            SourceError: a tensor cannot be read.
+            MissingDependencyError: a library of the `build` extra is not installed.
+
+        """
+        if self.options.size is None:
+            with Frames(self.folder) as frames:
+                yield self._encode(frames, 1.0)
+            return
+        with ExitStack() as stack:
+            yield self._fit(self.options.size, stack)
+
+    def _fit(self, budget: int, stack: ExitStack) -> Entries:
+        kept: list[tuple[Entries, ExitStack]] = []
+
+        def size_of(scale: float) -> int:
+            attempt = stack.enter_context(ExitStack())
+            entries = self._encode(attempt.enter_context(Frames(self.folder)), 2.0**scale)
+            if entries.size > budget or (kept and entries.size < kept[0][0].size):
+                attempt.close()
+            else:
+                for _, other in kept:
+                    other.close()
+                kept[:] = [(entries, attempt)]
+            return entries.size
+
+        smallest = search(size_of, budget, self._shared, self._first_scale(budget))
+        if not kept:
+            problem = f"{megabytes(budget)} cannot be met: the smallest is {megabytes(smallest)}"
+            raise OptionError([("size", problem)])
+        return kept[0][0]
+
+    @property
+    def _shared(self) -> int:
+        """Weights that the size is shared among."""
+        return sum(tensor.count for tensor in self._sharing())
+
+    def _sharing(self) -> list[SourceTensor]:
+        goals = ((tensor, self.options.goal(tensor.name)) for tensor in self.source.tensors)
+        return [
+            tensor
+            for tensor, goal in goals
+            if goal.bits is None and goal.sqnr is None and not is_kept(tensor, self.options.keep)
+        ]
+
+    def _first_scale(self, budget: int) -> float:
+        """A guess, as if all weights of a tensor were of one size and nothing else took bytes."""
+        tensors = self._sharing()
+        count = sum(tensor.count for tensor in tensors)
+        if not count:
+            return COARSEST
+        bits = budget * _BYTE / count
+        roots = sum(tensor.count * math.log2(tensor.count) / 2 for tensor in tensors) / count
+        return _BITS_OF_A_STEP - 1 - bits - roots
+
+    def _encode(self, frames: Frames, scale: float) -> Entries:
+        tensors, options = self.source.tensors, self.options
+        with closing(encode_all(tensors, options, self.threads, self.progress, scale)) as encoded:
+            infos, remarks = _collect(tensors, encoded, frames)
+        manifest = Manifest(
+            encoder=ENCODER_VERSION,
+            zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
+            source_format=self.source.format,
+            source_sha256=self.source.sha256,
+            options=options.to_table(),
+            tensors=infos,
+        )
+        sizes = {str(number): size for number, size in enumerate(frames.sizes)}
+        header = write_header(sizes, _format.dump(manifest))
+        return Entries(manifest, header, frames, remarks)
+
+
+def encode_all(
+    tensors: list[SourceTensor],
+    options: Options,
+    threads: int,
+    progress: Progress | None = None,
+    scale: float = 1.0,
+) -> Generator[EncodedTensor]:
+    """What `encode_tensor` makes of each, in order; several are at work at a time.
+
+    Raises:
+        SourceError: a tensor cannot be read.
+        MissingDependencyError: a library of the `build` extra is not installed.
+
+    """
+    total = sum(tensor.count for tensor in tensors)
+    done = 0
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            results = pool.map(lambda tensor: encode_tensor(tensor, options, scale), tensors)
+            for tensor, result in zip(tensors, results, strict=True):
+                yield result
+                done += tensor.count
+                if progress:
+                    progress(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _collect(
+    tensors: list[SourceTensor], encoded: Iterable[EncodedTensor], frames: Frames
+) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
+    """What the manifest says of each tensor, and what there is to remark; frames go to `frames`."""
+    infos = []
+    remarks = []
+    for tensor, result in zip(tensors, encoded, strict=True):
+        # Tensors that come to the same share an entry.
+        entry = frames.add(result.frame, (tensor.shape, tensor.dtype, result.measures))
+        infos.append(result.describe(tensor, entry))
+        if result.non_finite:
+            remarks.append(
+                f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
+                f"{tensor.count} values are not finite"
+            )
+    return tuple(infos), tuple(remarks)
