@@ -90,8 +90,11 @@ def _provide(root: Path, model: Model) -> Prepared:
 
     """
     from vggq.encode import check_target, is_current  # noqa: PLC0415
+    from vggq.encode.atomic import remove_litter  # noqa: PLC0415
 
     source, target = root / model.source, root / model.target
+    # Of a build that was killed: one that has nothing to write would leave it there.
+    remove_litter(target, _scratch(target))
     if not target.parent.resolve().is_relative_to(root.resolve()):
         raise ConfigurationError(
             [f"{model.key}.target: {model.target!r} leads out of the project through a link"]

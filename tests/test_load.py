@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq import _conversion, _load, errors
+from vggq import _dtypes, _load, _wanted, errors
 from vggq._codecs import Codebook
 from vggq._manifest import TensorInfo
 from vggq.encode import pack
@@ -156,11 +156,11 @@ def test_a_dtype_that_floating_point_is_not_restored_as(
 def test_float8_comes_from_ml_dtypes(name: str) -> None:
     stored = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}[name]
     tensor = TensorInfo("w", (256,), stored, "F32", 0, Codebook(256), 1.0, 0.0)
-    dtype = _conversion.choice("source")(tensor)
+    dtype = _wanted.choice("source")(tensor)
     assert dtype == np.dtype(getattr(ml_dtypes, name))
     every = np.arange(256, dtype=np.uint8)
     out = np.zeros(256, dtype)
-    _conversion.write(every, stored, out)
+    _dtypes.convert(every, stored, out)
     np.testing.assert_array_equal(out.view(np.uint8), every)
     codebook = np.linspace(-2, 2, 256, dtype=np.float32)
     Codebook(256).write(codebook.tobytes() + every.tobytes(), "F32", out)

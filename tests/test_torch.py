@@ -200,7 +200,7 @@ def test_tied_tensors_are_one(tmp_path: Path) -> None:
 @pytest.fixture
 def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be decoded on the way: the CPU does what another device would."""
-    from vggq import _torch_tensor  # noqa: PLC0415
+    from vggq.torch import _tensor as _torch_tensor  # noqa: PLC0415
 
     monkeypatch.setattr(_torch_tensor, "decodes_here", lambda _: False)
 
@@ -211,7 +211,7 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_looking_up_on_the_device_gives_the_same_bits(
     tmp_path: Path, bits: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vggq import _torch_tensor  # noqa: PLC0415
+    from vggq.torch import _tensor as _torch_tensor  # noqa: PLC0415
 
     monkeypatch.setattr(_torch_tensor, "_PIECE", piece)
     rng = np.random.default_rng(bits)

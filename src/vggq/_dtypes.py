@@ -29,10 +29,17 @@ STORAGE: Final[dict[str, np.dtype[Any]]] = {
 }
 
 FLOATING: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16", "F32", "F64"})
-AS_BITS: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16"})
-"""Those that numpy itself has not."""
+FOREIGN: Final = {
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}
+"""Those that numpy itself has not, and what ml_dtypes calls them."""
 
-_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name not in AS_BITS}
+# As many at a time stay in the cache.
+_PIECE: Final = 1 << 16
+
+_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name not in FOREIGN}
 
 
 def name_of(dtype: np.dtype[Any]) -> str | None:
@@ -62,6 +69,23 @@ def restore(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[An
         return np.take(_e4m3_values(), values)
     with np.errstate(over="ignore"):
         return values.astype(restored(name), copy=copy)
+
+
+def convert(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
+    """Convert `values`, in the storage dtype of `name`, into `out`; both flat and of one size.
+
+    Piecewise, so that nothing of the size of `out` is taken. To the source's own dtype every bit
+    is kept; what is too large for another becomes infinity without a warning.
+    """
+    if out.dtype.name == FOREIGN.get(name):
+        out.view(values.dtype.newbyteorder("="))[:] = values
+        return
+    # Whatever numpy has is converted at once: by way of float32 it would be rounded twice.
+    through = name in FLOATING and values.dtype.kind != "f"
+    with np.errstate(all="ignore"):
+        for start in range(0, out.size, _PIECE):
+            piece = values[start : start + _PIECE]
+            out[start : start + _PIECE] = restore(piece, name) if through else piece
 
 
 def _e4m3_values() -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _conversion, _decode, _out, _processors
+from . import _decode, _out, _processors, _wanted
 from ._weights import open as open_weights
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def load(
         MissingDependencyError: the source has a dtype that takes ml_dtypes.
 
     """
-    choose = _conversion.choice(dtype)
+    choose = _wanted.choice(dtype)
     with open_weights(source, resource) as weights:
         dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
         if out is not None:

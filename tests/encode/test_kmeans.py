@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests import strategies
-from vggq.encode import kmeans
+from vggq.encode.codebook import kmeans
 from vggq.errors import MissingDependencyError
 
 N = 6000

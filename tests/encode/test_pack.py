@@ -19,7 +19,6 @@ import vggq
 from tests.helpers import save_npz
 from vggq.encode import (
     Options,
-    codebook,
     entries,
     frames,
     is_current,
@@ -31,6 +30,7 @@ from vggq.encode import (
 )
 from vggq.encode import pack as pack_function
 from vggq.encode.atomic import atomic_write
+from vggq.encode.codebook import quantize as codebook
 from vggq.encode.describe import describe
 from vggq.encode.sizes import megabytes
 from vggq.errors import (
@@ -461,12 +461,13 @@ def test_describe(tmp_path: Path) -> None:
     assert describe(lossy.manifest, 2000) == (
         f"10.0 kB of weights in 2.0 kB (5.00x), SQNR {sqnr:.2f} dB (worst {sqnr:.2f} dB, w)"
     )
-    assert [megabytes(n) for n in (0, 999, 1000, 99_999, 100_000)] == [
+    assert [megabytes(n) for n in (0, 999, 1000, 100_000, 999_949, 999_950)] == [
         "0 B",
         "999 B",
         "1.0 kB",
         "100.0 kB",
-        "0.1 MB",
+        "999.9 kB",
+        "1.0 MB",
     ]
 
 

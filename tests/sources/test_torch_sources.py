@@ -421,7 +421,7 @@ def test_packing_a_checkpoint_loads_no_torch(save: Callable[[Any], Path], tmp_pa
 
 def test_pickletools_reads_what_a_buffer_holds_and_no_more() -> None:
     """The interpreter leaves a file behind its pickle: the legacy format depends on it."""
-    from vggq.sources._pickle import Pickle  # noqa: PLC0415
+    from vggq.sources.torch._pickle import Pickle  # noqa: PLC0415
 
     file = io.BytesIO(pickle.dumps({"a": [1, (2.5, None, True)]}, 2) + b"rest")
     assert Pickle({}, lambda pid: pid).load(file) == {"a": [1, (2.5, None, True)]}

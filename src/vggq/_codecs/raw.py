@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import _conversion, _dtypes
+from .. import _dtypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Raw:
         Its dtype is the restored one, or for floating point any: the source's own keeps every bit.
         """
         values = np.frombuffer(content, _dtypes.STORAGE[dtype], out.size)
-        _conversion.write(values, dtype, out)
+        _dtypes.convert(values, dtype, out)
 
     def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
         """A fresh array of shape (count,) in the restored dtype.

@@ -39,4 +39,5 @@ def megabytes(size: int) -> str:
     """Bytes in MB of 10^6, as package indexes show them; small ones in kB or B."""
     if size < 1000:
         return f"{size} B"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+    # What would round to 1000.0 kB is 1.0 MB.
+    return f"{size / 1e6:.1f} MB" if size >= 999_950 else f"{size / 1e3:.1f} kB"

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .. import _dtypes
 from .._manifest import TensorInfo
 from . import codebook, raw
-from .grid import Coder
+from .grid import Coder, at_least, with_step
 from .measure import measure
-from .steps import at_least, with_step
 from .zstd import compress, compress_parts
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
     from .._codecs import Codec
     from ..sources import SourceTensor
+    from .grid import Quantized
     from .options import Options
-    from .steps import Quantized
 
 
 @dataclass(frozen=True, slots=True)

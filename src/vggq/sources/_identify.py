@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
 from ..errors import SourceError
-from . import (
-    _refusals,
-    keras_archive,
-    keras_hdf5,
-    npy,
-    npz,
-    onnx,
-    safetensors,
-    sharded,
-    torch_legacy,
-    torch_zip,
-)
+from . import _refusals, keras, npy, npz, onnx, safetensors, sharded, torch
 from ._names import select
 from ._source import Format, Reading, Source, natural_order
 
@@ -30,12 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORMATS: Final[tuple[Format, ...]] = (
-    keras_hdf5.FORMAT,
-    keras_archive.FORMAT,
+    *keras.FORMATS,
     safetensors.FORMAT,
     sharded.FORMAT,
-    torch_zip.FORMAT,
-    torch_legacy.FORMAT,
+    *torch.FORMATS,
     npz.FORMAT,
     npy.FORMAT,
     onnx.FORMAT,

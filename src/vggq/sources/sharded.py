@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._container import parse_json
 from ..errors import HeaderError, SourceError
-from . import safetensors, torch_legacy, torch_zip
+from . import safetensors, torch
 from ._source import Contents, Format, Reading, SourceTensor, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_SHARDS: Final = (safetensors.FORMAT, torch_zip.FORMAT, torch_legacy.FORMAT)
+_SHARDS: Final = (safetensors.FORMAT, *torch.FORMATS)
 _HEAD_BYTES: Final = 512
 _MOST_BYTES: Final = 100_000_000
 

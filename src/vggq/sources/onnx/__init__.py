@@ -1,0 +1,5 @@
+"""ONNX: the initializers of a model."""
+
+from .model import FORMAT
+
+__all__ = ["FORMAT"]

@@ -1,0 +1,103 @@
+"""What `torch.save` wrote before 1.6, torchvision's classic files among it.
+
+Five pickles (a magic number, a version, facts of the machine, the object, the storages' keys), and
+then each storage: its number of elements as eight bytes, and its bytes.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from ..._dtypes import STORAGE
+from ..._files import PackedFile
+from ...errors import SourceError
+from .._source import Contents, Format, Reading, refuse
+from ._names import NAMES, Storage, storage_of
+from ._pickle import Pickle, PickleError
+from ._state import contents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# 0x1950a86a20f9469cfc6c, pickled.
+_MAGIC: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_PROTOCOL: Final = 1001
+_COUNT_BYTES: Final = 8
+
+
+@contextmanager
+def _open(path: Path, reading: Reading) -> Iterator[Contents]:
+    refuse(path, FORMAT.name, layout=reading.layout)
+    with path.open("rb") as file:
+        try:
+            root, storages = _load(file)
+            start = file.tell()
+            data = _Storages(PackedFile(file, str(path)), storages, start)
+            contents = contents_of(root, reading.key, data.read)
+        except (SourceError, PickleError) as error:
+            raise SourceError(f"{path}: {error}") from error
+        yield contents
+
+
+def _load(file: IO[bytes]) -> tuple[Any, list[Storage]]:
+    """The object, and the storages in the order in which they follow."""
+    file.seek(len(_MAGIC))
+    if _plain(file) != _PROTOCOL:
+        raise SourceError("it is of an unknown version of torch's format")
+    machine = _plain(file)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise SourceError("it was written on a big-endian machine: load and save it with torch")
+    seen: dict[str, Storage] = {}
+
+    def remember(pid: Any) -> Storage:
+        storage = storage_of(pid)
+        return seen.setdefault(storage.key, storage)
+
+    root = Pickle(NAMES, remember).load(file)
+    keys = _plain(file)
+    if not isinstance(keys, list) or any(key not in seen for key in keys):
+        raise SourceError("the list of its storages is damaged")
+    return root, [seen[key] for key in keys]
+
+
+def _plain(file: IO[bytes]) -> Any:
+    """A pickle of plain values, which names nothing."""
+    return Pickle({}, storage_of).load(file)
+
+
+class _Storages:
+    """Where each storage's bytes lie, proved against the file's size."""
+
+    def __init__(self, file: PackedFile, storages: list[Storage], start: int) -> None:
+        self._file = file
+        self._starts: dict[str, int] = {}
+        for storage in storages:
+            count = int.from_bytes(file.read_at(start, _COUNT_BYTES), "little")
+            size = self._size(storage)
+            if count != storage.count or start + _COUNT_BYTES + size > file.size:
+                raise SourceError(f"storage {storage.key!r} is damaged or cut short")
+            self._starts[storage.key] = start + _COUNT_BYTES
+            start += _COUNT_BYTES + size
+
+    @staticmethod
+    def _size(storage: Storage) -> int:
+        if storage.dtype is not None and storage.dtype not in STORAGE:
+            raise SourceError(f"a storage is of {storage.dtype}, which is not supported")
+        return storage.count * (1 if storage.dtype is None else STORAGE[storage.dtype].itemsize)
+
+    def read(self, storage: Storage, start: int, size: int) -> bytes:
+        content = b""
+        if storage.key in self._starts:
+            content = self._file.read_at(self._starts[storage.key] + start, size)
+        if len(content) != size:
+            raise SourceError(f"storage {storage.key!r} is cut short")
+        return content
+
+
+def _matches(head: bytes) -> bool:
+    return head.startswith(_MAGIC)
+
+
+FORMAT: Final = Format("torch-legacy", (".pth", ".pt", ".bin"), _matches, _open)
