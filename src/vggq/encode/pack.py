@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _processors
+from .. import _threads
 from ..errors import TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
@@ -128,7 +128,7 @@ def pack(
         }
     )
     target = Path(target)
-    threads = threads or _processors.available()
+    threads = threads or _threads.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
         for option, patterns in options.patterns.items():

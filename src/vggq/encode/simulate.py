@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _decode, _dtypes, _processors
+from .. import _decode, _dtypes, _threads
 from ..errors import SourceError
 from ..sources import SourceTensor, check_patterns
 from .entries import encode_all
@@ -46,7 +46,7 @@ def simulate(
     options = Options(bits=bits, keep=keep if isinstance(keep, str) else tuple(keep))
     tensors = [_tensor(name, np.asarray(array)) for name, array in state.items()]
     check_patterns("keep", options.keep, list(state))
-    with closing(encode_all(tensors, options, _processors.available())) as encoded:
+    with closing(encode_all(tensors, options, _threads.available())) as encoded:
         return {
             tensor.name: _restore(result.frame, result.describe(tensor, 0))
             for tensor, result in zip(tensors, encoded, strict=True)
