@@ -13,11 +13,11 @@ from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .entries import Work
 from .goals import AIMS
-from .options import Options, as_pairs
+from .options import Options, as_pairs, as_patterns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from .._manifest import Manifest
     from ..sources import Source
@@ -119,9 +119,9 @@ def pack(
             "tensors": tuple(tensors),
             "layout": layout,
             "key": key,
-            "drop": _tuple(drop),
+            "drop": as_patterns(drop),
             "rename": as_pairs(rename),
-            "keep": _tuple(keep),
+            "keep": as_patterns(keep),
             "license": license,
             "description": description,
             "url": url,
@@ -148,11 +148,6 @@ def _remarks(source: Source, entries: Entries) -> tuple[str, ...]:
     if source.key is None:
         return entries.remarks
     return (f"its state dict is the table {source.key!r}", *entries.remarks)
-
-
-def _tuple(patterns: Iterable[str]) -> Sequence[str]:
-    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
-    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def check_target(source: Path, target: Path) -> None:
