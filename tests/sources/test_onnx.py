@@ -334,15 +334,6 @@ def test_external_files_are_named_once_and_in_order(tmp_path: Path, *, in_one: b
     }
 
 
-def test_damage_to_the_data_beside_a_model(tmp_path: Path) -> None:
-    path = external(save_onnx(tmp_path / "m.onnx", {"w": WEIGHTS, "b": WEIGHTS[0]}))
-    data = (tmp_path / "m.data").read_bytes()
-    for length in range(0, len(data), len(data) // 50):
-        (tmp_path / "m.data").write_bytes(data[:length])
-        with pytest.raises(SourceError):
-            read(path)
-
-
 def test_damage_to_what_says_where_the_data_is(tmp_path: Path) -> None:
     path = external(save_onnx(tmp_path / "m.onnx", {"w": WEIGHTS, "b": WEIGHTS[0]}))
     model = path.read_bytes()

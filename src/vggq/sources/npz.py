@@ -22,14 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MEMBER_SUFFIX: Final = ".npy"
-_DAMAGE: Final = (
-    *DAMAGE,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
+_DAMAGE: Final = (*DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 @contextmanager
