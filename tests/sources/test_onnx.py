@@ -222,7 +222,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_data_in_another_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = beside(folder, "part/w.bin", offset=4, length=24, checksum="?", new="?")
+    path = beside(folder, "part/w.bin", offset=4, length=24, checksum="?", basepath="?")
     assert read(path)["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert files(path) == [path, folder / "part" / "w.bin"]
     monkeypatch.chdir(folder)
@@ -291,6 +291,21 @@ def test_locations_that_are_refused(folder: Path, location: str, reason: str) ->
 )
 def test_extents_that_lie(folder: Path, facts: dict[str, object], message: str) -> None:
     assert error_of(beside(folder, "w.bin", **facts)) == f"tensor 'w' {message}"
+
+
+def test_facts_of_the_data_that_are_not_known(folder: Path) -> None:
+    """Without its offset a tensor would be other bytes of the file."""
+    assert error_of(beside(folder, "w.bin", offseT=4)) == (
+        "tensor 'w' says 'offseT' of its data in another file, which is not known"
+    )
+
+
+def test_data_in_two_places(folder: Path) -> None:
+    path = beside(folder, "w.bin", offset=4)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].float_data.append(1.0)
+    onnx.save(model, path)
+    assert error_of(path) == "tensor 'w' has data in itself, and in another file as well"
 
 
 def test_no_location_at_all(folder: Path) -> None:

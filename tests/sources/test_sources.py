@@ -32,6 +32,7 @@ STATE: State = {
     "empty": np.zeros((0, 3), np.float32),
     "half": RNG.standard_normal((3, 2, 2)).astype(np.float16),
     "mask": RNG.random((4, 4)) < 0.5,
+    "odd": np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45, -1e-40], np.float32),
     "scalar": np.array(3, np.int32),
     "ünïcode": np.arange(5, dtype=np.uint8),
 }
@@ -119,6 +120,26 @@ def test_every_format_gives_what_was_written(written: Path) -> None:
             assert tensor.count == expected.size
             assert array.dtype == expected.dtype.newbyteorder("<")
             assert array.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+@pytest.mark.parametrize("label", WRITERS)
+def test_numbers_of_every_width(tmp_path: Path, label: str) -> None:
+    """To the last bit of the largest and the smallest."""
+    state: State = {"flag": np.array([True, False])}
+    for code in "bhilBHIL":
+        dtype = np.dtype(code)
+        limits = np.iinfo(dtype)
+        state[dtype.name] = np.array([limits.min, 0, 1, limits.max], dtype)
+    for kind in (np.float16, np.float32, np.float64):
+        limits_of = np.finfo(kind)
+        ends = [limits_of.min, limits_of.max, limits_of.smallest_subnormal, -0.0, np.nan, np.inf]
+        state[kind.__name__] = np.array(ends, kind)
+    suffix, write = WRITERS[label]
+    write(tmp_path / f"m{suffix}", state)
+    found = read(tmp_path / f"m{suffix}")
+    assert {name: (a.dtype, a.tobytes()) for name, a in found.items()} == {
+        name: (a.dtype, a.tobytes()) for name, a in state.items()
+    }
 
 
 def error_of(path: Path, layout: str | None = None) -> str:
