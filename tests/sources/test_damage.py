@@ -164,10 +164,14 @@ KINDS = {
     "onnx, external": Kind("m.onnx", save_external_onnx, of_onnx),
     "onnx, the data": Kind("m.onnx", save_external_onnx, of_onnx, "data"),
 }
-PARAMETERS = [
-    pytest.param(label, marks=[pytest.mark.torch] if label.startswith("torch") else [])
-    for label in KINDS
-]
+
+
+def labels(*chosen: str) -> list[Any]:
+    """Parameters of tests; torch's are marked."""
+    return [
+        pytest.param(label, marks=[pytest.mark.torch] if label.startswith("torch") else [])
+        for label in chosen
+    ]
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class Written:
     content: bytes
 
 
-@pytest.fixture(params=PARAMETERS)
+@pytest.fixture(params=labels(*KINDS))
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]:
     kind = KINDS[request.param]
     path = tmp_path / kind.name
@@ -233,8 +237,7 @@ def theirs(written: Written) -> Seen | None:
             return None
 
 
-@pytest.mark.parametrize("label", ["torch", "npz", "keras"])
-@pytest.mark.torch
+@pytest.mark.parametrize("label", labels("torch", "npz", "keras"))
 def test_where_there_are_checksums_every_weight_is_covered(tmp_path: Path, label: str) -> None:
     """Every single byte of the weights, changed, is found."""
     path = tmp_path / KINDS[label].name

@@ -14,7 +14,7 @@ from vggq.encode.options import Options
 from vggq.errors import OptionError, SourceError
 from vggq.sources import Reading, open_source
 
-from .test_damage import KINDS
+from .test_damage import KINDS, labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,11 +113,10 @@ ODD_NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize(
     "label",
-    ["safetensors", "sharded, the index", "torch", "torch-legacy", "npz", "keras-hdf5", "keras",
-     "onnx"],
+    labels("safetensors", "sharded, the index", "torch", "torch-legacy", "npz", "keras-hdf5",
+           "keras", "onnx"),
 )  # fmt: skip
 def test_names_of_every_kind_in_every_format(tmp_path: Path, label: str) -> None:
     """All but .npy, which has none in it."""
