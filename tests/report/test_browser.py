@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import vggq
 from tests.helpers import save_npz
 from vggq.encode import Options, pack, sweep
 from vggq.report import report_file, report_sweep
@@ -118,7 +119,8 @@ def test_it_opens_and_shows_every_tensor(visit: Visit, page_file: Path) -> None:
     assert page.title().endswith("model.vggq")
     assert sorted(shown(page)) == sorted(NAMES)
     assert page.get_by_role("status").inner_text() == "6 of 6 shown"
-    assert page.get_by_role("progressbar", name=re.compile("of an index's limit")).count() == 1
+    name = re.compile("of an index's limit of 100 MiB$")
+    assert page.get_by_role("progressbar", name=name).count() == 1
 
 
 def test_a_heading_sorts_and_sorts_the_other_way(visit: Visit, page_file: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Pa
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
     captions = page.locator(".drawing figcaption").all_inner_texts()
-    assert captions[0].startswith("Weights and its 16 centroids: from ")
+    assert captions[0].startswith("Weights and their 16 centroids: from ")
     assert captions[1].startswith("Errors of quantization: from ")
     heading(page, "bytes").click()
     assert button.evaluate("b => b.closest('tr').nextElementSibling.className") == "drawing"
@@ -169,6 +171,23 @@ def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Pa
     page.get_by_role("searchbox").fill("")
     button.click()
     assert page.locator(".drawing").count() == 0
+
+
+def test_a_grid_has_its_step(
+    visit: Visit, tmp_path: Path, source: Path, model: dict[str, Any]
+) -> None:
+    packed = pack(source, tmp_path / "grid.vggq", sqnr=20.0).target
+    report_file(packed, tmp_path / "grid.html", against=source, others=False)
+    page = visit(tmp_path / "grid.html")
+    page.get_by_role("button", name="layer.2.weight").click()
+    caption = page.locator(".drawing figcaption").first.inner_text()
+    found = re.match(r"Weights and their (\d+) values on a grid of step ([0-9.]+): ", caption)
+    assert found is not None
+    values = np.unique(vggq.load(packed)["layer.2.weight"])
+    assert int(found[1]) == values.size < model["layer.2.weight"].size
+    steps = values / np.diff(values).min()
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    assert float(found[2]) == pytest.approx(np.diff(values).min(), rel=5e-3)
 
 
 def test_all_of_it_works_by_keyboard(visit: Visit, page_file: Path) -> None:
@@ -222,6 +241,8 @@ def test_nothing_is_wider_than_the_page(
     for box in (svg.bounding_box() for svg in drawn.all()):
         assert box is not None
         assert 200 < box["width"] <= width
+        # The table scrolls sideways under them: they are to stay in sight.
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
     sizes = page.evaluate(
         "[...document.querySelectorAll('svg text')].filter((t) => t.getClientRects().length)"
         ".map((t) => t.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"
