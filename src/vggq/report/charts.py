@@ -54,10 +54,11 @@ _LOOKS: Final[tuple[dict[str, str], ...]] = (
     {"color": INK, "marker": "^"},
 )
 # Where each line's labels are, so that those of two lines are not on each other.
-_BELOW: Final[tuple[dict[str, Any], ...]] = (
+# A third line's would be on both.
+_BELOW: Final[tuple[dict[str, Any] | None, ...]] = (
     {"xytext": (5, -11)},
     {"xytext": (-5, 5), "ha": "right"},
-    {"xytext": (5, 5)},
+    None,
 )
 # More of the labels of an error would run into each other.
 _TICKS: Final = 6
@@ -136,8 +137,8 @@ def line_chart(
         for look, below, (name, points) in zip(_LOOKS, _BELOW, lines.items(), strict=False):
             xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
             axes.plot(xs, ys, **look, markersize=5, label=name)
-            for x, y, text in points:
-                axes.annotate(text, (x, y), textcoords="offset points", color=INK, **below)
+            for x, y, text in points if below else ():
+                axes.annotate(text, (x, y), textcoords="offset points", color=INK, **(below or {}))
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.margins(x=0.12, y=0.12)
         if level is not None or len(lines) > 1:
