@@ -76,6 +76,21 @@ def sweep_file(source: Path) -> Path:
     return target
 
 
+def test_a_file_of_any_goal_is_held_against_others(tmp_path: Path, source: Path) -> None:
+    weights = {"layer.2.weight": 2.0}
+    packed = pack(source, tmp_path / "s.vggq", size=12_000, aim="overall", weights=weights).target
+    stages: list[str] = []
+
+    def stage(name: str) -> Callable[[int, int], None]:
+        stages.append(name)
+        return lambda *_: None
+
+    report_file(packed, tmp_path / "s.html", against=source, draw=0, stage=stage)
+    assert stages == ["reading", "packing in other ways", "drawing"]
+    text = (tmp_path / "s.html").read_text()
+    assert "in codebooks of 1 to 8 bits, and on a grid at 10, 20, 30, 40 dB" in text
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     """Opens a page; whatever it says on its console or asks of others is an error."""

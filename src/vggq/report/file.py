@@ -83,7 +83,7 @@ def report_file(
 
 def _other_ways(weights: Weights, source: str | os.PathLike[str], stage: Stage) -> list[Variant]:
     options = recorded_options(weights.manifest)
-    plain = replace(options, bits=None, sqnr=None, size=None, aim=AIMS[0])
+    plain = replace(options, bits=None, sqnr=None, size=None, aim=AIMS[0], weights=None)
     ways = [replace(plain, bits=bits) for bits in range(1, MAX_BITS + 1)]
     ways += [replace(plain, bits=None, sqnr=sqnr) for sqnr in FIDELITIES]
     return list(sweep(source, ways, progress=stage("packing in other ways")))
