@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 import vggq
 from tests.helpers import save_npz
@@ -241,6 +242,22 @@ def test_the_contrast_is_enough_to_read(
     assert [entry for entry in found if not entry[0] >= 4.5] == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+def test_axe_finds_nothing_in_the_way_of_anyone(
+    browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Any
+) -> None:
+    """axe-core's rules, of WCAG and beyond; the page's own policy would keep its script out."""
+    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
+        page = context.new_page()
+        page.goto(request.getfixturevalue(which).as_uri())
+        for button in page.locator("tbody button").all():
+            button.click()
+        found = Axe().run(page).response
+    assert [(rule["id"], rule["impact"]) for rule in found["violations"]] == []
+    assert {"color-contrast", "label", "button-name"} <= {rule["id"] for rule in found["passes"]}
 
 
 @pytest.mark.parametrize("width", [400, 900, 1600])
