@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _processors
+from .. import _threads
 from ..errors import TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
@@ -135,7 +135,7 @@ def pack(
         }
     ).loaded()
     target = Path(target)
-    threads = threads or _processors.available()
+    threads = threads or _threads.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
         names = [tensor.name for tensor in opened.tensors]

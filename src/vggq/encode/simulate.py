@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .. import _dtypes, _load, _processors
+from .. import _dtypes, _load, _threads
 from ..errors import SourceError
 from ..sources import Source, SourceTensor, check_patterns, natural_order
 from .entries import Work
@@ -97,7 +97,7 @@ def _packed(source: Source, options: Options) -> bytes:
     """The packed file."""
     file = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
-        work = Work(source, options, Path(folder), _processors.available())
+        work = Work(source, options, Path(folder), _threads.available())
         with work.entries() as entries:
             file.write(entries.header)
             entries.frames.copy_to(file)
