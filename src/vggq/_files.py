@@ -34,6 +34,7 @@ class PackedFile:
         self._owned = owned
         self._closed = False
         self._lock = threading.Lock()
+        self._descriptor = _descriptor(file) if owned else None
         self.name = name
         # What seek returns differs: an mmap's gives None.
         file.seek(0, os.SEEK_END)
@@ -48,15 +49,24 @@ class PackedFile:
 
         """
         try:
-            with self._lock:
-                self._check_open()
-                self._file.seek(offset)
-                return _read(self._file, size)
+            return self._read(offset, size)
         except OSError as error:
             why = error.strerror or error
             raise PackedFileError(f"{self.name} cannot be read: {why}") from error
         except ValueError as error:
             raise ClosedError(f"{self.name} was closed") from error
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if self._descriptor is None:
+            with self._lock:
+                self._check_open()
+                self._file.seek(offset)
+                return _read(self._file, size)
+        self._check_open()
+        data = _pread(self._descriptor, offset, size)
+        # Once it is closed the descriptor may be another file's.
+        self._check_open()
+        return data
 
     def _check_open(self) -> None:
         if self._closed:
@@ -66,6 +76,25 @@ class PackedFile:
         self._closed = True
         if self._owned:
             self._file.close()
+
+
+def _descriptor(file: IO[bytes]) -> int | None:
+    """That of a file which can be read at an offset without moving its position.
+
+    Processes that were forked share the position, and no lock is theirs together.
+    """
+    try:
+        return file.fileno() if hasattr(os, "pread") else None
+    except OSError:
+        return None
+
+
+def _pread(descriptor: int, offset: int, size: int) -> bytes:
+    """`size` bytes from `offset`; the system may give fewer at a time."""
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
