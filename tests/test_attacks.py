@@ -145,8 +145,8 @@ def test_the_most_that_an_entry_can_hold() -> None:
     assert len(content) <= _zstd.capacity(len(frame)) < 1.02 * len(content)
     count = len(content) // 4
     assert not vggq.load(hostile(frame, shape=[count], size=len(content)))["w"].any()
+    count = _zstd.capacity(len(frame)) // 4 + 1
     with pytest.raises(ManifestError, match="which no entry of"):
-        count = _zstd.capacity(len(frame)) // 4 + 1
         vggq.open(hostile(frame, shape=[count], size=4 * count))
 
 

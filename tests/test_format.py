@@ -68,7 +68,7 @@ def test_any_tensors_there_and_back(tensors: list[TensorInfo]) -> None:
         for i, t in enumerate(tensors)
     )
     manifest = Manifest(3, "1.5.7", "keras-hdf5", "0" * 64, {"keep": ["é"]}, numbered)
-    entries = {str(i): Entry("U8", (1,), i, 1) for i in range(len(numbered))}
+    entries = {str(i): Entry("U8", (8,), i, 8) for i in range(len(numbered))}
     assert _format.load(Header(entries, _format.dump(manifest))) == manifest
 
 

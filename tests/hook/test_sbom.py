@@ -70,6 +70,8 @@ def test_a_wheel_tells_of_its_models(project: Project) -> None:
     assert told == {
         "vggq:source:format": "npz",
         "vggq:source:sha256": file_digest(project.source),
+        "vggq:encoder": str(vggq.open(project.target).manifest.encoder),
+        "vggq:zstd": vggq.open(project.target).manifest.zstd,
         "vggq:bits": "8",
         "vggq:tensors": "3",
         "vggq:parameters": str(64 * 32 + 64 + 5),
