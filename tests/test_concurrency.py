@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def fork(work: Any) -> int:
 
 
 INTERRUPTED = """\
-import sys, time
+import signal, sys
 import vggq
 path = sys.argv[1]
 print("begins", flush=True)
@@ -105,8 +106,9 @@ while True:
         while True:
             vggq.load(path, threads=4)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         break
-begin = time.monotonic()
+print("interrupted", flush=True)
 restored = vggq.load(path, threads=4)
 print(sum(float(array.sum()) for array in restored.values()))
 """
@@ -123,10 +125,12 @@ def test_an_interrupted_load_leaves_nothing_broken(model: Path) -> None:
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "begins\n"
-        time.sleep(0.03 + 0.007 * number)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
+        # Python drops an interrupt that falls into a destructor: then there is another.
+        while not select.select([process.stdout], [], [], 0.03 + 0.007 * number)[0]:
+            process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
         assert float(output) == expected
 
 
@@ -225,5 +229,5 @@ def test_a_load_from_a_file_that_changes_all_the_time(model: Path, tmp_path: Pat
             except VggqError as error:
                 outcomes.add(type(error).__name__)
         changing.result()
-    assert "whole" in outcomes
+    assert digests(path, lazily=False) == expected
     assert outcomes <= {"whole", "HeaderError", "DataError", "PackedFileError"}
