@@ -99,11 +99,12 @@ class Grid:
         """Prove a content of the right size.
 
         Raises:
-            ValueError: the step is no number, the rows are in no order, or a band is damaged.
+            ValueError: the step is no number above 0, the rows are in no order, or a band is
+                damaged.
 
         """
         step, _, order, bands = self._split(content)
-        if not np.isfinite(step):
+        if not 0 < step < np.inf:
             raise ValueError(f"the step is {step}")
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError("the order of the rows is none")

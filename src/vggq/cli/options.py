@@ -38,6 +38,12 @@ def add_goals(parser: argparse.ArgumentParser) -> None:
         help="for a size: the least error relative to each tensor's energy, or overall",
     )
     parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="for a size: JSON of tensors' names and how much the error of each counts, 1 if not "
+        "in it",
+    )
+    parser.add_argument(
         "--independent",
         action="store_true",
         help="a few percent larger, and about twice as fast to restore, for --sqnr and --size",
@@ -52,6 +58,7 @@ def goals(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": arguments.size,
         "aim": arguments.aim,
         "dependent": not arguments.independent,
+        "weights": arguments.weights,
     }
 
 

@@ -13,6 +13,7 @@ from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .entries import Work
 from .goals import AIMS
+from .importance import check_weights
 from .options import Options, as_pairs
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..sources import Source
     from .entries import Entries, Progress
     from .goals import Override
+    from .importance import Weights
 
 SUFFIX: Final = ".vggq"
 
@@ -62,6 +64,7 @@ def pack(
     size: int | str | None = None,
     aim: str = AIMS[0],
     dependent: bool = True,
+    weights: str | os.PathLike[str] | Weights | None = None,
     tensors: Iterable[Override | Mapping[str, Any]] = (),
     layout: str | None = None,
     key: str | None = None,
@@ -86,6 +89,8 @@ def pack(
         aim: which error: "relative" to each tensor's energy, or "overall".
         dependent: levels on a grid may depend on those before: a few percent smaller, slower to
             restore.
+        weights: for a size, how much the error of each tensor counts, by name, 1 where it is not
+            told; or a JSON file of that.
         tensors: other goals for some tensors, such as {"match": "conv1.*", "bits": 8}; the first
             that matches holds.
         layout: "torch" turns a Keras source's names and axes into torch's.
@@ -102,7 +107,8 @@ def pack(
         progress: called from time to time with the number of weights done, and of all.
 
     Raises:
-        OptionError: an option is out of range, or a pattern matches nothing.
+        OptionError: an option is out of range, a pattern matches nothing, or no packed file is as
+            small as `size`; it says then what the smallest is.
         SourceError: the source cannot be read, or changed while it was.
         TargetError: the target cannot be written, or is the source.
         MissingDependencyError: a library of the `build` extra is not installed.
@@ -116,6 +122,7 @@ def pack(
             "size": size,
             "aim": aim,
             "dependent": dependent,
+            "weights": weights,
             "tensors": tuple(tensors),
             "layout": layout,
             "key": key,
@@ -126,13 +133,15 @@ def pack(
             "description": description,
             "url": url,
         }
-    )
+    ).loaded()
     target = Path(target)
     threads = threads or _processors.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
+        names = [tensor.name for tensor in opened.tensors]
         for option, patterns in options.patterns.items():
-            check_patterns(option, patterns, [tensor.name for tensor in opened.tensors])
+            check_patterns(option, patterns, names)
+        check_weights(options.factors, names)
         work = Work(opened, options, scratch or target.parent, threads, progress)
         # The target is opened before the work begins, so that an hour's work is not lost to it.
         with atomic_write(target, scratch) as file, work.entries() as entries:
