@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from ._bands import HEADER, Band, parse
+from ._levels import MOST_ZEROS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ class Grid:
         heads = STEP.itemsize + self._basis_size + self._order_size + self.taps * HEADER.itemsize
         if count % (self.taps * self.rows):
             raise ValueError(f"{count} weights are not {self.rows} rows of {self.taps} taps")
-        if not heads <= self.size <= heads + _MOST_PER_LEVEL * count:
+        if not heads + -(-count // MOST_ZEROS) <= self.size <= heads + _MOST_PER_LEVEL * count:
             raise ValueError(f"{self.size} bytes do not hold {count} weights")
         return self.size
 
