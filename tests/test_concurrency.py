@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import select
-import signal
 import subprocess
 import sys
 import time
@@ -112,26 +110,6 @@ print("interrupted", flush=True)
 restored = vggq.load(path, threads=4)
 print(sum(float(array.sum()) for array in restored.values()))
 """
-
-
-def test_an_interrupted_load_leaves_nothing_broken(model: Path) -> None:
-    expected = sum(float(array.sum()) for array in vggq.load(model).values())
-    for number in range(8):
-        process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTED, str(model)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begins\n"
-        # Python drops an interrupt that falls into a destructor: then there is another.
-        while not select.select([process.stdout], [], [], 0.03 + 0.007 * number)[0]:
-            process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-        assert float(output) == expected
 
 
 def test_an_interrupted_look_up_gives_the_lock_back(
