@@ -48,7 +48,8 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[Any]]:
         else np.zeros(shape, np.float32)
         for name, shape in SHAPES.items()
     }
-    monkeypatch.setattr(vgg19_style, "weights", made, raising=False)
+    # Not setattr, which would first ask for the real ones.
+    monkeypatch.setitem(vars(vgg19_style), "weights", made)
     return made
 
 

@@ -329,7 +329,7 @@ def test_two_models_with_one_target_are_refused(project: Project) -> None:
     ("suffix", "head", "needed"),
     [
         (".h5", b"\x89HDF\r\n\x1a\n", "['h5py>=3.10', 'kmeans1d>=0.4', 'zstandard>=0.22']"),
-        (".onnx", b"\x08\x0a\x12\x00", "['kmeans1d>=0.4', 'onnx>=1.16', 'zstandard>=0.22']"),
+        (".onnx", b"\x08\x0a\x12\x00", "['kmeans1d>=0.4', 'onnx>=1.19', 'zstandard>=0.22']"),
     ],
 )
 def test_what_the_build_needs_is_asked_for(

@@ -86,7 +86,7 @@ def prelu(layer: KerasLayer) -> Iterator[TorchTensor]:
     count = math.prod(dataset.shape)
     if not dataset.shape or dataset.shape[-1] != count:
         raise layer.misshapen("alpha")
-    yield TorchTensor("weight", dataset, (count,), partial(np.reshape, shape=(count,)))
+    yield TorchTensor("weight", dataset, (count,), np.ravel)
 
 
 def _same(layer: KerasLayer, ours: str, theirs: str) -> Iterator[TorchTensor]:

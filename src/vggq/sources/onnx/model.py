@@ -102,4 +102,4 @@ def _matches(head: bytes) -> bool:
     return _BEGINNING.match(head) is not None
 
 
-FORMAT: Final = Format("onnx", (".onnx",), _matches, _open, "onnx>=1.16", _files)
+FORMAT: Final = Format("onnx", (".onnx",), _matches, _open, "onnx>=1.19", _files)
