@@ -1,0 +1,230 @@
+"""One packer at one rate on one model: bytes in a wheel, fidelity, accuracy, seconds.
+
+Every packer keeps the same tensors exactly: those of fewer than two dimensions or 1,000 weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from fidelity_models import Model, State
+from fidelity_peers import Peer
+from safetensors.numpy import load, load_file, save
+
+import vggq
+from vggq.encode import pack
+
+_LEAST: Final = 1000
+_RESTORES: Final = 3
+# A wheel is DEFLATE without a level.
+_DEFLATE: Final = 6
+_QP_PER_OCTAVE: Final = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one packer made of one model at one rate.
+
+    Attributes:
+        packer: its name.
+        setting: the rate in its own terms.
+        size: bytes in a wheel.
+        bits: of those, for each weight of the model.
+        overall: SQNR of all quantized tensors together, in dB.
+        worst: that of the worst of them.
+        relative: of the mean over the tensors of error / energy, in dB.
+        accuracy: the model's own, if it has one.
+        pack: seconds, on all cores.
+        restore: seconds on one core, the median of three.
+
+    """
+
+    packer: str
+    setting: str
+    size: int
+    bits: float
+    overall: float
+    worst: float
+    relative: float
+    accuracy: float | None
+    pack: float
+    restore: float
+
+
+def is_quantized(values: Any) -> bool:
+    """Whether the packers are to quantize a tensor."""
+    return values.ndim >= 2 and values.size >= _LEAST and values.dtype == np.float32
+
+
+def quantized(state: State) -> State:
+    """The tensors that are."""
+    return {name: values for name, values in state.items() if is_quantized(values)}
+
+
+def weights_of(model: Model) -> int:
+    """How many weights a model has, those that are kept exactly included."""
+    return sum(values.size for values in model.state.values())
+
+
+def ours(model: Model, source: Path, packer: str, setting: str, options: dict[str, Any]) -> Point:
+    """This project, with some options."""
+    target = source.with_name("ours.vggq")
+    packed = pack(source, target, **options)
+    with one_core():
+        restored, seconds = timed(lambda: vggq.load(target))
+    size = in_wheel(target.read_bytes())
+    return point(model, packer, setting, size, restored, (packed.seconds, seconds))
+
+
+def theirs(model: Model, peer: Peer) -> Point:
+    """A peer."""
+    begin = time.perf_counter()
+    content = _store(model, peer)
+    packed = time.perf_counter() - begin
+    with one_core():
+        restored, seconds = timed(lambda: _restore(model, peer, content))
+    return point(model, peer.name, peer.setting, in_wheel(content), restored, (packed, seconds))
+
+
+def _store(model: Model, peer: Peer) -> bytes:
+    tensors = quantized(model.state)
+    deviation = math.sqrt(_energy(tensors.values()) / sum(v.size for v in tensors.values()))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        stored = threads.map(lambda values: peer.store(values, deviation), tensors.values())
+        found = dict(zip(tensors, stored, strict=True))
+    arrays = {f"{name}/{i}": np.ascontiguousarray(a) for name in found for i, a in enumerate(found[name])}
+    return save(_kept(model) | arrays)
+
+
+def _restore(model: Model, peer: Peer, content: bytes) -> State:
+    arrays, restored = load(content), {}
+    for name, values in model.state.items():
+        if name in arrays:
+            restored[name] = arrays[name]
+            continue
+        parts = sorted(key for key in arrays if key.rpartition("/")[0] == name)
+        restored[name] = peer.restore([arrays[key] for key in parts], values.shape)
+    return restored
+
+
+def _kept(model: Model) -> State:
+    return {name: values for name, values in model.state.items() if not is_quantized(values)}
+
+
+def nncodec(model: Model, source: Path, python: list[str], steps: tuple[float, ...]) -> list[Point]:
+    """NNCodec in an environment of its own, at steps of so many standard deviations.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: it is not there, or does not run.
+
+    """
+    tensors = quantized(model.state)
+    folder = source.with_name("nncodec")
+    folder.mkdir(exist_ok=True)
+    input_path = folder / "model.safetensors"
+    input_path.write_bytes(save(tensors))
+    ways = _ways(tensors, steps)
+    script = Path(__file__).with_name("fidelity_nncodec.py")
+    run = subprocess.run(
+        [*python, str(script), str(input_path), str(folder)],
+        input=json.dumps(ways), text=True, check=True, capture_output=True,
+    )  # fmt: skip
+    figures = json.loads(run.stdout.splitlines()[-1])
+    return [
+        _nncodec_point(model, way, folder / str(number), figures[way])
+        for number, way in enumerate(ways)
+    ]
+
+
+def _ways(tensors: State, steps: tuple[float, ...]) -> dict[str, dict[str, Any]]:
+    deviation = math.sqrt(_energy(tensors.values()) / sum(v.size for v in tensors.values()))
+    ways: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        ways[f"one qp/qp {qp(step * deviation)}"] = {"qp": qp(step * deviation)}
+        each = {name: qp(step * float(values.std())) for name, values in tensors.items()}
+        ways[f"qp of each tensor/{step:g} σ"] = {"qp": qp(step * deviation), "qp_per_tensor": each}
+    return ways
+
+
+def qp(step: float) -> int:
+    """The quantization parameter whose step is nearest: (1 + q mod 4 / 4) 2^⌊q/4⌋."""
+    near = round(_QP_PER_OCTAVE * math.log2(step))
+    return min(
+        range(near - 2, near + 3),
+        key=lambda q: abs(math.log2((1 + q % _QP_PER_OCTAVE / 4) * 2.0 ** (q // 4) / step)),
+    )
+
+
+def _nncodec_point(model: Model, way: str, folder: Path, figures: dict[str, float]) -> Point:
+    kind, _, setting = way.partition("/")
+    stream = np.frombuffer((folder / "stream").read_bytes(), np.uint8)
+    size = in_wheel(save({**_kept(model), "stream": stream}))
+    restored = _kept(model) | load_file(folder / "restored")
+    seconds = (figures["pack"], figures["restore"])
+    return point(model, f"NNCodec, {kind}", setting, size, restored, seconds)
+
+
+def in_wheel(content: bytes) -> int:
+    """Bytes that a file takes in a wheel: as it is, or deflated."""
+    return min(len(content), len(zlib.compress(content, _DEFLATE)))
+
+
+def point(
+    model: Model, packer: str, setting: str, size: int, restored: State, seconds: tuple[float, float]
+) -> Point:
+    """Fidelity and accuracy of what was restored."""
+    shares, noises = [], []
+    tensors = quantized(model.state)
+    for name, values in tensors.items():
+        noises.append(_energy([values - restored[name]]))
+        shares.append(noises[-1] / _energy([values]))
+    accuracy = model.accuracy(restored) if model.accuracy else None
+    energy = _energy(tensors.values())
+    return Point(
+        packer, setting, size, size * 8 / weights_of(model),
+        decibels(sum(noises) / energy), decibels(max(shares)), decibels(statistics.mean(shares)),
+        accuracy, *seconds,
+    )  # fmt: skip
+
+
+def decibels(share: float) -> float:
+    """Of noise in energy, as SQNR."""
+    return -10 * math.log10(share) if share else math.inf
+
+
+def _energy(arrays: Any) -> float:
+    return sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
+
+
+def timed(restore: Callable[[], State]) -> tuple[State, float]:
+    """What it restores, and the median of three times."""
+    times = []
+    for _ in range(_RESTORES):
+        begin = time.perf_counter()
+        restored = restore()
+        times.append(time.perf_counter() - begin)
+    return restored, statistics.median(times)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """All on one core, threads that are started within included."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
