@@ -33,6 +33,7 @@ from .importance import Weights, read_weights, weights_problem
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -222,6 +223,14 @@ def as_pairs(rename: Any) -> tuple[Any, ...]:
     """A table of replacements, or a list of pairs, as pairs; their order counts."""
     items = rename.items() if isinstance(rename, Mapping) else rename
     return tuple(tuple(pair) for pair in items)
+
+
+def as_patterns(patterns: Iterable[str]) -> Sequence[str]:
+    """Any patterns as a tuple.
+
+    A lone string would be taken for a list of one-letter patterns: it is for `Options` to refuse.
+    """
+    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def _rename_problem(value: object) -> str | None:

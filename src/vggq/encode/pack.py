@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _processors
+from .. import _threads
 from ..errors import TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .entries import Work
 from .goals import AIMS
 from .importance import check_weights
-from .options import Options, as_pairs
+from .options import Options, as_pairs, as_patterns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from .._manifest import Manifest
     from ..sources import Source
@@ -126,16 +126,16 @@ def pack(
             "tensors": tuple(tensors),
             "layout": layout,
             "key": key,
-            "drop": _tuple(drop),
+            "drop": as_patterns(drop),
             "rename": as_pairs(rename),
-            "keep": _tuple(keep),
+            "keep": as_patterns(keep),
             "license": license,
             "description": description,
             "url": url,
         }
     ).loaded()
     target = Path(target)
-    threads = threads or _processors.available()
+    threads = threads or _threads.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
         names = [tensor.name for tensor in opened.tensors]
@@ -157,11 +157,6 @@ def _remarks(source: Source, entries: Entries) -> tuple[str, ...]:
     if source.key is None:
         return entries.remarks
     return (f"its state dict is the table {source.key!r}", *entries.remarks)
-
-
-def _tuple(patterns: Iterable[str]) -> Sequence[str]:
-    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
-    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def check_target(source: Path, target: Path) -> None:
