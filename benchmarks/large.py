@@ -1,10 +1,15 @@
 """Packing large checkpoints: peak memory for every format, and time as they grow.
 
-    hatch run full:bench-large [--weights 500] [--curve 20,50,100,200,500] [--folder DIR]
+    hatch run full:bench-large [--weights 500] [--formats NAME,...] [--curve 20,50,100,200,500]
+        [--folder DIR]
 
 Checkpoints of transformer layers in float32, tensors of at most 64 MB, are made in a temporary
 folder. Each is packed in a process of its own, which watches its own anonymous memory (RssAnon:
-mapped files are not counted). Then safetensors checkpoints of growing size are packed.
+mapped files are not counted). Then safetensors checkpoints of growing size are packed. An empty
+list leaves its part out.
+
+Every format is there that can hold 2 GB in such tensors: an .npy file has only one tensor, and a
+protobuf, an ONNX model with its data inside, ends at 2 GB.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import onnx
 import safetensors.numpy
 
 from vggq.encode import pack
@@ -34,13 +41,15 @@ LAYER = SIDE * SIDE
 MILLION = 1_000_000
 # A wheel may have 1 GiB at the very most.
 LARGEST_WHEEL = 1 << 30
+MOST_MEMORY = 700_000_000
 SECONDS_BETWEEN_LOOKS = 0.005
 
 
 def main() -> int:
-    """Print the two tables."""
+    """Print the two tables; fail if a peak is too high."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=int, default=500, help="millions, for each format")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="those to pack")
     parser.add_argument("--curve", default="20,50,100,200,500", help="millions, for the times")
     parser.add_argument("--folder", type=Path, help="where there is room for two checkpoints")
     parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
@@ -48,9 +57,14 @@ def main() -> int:
     if arguments.pack:
         return pack_once(arguments.pack)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        print_formats(Path(folder), arguments.weights)
-        print_curve(Path(folder), [int(size) for size in arguments.curve.split(",")])
-    return 0
+        peaks = print_formats(Path(folder), listed(arguments.formats), arguments.weights)
+        peaks += print_curve(Path(folder), [int(size) for size in listed(arguments.curve)])
+    return int(max(peaks, default=0) > MOST_MEMORY)
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas."""
+    return [part for part in text.split(",") if part]
 
 
 def tensors(millions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -109,6 +123,36 @@ def save_hdf5(path: Path, millions: int) -> None:
             file[name] = values
 
 
+def save_keras(path: Path, millions: int) -> None:
+    """Keras's archive: HDF5 and the model's description, in a zip."""
+    weights = path.with_name("model.weights.h5")
+    with h5py.File(weights, "w") as file:
+        for number, (_, values) in enumerate(tensors(millions)):
+            file[f"layers/dense_{number}/vars/0"] = values
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", "{}")
+        archive.write(weights, weights.name)
+    weights.unlink()
+
+
+def save_onnx(path: Path, millions: int) -> None:
+    """A model that has its data in a file beside it."""
+    initializers = []
+    with path.with_name("model.data").open("wb") as data:
+        for name, values in tensors(millions):
+            tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
+            tensor.dims.extend(values.shape)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            place = {"location": "model.data", "offset": data.tell(), "length": values.nbytes}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=str(value))
+            initializers.append(tensor)
+            data.write(values.data)
+    graph = onnx.helper.make_graph([], "g", [], [], initializers)
+    onnx.save(onnx.helper.make_model(graph), path)
+
+
 FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
     "safetensors": ("model.safetensors", save_safetensors),
     "sharded": ("model.safetensors.index.json", save_sharded),
@@ -116,35 +160,45 @@ FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
     "torch-legacy": ("model.pt", save_torch_legacy),
     "npz": ("model.npz", save_npz),
     "keras-hdf5": ("model.h5", save_hdf5),
+    "keras": ("model.keras", save_keras),
+    "onnx": ("model.onnx", save_onnx),
 }
 
 
-def print_formats(folder: Path, millions: int) -> None:
-    """Peak memory of packing a checkpoint of so many weights, for every format."""
-    print(
-        f"{millions} M weights, {millions * MILLION * 4 / 1e9:.1f} GB    peak RssAnon     seconds"
-    )
-    for name, (file, save) in FORMATS.items():
-        figures = packed(folder, file, save, millions)
+def print_formats(folder: Path, names: list[str], millions: int) -> list[int]:
+    """Peak memory of packing a checkpoint of so many weights, in these formats."""
+    if names:
+        size = millions * MILLION * 4 / 1e9
+        print(f"{millions} M weights, {size:.1f} GB    peak RssAnon     seconds")
+    peaks = []
+    for name in names:
+        figures = packed(folder, *FORMATS[name], millions)
         print(f"{name:27s} {figures['peak'] / 1e6:9.0f} MB {figures['seconds']:11.1f}", flush=True)
+        peaks.append(figures["peak"])
+    return peaks
 
 
-def print_curve(folder: Path, sizes: list[int]) -> None:
-    """Packing time against size, and what follows for the largest wheel."""
+def print_curve(folder: Path, sizes: list[int]) -> list[int]:
+    """Packing time against size, and what follows for the largest wheel; gives the peaks."""
+    if not sizes:
+        return []
     print("\nM weights    seconds    s per M    peak RssAnon    bytes per weight")
+    peaks = []
     for millions in sizes:
-        figures = packed(folder, "model.safetensors.index.json", save_sharded, millions)
+        figures = packed(folder, *FORMATS["sharded"], millions)
         seconds, size = figures["seconds"], figures["size"] / millions / MILLION
         print(
             f"{millions:9d} {seconds:10.1f} {seconds / millions:10.4f} "
             f"{figures['peak'] / 1e6:12.0f} MB {size:19.3f}",
             flush=True,
         )
+        peaks.append(figures["peak"])
     largest = LARGEST_WHEEL / size / MILLION
     print(
         f"\nthe largest wheel, 1 GiB, has {largest:.0f} M weights: "
         f"{largest * seconds / millions / 60:.1f} min at the last row's pace"
     )
+    return peaks
 
 
 def packed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,7 @@ def _provide(root: Path, model: Model) -> Prepared:
             [f"{model.key}.target: {model.target!r} leads out of the project through a link"]
         )
     try:
+        model = _with_weights(root, model)
         if not source.exists() and target.is_file():
             return _shipping(model, _pass_through(target, model), [model.source])
         check_target(source, target)
@@ -110,6 +111,24 @@ def _provide(root: Path, model: Model) -> Prepared:
         return _pack(source, target, model, withheld)
     except errors.VggqError as error:
         raise ConfigurationError(_lines(root, model, error)) from error
+
+
+def _with_weights(root: Path, model: Model) -> Model:
+    """With what is in the file of `weights`, which an sdist need not carry.
+
+    Raises:
+        OptionError: it cannot be read and is needed, or it holds something else.
+
+    """
+    weights = model.options.weights
+    is_path = _is_path("weights", weights)
+    if is_path and not (root / model.source).exists() and not (root / str(weights)).exists():
+        return model
+    return replace(model, options=model.options.loaded(root))
+
+
+def _is_path(key: str, value: object) -> bool:
+    return key == "weights" and isinstance(value, str)
 
 
 def _check_source(root: Path, model: Model) -> list[str]:
@@ -191,7 +210,7 @@ def _pass_through(target: Path, model: Model) -> str:
         differing = [
             (key, f"{value!r} is asked for, {model.target} was packed with {packed[key]!r}")
             for key, value in model.options.to_table().items()
-            if packed[key] != value
+            if packed[key] != value and not _is_path(key, value)
         ]
         if differing:
             raise errors.OptionError(differing)

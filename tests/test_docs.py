@@ -24,7 +24,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def test_the_documented_reader_reads_what_the_library_reads(packed: Path) -> None:
-    (code,) = blocks("docs/format.md", "python")
+    (code,) = [code for code in blocks("docs/format.md", "python") if "def read(" in code]
     names: dict[str, Any] = {}
     exec(compile(code, "docs/format.md", "exec"), names)
     assert len(code.splitlines()) <= 40

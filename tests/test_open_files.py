@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq import _load, errors
+from vggq import _threads, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ class Slow(io.BytesIO):
 
 
 def test_short_reads_from_many_threads(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_load, "_SIZE_FOR_THREADS", 0)
+    monkeypatch.setattr(_threads, "_LARGE", 0)
     file = Slow(packed.read_bytes())
     for threads in (1, 2, 8):
         assert_same(vggq.load(file, threads=threads), vggq.load(packed))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq import _load, errors
+from vggq import _load, _threads, errors
 from vggq.encode import pack
 
 from .helpers import save_npz, save_safetensors
@@ -112,7 +112,7 @@ def values_of(module: Any) -> dict[str, Any]:
 def test_tensors_are_the_arrays(
     mixed: Path, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load, "_SIZE_FOR_THREADS", 0)
+    monkeypatch.setattr(_threads, "_LARGE", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tensors = vggq.torch.load(mixed, threads=threads)
@@ -265,7 +265,7 @@ def test_a_device_that_is_not_there(small: Path) -> None:
 def test_a_module_is_filled_where_it_is(
     small: Path, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load, "_SIZE_FOR_THREADS", 0)
+    monkeypatch.setattr(_threads, "_LARGE", 0)
     module, expected = Small(), Small()
     places = {name: tensor.data_ptr() for name, tensor in module.state_dict().items()}
     keys = vggq.torch.load_into(module, small, threads=threads)

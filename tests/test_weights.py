@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq import _load, _weights, errors
+from vggq import _load, _threads, _weights, errors
 from vggq._files import PackedFile
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_threads_share_an_open_file(packed: Path) -> None:
 def test_the_arrays_do_not_depend_on_threads(
     packed: Path, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load, "_SIZE_FOR_THREADS", 0)
+    monkeypatch.setattr(_threads, "_LARGE", 0)
     expected = vggq.load(packed, threads=1)
     restored = vggq.load(packed, threads=threads)
     assert list(restored) == list(expected)

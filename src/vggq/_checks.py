@@ -18,7 +18,7 @@ DIGEST_LENGTH: Final = 64
 
 
 def expect_keys(table: dict[str, Any], keys: set[str], where: str) -> None:
-    if set(table) != keys:
+    if table.keys() != keys:
         odd = ", ".join(sorted(set(table) ^ keys))
         raise ManifestError(f"{where}: missing or unknown: {short(odd)}")
 
@@ -34,7 +34,9 @@ def field(
 
 def is_text(value: object) -> bool:
     """Whether a value is a string that UTF-8 can hold: no half of a surrogate pair."""
-    return isinstance(value, str) and value == value.encode(errors="replace").decode()
+    return isinstance(value, str) and (
+        value.isascii() or value == value.encode(errors="replace").decode()
+    )
 
 
 def is_table(value: object) -> bool:

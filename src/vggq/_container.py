@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from .errors import HeaderError
 
@@ -21,6 +21,7 @@ ReadAt = Callable[[int, int], bytes]
 LENGTH_BYTES: Final = 8
 MAX_HEADER_BYTES: Final = 100_000_000  # safetensors' own limit
 MAX_DIMENSIONS: Final = 32
+_ENTRY_KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
 
 _BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
@@ -127,12 +128,14 @@ def is_shape(value: object) -> bool:
 
     Zeros are left out of the product: numpy has no array that would be too large without them.
     """
-    return (
-        isinstance(value, list)
-        and len(value) <= MAX_DIMENSIONS
-        and all(map(is_count, value))
-        and is_count(math.prod(size or 1 for size in cast("list[int]", value)))
-    )
+    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
+        return False
+    product = 1
+    for size in value:
+        if not is_count(size):
+            return False
+        product *= size or 1
+    return is_count(product)
 
 
 def _is_range(value: object) -> bool:
@@ -145,7 +148,7 @@ def _is_range(value: object) -> bool:
 
 
 def _parse_entry(name: str, value: object, data_start: int) -> Entry:
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(value, dict) or value.keys() != _ENTRY_KEYS:
         raise HeaderError(f"entry {name!r}: dtype, shape and data_offsets are expected")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:

@@ -13,31 +13,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._manifest import TensorInfo
+    from ._scratch import Buffer, Scratch
 
 
-def read(frame: bytes, tensor: TensorInfo) -> bytes:
+def read(frame: Buffer, tensor: TensorInfo, scratch: Scratch | None = None) -> Buffer:
     """Decompress a tensor's entry and prove its content.
+
+    With `scratch` the content may lie in that.
 
     Raises:
         DataError: the bytes are damaged, or not of the size and form the manifest says.
 
     """
     try:
-        content = _zstd.decompress(frame, tensor.content_size)
+        content = _zstd.decompress(frame, tensor.content_size, scratch)
         tensor.codec.check(content, tensor.count, tensor.stored_dtype)
     except ValueError as error:
         raise DataError(f"tensor {tensor.name!r}: {error}") from error
     return content
 
 
-def restore(content: bytes, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
+def restore(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A fresh, writable array of the tensor's shape and of `dtype` from its proved content."""
     values = np.empty(tensor.shape, dtype)
     write(content, tensor, values)
     return values
 
 
-def write(content: bytes, tensor: TensorInfo, out: NDArray[Any]) -> None:
+def write(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
     """Restore a tensor from its proved content into an array of its shape.
 
     Args:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .errors import ClosedError, PackedFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
     from types import ModuleType
     from zipfile import ZipExtFile
@@ -47,11 +49,34 @@ class PackedFile:
             PackedFileError: the system cannot read it.
 
         """
+        with self._at(offset):
+            return _read(self._file, size)
+
+    def read_into(self, offset: int, out: memoryview) -> memoryview:
+        """Fill `out` with the bytes from `offset`, and give what of it was filled.
+
+        Raises:
+            ClosedError: it was closed.
+            PackedFileError: the system cannot read it.
+
+        """
+        with self._at(offset):
+            return out[: _read_into(self._file, out) if self._owned else self._copy_into(out)]
+
+    def _copy_into(self, out: memoryview) -> int:
+        # Of a file of the caller's own making, `read` is all that is known to be true.
+        data = _read(self._file, len(out))
+        out[: len(data)] = data
+        return len(data)
+
+    @contextmanager
+    def _at(self, offset: int) -> Iterator[None]:
+        """The file for this thread alone, standing at `offset`."""
         try:
             with self._lock:
                 self._check_open()
                 self._file.seek(offset)
-                return _read(self._file, size)
+                yield
         except OSError as error:
             why = error.strerror or error
             raise PackedFileError(f"{self.name} cannot be read: {why}") from error
@@ -74,6 +99,14 @@ def _read(file: IO[bytes], size: int) -> bytes:
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
     return data
+
+
+def _read_into(file: Any, out: memoryview) -> int:
+    """How many bytes of `out` were filled, from where the file stands."""
+    done = 0
+    while done < len(out) and (more := file.readinto(out[done:])):
+        done += more
+    return done
 
 
 def open_file(source: Readable | Package, resource: str | None) -> PackedFile:

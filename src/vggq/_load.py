@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _decode, _out, _processors, _wanted
+from . import _decode, _out, _threads, _wanted
+from ._scratch import Scratch
 from ._weights import open as open_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
     from ._files import Package, Readable
+    from ._scratch import Buffer
     from ._weights import Weights
 
-T = TypeVar("T")
 R = TypeVar("R")
-
-# Starting threads takes longer than decoding less than this.
-_SIZE_FOR_THREADS: Final = 1 << 20
 
 # What is stored exactly is as large as what it becomes: more of it than this is read twice.
 _KEPT: Final = 1 << 20
@@ -38,8 +36,8 @@ def load(
     Args:
         source: as for `open`.
         resource: as for `open`.
-        threads: how many tensors are decoded at a time, on which the arrays do not depend; by
-            default as many as there are processors for a large model, and one for a small one.
+        threads: how many large tensors are decoded at a time, on which the arrays do not depend;
+            by default as many as there are processors. Small ones have no use for a thread.
         dtype: what floating point is restored as: float32 by default, float16, float64, or
             ml_dtypes' bfloat16. With ``"source"`` every tensor has the dtype it had in the
             source, and those that were stored exactly have all its bits.
@@ -65,18 +63,29 @@ def load(
         dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
         if out is not None:
             arrays = _out.checked(out, weights.tensors, dtypes)
-            fill(weights, arrays.items(), prove(weights, arrays, threads), threads)
+            fill(weights, list(arrays.items()), prove(weights, arrays, threads), threads)
             return {name: out[name] for name in weights}
 
-        def restore(name: str) -> NDArray[Any]:
-            return _decode.restore(weights.content(name), weights.tensors[name], dtypes[name])
+        scratch = Scratch()
 
-        return of_names(weights, each(restore, by_entry(weights).values(), weights, threads))
+        def restore(name: str) -> NDArray[Any]:
+            content = weights.content(name, scratch)
+            return _decode.restore(content, weights.tensors[name], dtypes[name])
+
+        return of_names(weights, of_tensors(restore, weights, by_entry(weights).values(), threads))
 
 
 def by_entry(weights: Weights) -> dict[int, str]:
     """One name for each entry, in the order of the first of its names."""
     return {tensor.entry: name for name, tensor in weights.tensors.items()}
+
+
+def of_tensors(
+    function: Callable[[str], R], weights: Weights, names: Iterable[str], threads: int | None
+) -> Iterator[R]:
+    """What `_threads.each` makes of tensors by name."""
+    names = list(names)
+    return _threads.each(function, names, [weights.tensors[name].count for name in names], threads)
 
 
 def of_names(weights: Weights, restored: Iterable[R]) -> dict[str, R]:
@@ -85,7 +94,7 @@ def of_names(weights: Weights, restored: Iterable[R]) -> dict[str, R]:
     return {name: made[tensor.entry] for name, tensor in weights.tensors.items()}
 
 
-def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callable[[str], bytes]:
+def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callable[[str], Buffer]:
     """Read and prove some tensors, and keep what is small of it: codes, and little else.
 
     Returns:
@@ -97,14 +106,14 @@ def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callab
     """
     entries = {weights.tensors[name].entry: name for name in names}
 
-    def kept(name: str) -> bytes | None:
+    def kept(name: str) -> Buffer | None:
         content = weights.content(name)
         is_small = weights.tensors[name].quantized or len(content) <= _KEPT
         return content if is_small else None
 
-    contents = dict(zip(entries, each(kept, entries.values(), weights, threads), strict=True))
+    contents = dict(zip(entries, of_tensors(kept, weights, entries.values(), threads), strict=True))
 
-    def content(name: str) -> bytes:
+    def content(name: str) -> Buffer:
         found = contents[weights.tensors[name].entry]
         return weights.content(name) if found is None else found
 
@@ -113,8 +122,8 @@ def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callab
 
 def fill(
     weights: Weights,
-    arrays: Iterable[tuple[str, NDArray[Any]]],
-    content: Callable[[str], bytes],
+    arrays: Sequence[tuple[str, NDArray[Any]]],
+    content: Callable[[str], Buffer],
     threads: int | None,
 ) -> None:
     """Write proved tensors into arrays of their shapes."""
@@ -123,21 +132,5 @@ def fill(
         name, array = pair
         _decode.write(content(name), weights.tensors[name], array)
 
-    for _ in each(write, arrays, weights, threads):
+    for _ in _threads.each(write, arrays, [array.size for _, array in arrays], threads):
         pass
-
-
-def each(
-    function: Callable[[T], R], items: Iterable[T], weights: Weights, threads: int | None
-) -> Iterator[R]:
-    """The function's results in order, so many computed at a time."""
-    items = list(items)
-    if threads is None:
-        threads = _processors.available() if weights.size >= _SIZE_FOR_THREADS else 1
-    if threads <= 1 or len(items) <= 1:
-        yield from map(function, items)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need none
-
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        yield from pool.map(function, items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _decode, _format
 from ._container import read_header
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from ._container import Entry
     from ._files import Package, Readable
     from ._manifest import Manifest, TensorInfo
+    from ._scratch import Buffer, Scratch
+
+
+# The system hands out less than this without clearing it.
+_SCRATCH_FROM: Final = 1 << 16
 
 
 class Weights(Mapping[str, "NDArray[Any]"]):
@@ -54,8 +59,13 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         content = self.content(name)
         return _decode.restore(content, self.tensors[name], self.tensors[name].dtype)
 
-    def content(self, name: str) -> bytes:
+    def content(self, name: str, scratch: Scratch | None = None) -> Buffer:
         """What is stored of one tensor, decompressed and proved, in the form its codec gives it.
+
+        Args:
+            name: the tensor's.
+            scratch: memory to read and decompress into; the content is then good until this
+                thread uses it again.
 
         Raises:
             UnknownTensorError: there is none of that name.
@@ -64,7 +74,10 @@ class Weights(Mapping[str, "NDArray[Any]"]):
 
         """
         entry = self._entry(name)
-        return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
+        if scratch is None or entry.size < _SCRATCH_FROM:
+            return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
+        frame = self._file.read_into(entry.start, scratch.take("frame", entry.size))
+        return _decode.read(frame, self.tensors[name], scratch)
 
     @property
     def size(self) -> int:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._scratch import Buffer, Scratch
 
 # Any, for a module that only later Pythons have.
 _stdlib: Any = None
@@ -12,13 +16,17 @@ if sys.version_info >= (3, 14):
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _CHECKSUM_FLAG = 0x04
+# A block of one byte many times.
+_REPEATED = 1
+
+_of_thread = threading.local()
 
 
 class FrameError(ValueError):
     """A zstd frame is damaged or not of the form that the format asks for."""
 
 
-def decompress(frame: bytes, size: int) -> bytes:
+def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buffer:
     """Decompress exactly one zstd frame.
 
     Args:
@@ -26,6 +34,7 @@ def decompress(frame: bytes, size: int) -> bytes:
             no bytes at all where `size` is 0 (zstandard checks nothing in a frame that
             declares no content).
         size: the content size in bytes that the frame has to declare.
+        scratch: memory that may be decompressed into.
 
     Raises:
         FrameError: the frame is anything else. Nothing of `size` is allocated before the
@@ -40,10 +49,12 @@ def decompress(frame: bytes, size: int) -> bytes:
         raise FrameError("not a zstd frame")
     if not (frame[4:5] or b"\0")[0] & _CHECKSUM_FLAG:
         raise FrameError("the frame has no content checksum")
-    return _with_zstandard(frame, size) if _stdlib is None else _with_stdlib(frame, size)
+    if _stdlib is not None:
+        return _with_stdlib(frame, size)
+    return _with_zstandard(frame, size, scratch)
 
 
-def _with_stdlib(frame: bytes, size: int) -> bytes:
+def _with_stdlib(frame: Buffer, size: int) -> bytes:
     try:
         _check_declared(_stdlib.get_frame_info(frame).decompressed_size, size)
         decompressor = _stdlib.ZstdDecompressor()
@@ -58,15 +69,49 @@ def _with_stdlib(frame: bytes, size: int) -> bytes:
     return content
 
 
-def _with_zstandard(frame: bytes, size: int) -> bytes:
+def _with_zstandard(frame: Buffer, size: int, scratch: Scratch | None) -> Buffer:
     import zstandard  # noqa: PLC0415 - Python 3.14 has no need of it
 
     try:
         declared = zstandard.frame_content_size(frame)
         _check_declared(None if declared < 0 else declared, size)
-        return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+        # Making one takes longer than decompressing a small frame.
+        if not hasattr(_of_thread, "decompressor"):
+            _of_thread.decompressor = zstandard.ZstdDecompressor()
+        if scratch is not None:
+            return _into(scratch, frame, size)
+        content: bytes = _of_thread.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FrameError(str(error)) from error
+    return content
+
+
+def _into(scratch: Scratch, frame: Buffer, size: int) -> memoryview:
+    """Decompress into memory that is there, which zstandard does as a stream only."""
+    # A stream that is cut short, or goes on, would be no error.
+    if _end(frame) != len(frame):
+        raise FrameError("the frame does not end where it should")
+    content = scratch.take("content", size)
+    with _of_thread.decompressor.stream_reader(frame) as reader:
+        if reader.readinto(content) != size:
+            raise FrameError("the frame has less content than it declares")
+    return content
+
+
+def _end(frame: Buffer) -> int:
+    """Where a frame with a checksum ends, by the sizes of its blocks; -1 where it has no last one.
+
+    https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1
+    """
+    descriptor = frame[4]
+    single = descriptor >> 5 & 1
+    at = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6]
+    last = 0
+    while not last and at + 3 <= len(frame):
+        block = int.from_bytes(frame[at : at + 3], "little")
+        last, kind = block & 1, block >> 1 & 3
+        at += 3 + (1 if kind == _REPEATED else block >> 3)
+    return at + 4 if last else -1
 
 
 def _check_declared(declared: int | None, size: int) -> None:

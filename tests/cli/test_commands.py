@@ -116,6 +116,20 @@ def test_provenance_is_recorded_and_shown(
     assert (options["license"], options["description"]) == ("CC-BY-4.0", "\x1b[2Jé")
 
 
+def test_a_codec_takes_little_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that a grid has for parameters would leave none for the names at 80 columns."""
+    pattern = np.random.default_rng(1).standard_normal((60, 30, 1, 1))
+    kernels = pattern + np.random.default_rng(2).standard_normal((60, 30, 3, 3)) / 9
+    arrays = {"smooth": kernels.astype(np.float32), "rough": kernels[..., 0, 0].astype(np.float32)}
+    source, target = save_npz(tmp_path / "m.npz", arrays), str(tmp_path / "m.vggq")
+    assert main(["pack", str(source), target, "--sqnr", "20"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", target]) == 0
+    rows = {row.split()[0]: row for row in capsys.readouterr().out.splitlines() if "F32" in row}
+    assert rows["rough"].split()[2:4] == ["F32", "grid"]
+    assert " grid of 9 " in rows["smooth"]
+
+
 def test_inspect_as_json(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", packed, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

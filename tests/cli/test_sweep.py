@@ -11,7 +11,7 @@ import pytest
 
 import vggq
 from vggq.cli import main
-from vggq.cli.options import parse_widths
+from vggq.cli.goals import parse_fidelities, parse_sizes, parse_widths
 from vggq.errors import OptionError
 
 JUDGE = "def spread(state): return {'spread': float(state['a.weight'].std()), 'bad': float('inf')}"
@@ -31,19 +31,30 @@ def test_a_row_for_each_width(source: str, capsys: pytest.CaptureFixture[str]) -
 def test_as_json_it_is_what_packing_gives(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--drop", "count", "--rename", "^a=b", "--json"]
-    assert main(["sweep", source, "--bits", "3,5", *options]) == 0
+    options = ["--drop", "count", "--rename", "^a=b", "--independent", "--json"]
+    goals = ["--bits", "3,5", "--sqnr", "20,33.5", "--size", "3 kB"]
+    assert main(["sweep", source, *goals, *options]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [list(one) for one in found] == 2 * [
-        ["bits", "bytes", "ratio", "sqnr", "worst", "pack_seconds", "restore_seconds"]
-    ]
-    for one, bits in zip(found, ("3", "5"), strict=True):
+    figures = ["bytes", "ratio", "sqnr", "worst", "pack_seconds", "restore_seconds"]
+    asked = ["bits"] * 2 + ["sqnr_target"] * 2 + ["size_target"]
+    assert [list(one) for one in found] == [[name, *figures] for name in asked]
+    for one, name in zip(found, asked, strict=True):
         target = tmp_path / "m.vggq"
-        assert main(["pack", source, str(target), "--bits", bits, *options]) == 0
+        goal = [f"--{name.removesuffix('_target')}", str(one[name])]
+        assert main(["pack", source, str(target), *goal, *options]) == 0
         packed = json.loads(capsys.readouterr().out)
-        assert (str(one["bits"]), one["bytes"]) == (bits, target.stat().st_size)
+        assert one["bytes"] == target.stat().st_size
         assert (one["sqnr"], one["worst"]) == (packed["sqnr"], packed["worst_sqnr"])
         assert one["ratio"] == packed["ratio"]
+    assert [one[name] for one, name in zip(found, asked, strict=True)] == [3, 5, 20, 33.5, 3000]
+    assert [one["worst"] >= one["sqnr_target"] for one in found[2:4]] == [True, True]
+
+
+def test_an_aim_is_for_the_sizes(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    goals = ["--bits", "2", "--size", "2 kB, 3 kB", "--aim", "overall"]
+    assert main(["sweep", source, *goals]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "." in line]
+    assert rows == [["2", "bits"], ["2.0", "kB"], ["3.0", "kB"]]
 
 
 def test_nothing_quantized_has_no_worst(source: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +90,37 @@ def test_widths(text: str, widths: list[int]) -> None:
     assert parse_widths(text) == widths
 
 
+@pytest.mark.parametrize(
+    ("text", "decibels"),
+    [
+        ("40", [40]),
+        ("30,20.5,30", [20.5, 30]),
+        ("10-20:5", [10, 15, 20]),
+        ("1-1.3:0.1,120", [1, 1.1, 1.2, 1.3, 120]),
+        ("10-19:5", [10, 15]),
+    ],
+)
+def test_fidelities(text: str, decibels: list[float]) -> None:
+    assert parse_fidelities(text) == decibels
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "121", "-5", "nan", "10-40", "10-40:0", "40-10:5", "1-9:nan", "inf", "a", "1,"],
+)
+def test_what_is_no_list_of_fidelities(text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_fidelities(text)
+    expected = "expected decibels above 0 and up to 120 such as 20,30,40 or 10-45:5, found "
+    assert caught.value.problems == [("sqnr", f"{expected}{text!r}")]
+
+
+def test_sizes() -> None:
+    assert parse_sizes("1 MB,500kB, 1000 KB") == [500_000, 1_000_000]
+    with pytest.raises(OptionError, match=r"size: expected a size such as '60 MB', .* found ''"):
+        parse_sizes("1 MB,")
+
+
 @pytest.mark.parametrize("text", ["", "0", "9", "1-9", "5-3", "5-3,4", "1-2-3", "a", "-1", "1,,2"])
 def test_what_is_no_list_of_widths(text: str) -> None:
     with pytest.raises(OptionError) as caught:
@@ -91,6 +133,10 @@ def test_what_is_no_list_of_widths(text: str) -> None:
     ("arguments", "line"),
     [
         (["--bits", "0"], "bits: expected widths from 1 to 8 such as 1-8 or 2,4,6, found '0'"),
+        (["--bits", ""], "bits: expected widths from 1 to 8 such as 1-8 or 2,4,6, found ''"),
+        (["--aim", "overall"], "aim: it is for a size only"),
+        (["--sqnr", "20", "--aim", "overall"], "aim: it is for a size only"),
+        (["--size", "100"], "size: 100 B cannot be met: the smallest is 1.6 kB"),
         (["--eval", "judge"], "eval: expected module:function, found 'judge'"),
         (["--keep", "no"], "keep: the pattern 'no' matches no tensor"),
         (["--rename", "abc"], "rename: expected REGEX=TEXT, found 'abc'"),

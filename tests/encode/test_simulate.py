@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 import vggq
 from tests import strategies
@@ -42,6 +43,51 @@ def assert_same_bits(found: State, expected: State) -> None:
 @given(strategies.states, st.integers(1, 8))
 def test_any_state_dict_comes_out_as_it_does_of_the_file(state: State, bits: int) -> None:
     assert_same_bits(simulate(state, bits=bits), round_trip(state, bits=bits))
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(strategies.states, st.floats(0.1, 120), st.booleans())
+def test_any_state_dict_at_any_fidelity(state: State, sqnr: float, dependent: bool) -> None:  # noqa: FBT001
+    goal: dict[str, Any] = {"sqnr": sqnr, "dependent": dependent}
+    assert_same_bits(simulate(state, **goal), round_trip(state, **goal))
+
+
+@pytest.fixture
+def kernels() -> State:
+    """Weights in a matrix and in kernels, a tied one, and two tensors in no natural order."""
+    rng = np.random.default_rng(6)
+    matrix = rng.standard_normal((60, 40)).astype(np.float32)
+    convolution = rng.standard_normal((20, 30, 3, 3)).astype(np.float32) * 0.1
+    small = {f"a.{n}.bias": np.full(3, n, np.float32) for n in (10, 9)}
+    return {"z": convolution, "m": matrix, "tied": matrix, **small}
+
+
+GOALS: list[dict[str, Any]] = [
+    {"sqnr": 25.0},
+    {"sqnr": 25.0, "dependent": False},
+    {"size": 12_000},
+    {"size": "9 kB", "aim": "overall"},
+    {"size": 19_000, "dependent": False, "keep": ["m"]},
+    {"size": 14_000, "tensors": [{"match": "m", "bits": 5}]},
+    {"bits": 3, "tensors": [{"match": "z", "sqnr": 30.0}]},
+]
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+def test_every_goal_comes_out_as_of_the_file(kernels: State, goal: dict[str, Any]) -> None:
+    found = simulate(kernels, **goal)
+    assert_same_bits(found, round_trip(kernels, **goal))
+    assert list(found) == list(kernels)
+    assert not np.array_equal(found["z"], kernels["z"])
+
+
+def test_a_size_is_met_as_of_a_file_of_the_sources_format(tmp_path: Path, kernels: State) -> None:
+    tied = kernels.pop("tied")
+    assert tied is kernels["m"]
+    source = tmp_path / "s.safetensors"
+    save_file(kernels, source)
+    expected = vggq.load(pack(source, tmp_path / "s.vggq", size=9000).target)
+    assert_same_bits(simulate(kernels, size=9000, source_format="safetensors"), expected)
 
 
 def test_weights_are_quantized_and_those_to_keep_are_not(state: State) -> None:
@@ -87,6 +133,9 @@ def test_a_dtype_that_no_file_holds_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"size": 100}, "size: 100 B cannot be met: the smallest is [0-9.]+ kB"),
+        ({"sqnr": 30, "bits": 3}, "sqnr: one of bits, sqnr, size is expected, found bits and sqnr"),
+        ({"tensors": [{"match": "x", "bits": 3}]}, "tensors: the pattern 'x' matches no tensor"),
         ({"bits": 9}, "bits: expected an integer from 1 to 8, found 9"),
         ({"keep": ["x"]}, "keep: the pattern 'x' matches no tensor"),
         ({"keep": "x"}, "keep: expected a list of patterns such as '\\*.bias', found 'x'"),

@@ -67,7 +67,7 @@ def sweep_file(source: Path) -> Path:
     variants = list(
         sweep(
             source,
-            [Options(bits) for bits in (1, 2, 8)],
+            [*(Options(bits) for bits in (1, 2, 8)), Options(sqnr=20.0), Options(sqnr=10.0)],
             evaluate=lambda state: {"mean": float(np.abs(state["layer.2.weight"]).mean())},
         )
     )
@@ -232,9 +232,12 @@ def test_nothing_is_wider_than_the_page(
 
 def test_the_sweep_has_a_row_and_a_chart_for_everything(visit: Visit, sweep_file: Path) -> None:
     page = visit(sweep_file)
-    assert shown(page) == ["not at all", "1 bit", "2 bits", "8 bits"]
+    assert shown(page) == ["not at all", "1 bit", "2 bits", "8 bits", "20 dB", "10 dB"]
     headings = page.get_by_role("heading", level=2).all_inner_texts()
     assert headings == ["Size and fidelity", "Size and mean", "Ways of packing"]
+    for chart in page.locator("figure .wide").all():
+        texts = chart.locator("text").all_text_contents()
+        assert {"1 bit", "8 bits", "10 dB", "codebooks", "grid, by fidelity"} <= set(texts)
     # What has no figure stays last.
     for _ in range(2):
         heading(page, "pack s").click()

@@ -28,7 +28,9 @@ def from_table(table: object) -> Codec:
     name = table.get("name") if isinstance(table, dict) else None
     if not isinstance(table, dict) or not isinstance(name, str) or name not in _CODECS:
         raise ValueError(f"expected one of {', '.join(_CODECS)}")
-    return _CODECS[name].from_parameters({k: v for k, v in table.items() if k != "name"})
+    parameters = table.copy()
+    del parameters["name"]
+    return _CODECS[name].from_parameters(parameters)
 
 
 def to_table(codec: Codec) -> dict[str, Any]:

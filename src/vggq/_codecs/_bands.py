@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
 LEVEL: Final = np.dtype("<i4")
+MAX_LEVEL: Final = 1 << 23
+"""No level is of a larger absolute value: sums of its products with a basis are exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ def _check(band: Stored, count: int) -> None:
     escapes = band.kind.count_escapes(band.stream, count)
     if escapes != band.escapes.size:
         raise ValueError(f"a band has {escapes} escapes, and values for {band.escapes.size}")
+    largest = int(np.abs(band.escapes.astype(np.int64)).max(initial=0))
+    if largest > MAX_LEVEL:
+        raise ValueError(f"an escape stands for a level of {largest}")
 
 
 class Band:

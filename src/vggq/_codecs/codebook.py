@@ -15,7 +15,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._scratch import Buffer
+
 MAX_CENTROIDS: Final = 256
+# By the bits that it takes to tell the centroids apart.
+_WIDTHS: Final = (1, 1, 2, 4, 4, 8, 8, 8, 8)
 _CENTROID = np.dtype("<f4")
 # Indices are widened to eight bytes inside numpy.take: this many at a time stay in the cache.
 _PIECE: Final = 1 << 15
@@ -34,7 +38,7 @@ class Codebook:
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Codebook:
         centroids: Any = parameters.get("centroids")
-        known = set(parameters) == {"centroids"} and type(centroids) is int
+        known = len(parameters) == 1 and type(centroids) is int
         if not known or not 1 <= centroids <= MAX_CENTROIDS:
             raise ValueError(f"expected centroids from 1 to {MAX_CENTROIDS}")
         return cls(centroids)
@@ -45,41 +49,43 @@ class Codebook:
     @property
     def width(self) -> int:
         """Bits that a code takes: 1, 2, 4 or 8."""
-        return next(width for width in (1, 2, 4, 8) if self.centroids <= 1 << width)
+        return _WIDTHS[(self.centroids - 1).bit_length()]
 
     def content_size(self, count: int, dtype: str) -> int:  # noqa: ARG002 - one signature for all
         """Bytes of the codebook and of `count` codes."""
         return self.centroids * _CENTROID.itemsize + -(-count * self.width // 8)
 
-    def split(self, content: bytes) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def split(self, content: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """The codebook, a copy of shape (centroids,), and the bytes of the codes, a view."""
         codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
         return codebook, np.frombuffer(content, np.uint8, offset=codebook.nbytes)
 
-    def check(self, content: bytes, count: int, dtype: str) -> None:  # noqa: ARG002 - one signature for all
+    def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002 - one signature for all
         """Prove a content of the right size.
 
         Raises:
             ValueError: a code is beyond the codebook.
 
         """
-        codes = self.split(content)[1]
-        if self.centroids < 1 << self.width and _largest(codes, self.width) >= self.centroids:
+        if self.centroids == 1 << self.width:
+            return
+        if _largest(self.split(content)[1], self.width) >= self.centroids:
             raise ValueError(f"a code is beyond the codebook of {self.centroids}")
 
-    def write(self, content: bytes, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
+    def write(self, content: Buffer, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
         """Restore a proved content into `out`, contiguous, of one dimension, of a floating dtype.
 
         Every weight is the float32 centroid, converted to the dtype of `out`.
         """
         codebook, codes = self.split(content)
-        with np.errstate(all="ignore"):
-            codebook = codebook.astype(out.dtype)
+        if out.dtype != codebook.dtype:
+            with np.errstate(all="ignore"):
+                codebook = codebook.astype(out.dtype)
         # As whole numbers, since numpy gathers those of foreign dtypes one by one.
         bits = np.dtype(f"u{out.itemsize}")
         look_up(codebook.view(bits), codes, self.width, out.view(bits))
 
-    def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
+    def decode(self, content: Buffer, count: int, dtype: str) -> NDArray[Any]:
         """A fresh float32 array of shape (count,).
 
         Raises:
@@ -100,15 +106,17 @@ def look_up(
         whole = out.size // 2 * 2
         _gather(_pairs(codebook), codes[:whole].view("<u2"), out[:whole])
         _gather(codebook[:, None], codes[whole:], out[whole:])
+    elif width == 8:
+        _gather(codebook[:, None], codes, out)
     else:
         _gather(weights_of_bytes(codebook, width), codes, out)
 
 
 def _largest(codes: NDArray[np.uint8], width: int) -> int:
+    if width == 8:
+        return int(codes.max(initial=0))
     mask = (1 << width) - 1
-    return max(
-        (int(((codes >> shift) & mask).max(initial=0)) for shift in range(0, 8, width)), default=0
-    )
+    return max(int(((codes >> shift) & mask).max(initial=0)) for shift in range(0, 8, width))
 
 
 def weights_of_bytes(codebook: NDArray[Any], width: int) -> NDArray[Any]:
@@ -136,4 +144,5 @@ def _gather(rows: NDArray[Any], units: NDArray[np.unsignedinteger[Any]], out: ND
         piece = slice(start, min(start + _PIECE, whole))
         # "clip" changes no index here; "raise" would copy what it writes.
         rows.take(units[piece], axis=0, out=body[piece], mode="clip")
-    out[whole * per_unit :] = rows[units[whole:]].reshape(-1)[: out.size - whole * per_unit]
+    if rest := out.size - whole * per_unit:
+        out[-rest:] = rows[units[whole]][:rest]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .._scratch import Buffer
+
 MAX_TAPS: Final = 128
 MAX_ROWS: Final = 1 << 16
 LANE: Final = 512
@@ -94,22 +96,23 @@ class Grid:
     def _order_size(self) -> int:
         return self.rows * ROW.itemsize if self.rows > 1 else 0
 
-    def check(self, content: bytes, count: int, dtype: str) -> None:  # noqa: ARG002
+    def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002
         """Prove a content of the right size.
 
         Raises:
-            ValueError: the step is no number, the rows are in no order, or a band is damaged.
+            ValueError: the step is no number above 0, the rows are in no order, or a band is
+                damaged.
 
         """
         step, _, order, bands = self._split(content)
-        if not np.isfinite(step):
+        if not 0 < step < np.inf:
             raise ValueError(f"the step is {step}")
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError("the order of the rows is none")
         parse(bands, self.taps, count // self.taps)
 
     def _split(
-        self, content: bytes
+        self, content: Buffer
     ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], memoryview]:
         view = memoryview(content)
         step: np.float32 = np.frombuffer(view, STEP, 1)[0]
@@ -118,7 +121,7 @@ class Grid:
         order = np.frombuffer(view[end : end + self._order_size], ROW)
         return step, basis, order, view[end + self._order_size :]
 
-    def write(self, content: bytes, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
+    def write(self, content: Buffer, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
         """Restore a proved content into `out`, contiguous, of one dimension, of a floating dtype.
 
         Every weight is the nearest float32 of the step times an integer, converted to the dtype

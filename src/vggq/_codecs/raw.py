@@ -12,6 +12,8 @@ from .. import _dtypes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._scratch import Buffer
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -32,7 +34,7 @@ class Raw:
         """Bytes that `count` elements of the stored dtype take."""
         return count * _dtypes.STORAGE[dtype].itemsize
 
-    def check(self, content: bytes, count: int, dtype: str) -> None:  # noqa: ARG002
+    def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002
         """Prove a content of the right size.
 
         Raises:
@@ -42,7 +44,7 @@ class Raw:
         if dtype == "BOOL" and content and np.frombuffer(content, np.uint8).max() > 1:
             raise ValueError("a boolean is neither 0 nor 1")
 
-    def write(self, content: bytes, dtype: str, out: NDArray[Any]) -> None:
+    def write(self, content: Buffer, dtype: str, out: NDArray[Any]) -> None:
         """Restore a proved content into `out`, contiguous, of one dimension.
 
         Its dtype is the restored one, or for floating point any: the source's own keeps every bit.
@@ -50,7 +52,7 @@ class Raw:
         values = np.frombuffer(content, _dtypes.STORAGE[dtype], out.size)
         _dtypes.convert(values, dtype, out)
 
-    def decode(self, content: bytes, count: int, dtype: str) -> NDArray[Any]:
+    def decode(self, content: Buffer, count: int, dtype: str) -> NDArray[Any]:
         """A fresh array of shape (count,) in the restored dtype.
 
         Raises:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
-from ..encode.describe import asked
+from ..encode.describe import asked, codec_label
 from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
 from .console import (
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from .._manifest import TensorInfo
     from .._weights import Weights
     from .console import Commands
 
@@ -68,17 +67,12 @@ def _as_table(weights: Weights) -> Table:
             escape(name),
             dimensions(tensor.shape),
             tensor.source_dtype,
-            _codec(tensor),
+            codec_label(tensor.codec),
             megabytes(stored),
             f"{8 * stored / tensor.count:.2f}" if tensor.count else "",
             decibels(tensor.sqnr),
         )
     return table
-
-
-def _codec(tensor: TensorInfo) -> str:
-    parameters = ", ".join(map(str, tensor.codec.parameters().values()))
-    return f"{tensor.codec.NAME} {parameters}".strip()
 
 
 def _as_json(weights: Weights) -> dict[str, Any]:

@@ -31,11 +31,22 @@ def add_goals(parser: argparse.ArgumentParser) -> None:
         "--sqnr", type=float, metavar="DB", help="at least so many decibels for every tensor"
     )
     parser.add_argument("--size", metavar="SIZE", help="at most so many bytes, such as '15 MB'")
+    add_grid_options(parser)
+
+
+def add_grid_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command those that tell how a fidelity or a size is met."""
     parser.add_argument(
         "--aim",
         choices=AIMS,
         default=AIMS[0],
         help="for a size: the least error relative to each tensor's energy, or overall",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="for a size: JSON of tensors' names and how much the error of each counts, 1 if not "
+        "in it",
     )
     parser.add_argument(
         "--independent",
@@ -52,6 +63,7 @@ def goals(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": arguments.size,
         "aim": arguments.aim,
         "dependent": not arguments.independent,
+        "weights": arguments.weights,
     }
 
 
@@ -105,22 +117,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise OptionError([("rename", f"expected REGEX=TEXT, found {text!r}")])
     return pattern, replacement
-
-
-def parse_widths(text: str) -> list[int]:
-    """The widths that ``"8"``, ``"1-8"`` or ``"2,4,6-8"`` names, ascending, each once.
-
-    Raises:
-        OptionError: it is no such list, or a width is not from 1 to 8.
-
-    """
-    try:
-        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        widths = {width for part in ends for width in range(part[0], part[-1] + 1)}
-    except ValueError:
-        ends, widths = [], set()
-    sound = all(len(part) <= 2 and part[0] <= part[-1] for part in ends)
-    if not widths or not sound or not 1 <= min(widths) <= max(widths) <= MAX_BITS:
-        expected = f"widths from 1 to {MAX_BITS} such as 1-{MAX_BITS} or 2,4,6"
-        raise OptionError([("bits", f"expected {expected}, found {text!r}")])
-    return sorted(widths)

@@ -24,10 +24,10 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--against",
         metavar="SOURCE",
-        help="the checkpoint it was packed from: shows errors, and what other widths would give",
+        help="the checkpoint it was packed from: shows errors, and what other goals would give",
     )
     parser.add_argument(
-        "--no-sweep", action="store_true", help="with --against, leave the other widths out"
+        "--no-sweep", action="store_true", help="with --against, leave the other goals out"
     )
     parser.add_argument(
         "--draw",
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> None:
             arguments.file,
             arguments.out,
             against=arguments.against,
-            widths=not arguments.no_sweep,
+            others=not arguments.no_sweep,
             draw=arguments.draw,
             limit=arguments.limit,
             stage=stage,

@@ -25,7 +25,8 @@ from .console import (
     print_table,
     progress,
 )
-from .options import add_packing_options, add_source, packing_options, parse_widths
+from .goals import goals_of_sweep
+from .options import add_grid_options, add_packing_options, add_source, packing_options
 
 if TYPE_CHECKING:
     import argparse
@@ -41,20 +42,26 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "sweep", help="pack at several widths, and show what each costs and loses"
+        "sweep", help="pack at several widths, fidelities or sizes: what each costs and loses"
     )
     add_source(parser)
     parser.add_argument(
         "--bits",
-        default=f"1-{MAX_BITS}",
         metavar="WIDTHS",
-        help=f"such as 1-{MAX_BITS} (the default) or 2,4,6",
+        help=f"such as 2,4,6 (the default is 1-{MAX_BITS}, where nothing else is asked for)",
     )
+    parser.add_argument(
+        "--sqnr", metavar="DBS", help="decibels of every tensor, such as 20,30,40 or 10-45:5"
+    )
+    parser.add_argument(
+        "--size", metavar="SIZES", help="of the packed file at most, such as '10 MB,15 MB'"
+    )
+    add_grid_options(parser)
     add_packing_options(parser)
     parser.add_argument(
         "--eval",
         metavar="MODULE:FUNCTION",
-        help="called with the state dict of the source and of every width, a dict of numpy "
+        help="called with the state dict of the source and of every way, a dict of numpy "
         "arrays; gives a number, or a dict of numbers",
     )
     parser.add_argument(
@@ -72,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         check_page(arguments.out)
     given = packing_options(arguments)
-    ways = [Options.from_table({"bits": bits} | given) for bits in parse_widths(arguments.bits)]
+    ways = [Options.from_table(goal | given) for goal in goals_of_sweep(arguments)]
     evaluate = _evaluation(arguments.eval)
     scores = evaluate(original(arguments.source, ways[0])) if evaluate else None
     with progress("sweeping") as advance:
@@ -131,8 +138,7 @@ def _original_as_json(variant: Variant, scores: Scores | None) -> list[dict[str,
 
 def _as_json(variant: Variant) -> dict[str, Any]:
     worst = variant.manifest.worst
-    table = {
-        "bits": variant.options.bits,
+    table = _goal(variant.options) | {
         "bytes": variant.size,
         "ratio": round(variant.ratio, 4),
         "sqnr": json_decibels(variant.manifest.sqnr),
@@ -141,6 +147,15 @@ def _as_json(variant: Variant) -> dict[str, Any]:
         "restore_seconds": round(variant.restore_seconds, 4),
     }
     return table | ({"scores": _json_scores(variant.scores)} if variant.scores else {})
+
+
+def _goal(options: Options) -> dict[str, Any]:
+    """Named so that what was asked for is not taken for what came of it."""
+    if options.sqnr is not None:
+        return {"sqnr_target": options.sqnr}
+    if options.size is not None:
+        return {"size_target": options.size}
+    return {"bits": options.bits}
 
 
 def _json_scores(scores: Scores) -> dict[str, float | None]:

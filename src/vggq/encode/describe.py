@@ -12,6 +12,7 @@ from .sizes import megabytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._codecs import Codec
     from .._manifest import Manifest
 
 
@@ -44,3 +45,19 @@ def label(options: Options) -> str:
     if options.size is not None:
         return megabytes(options.size)
     return f"{options.bits} bit{'' if options.bits == 1 else 's'}"
+
+
+def kind(options: Options) -> str:
+    """What ways of packing that differ in their label have in common."""
+    if options.sqnr is not None:
+        return "grid, by fidelity"
+    return "codebooks" if options.size is None else "grid, by size"
+
+
+def codec_label(codec: Codec) -> str:
+    """A codec and what of its parameters a reader cares for."""
+    parameters = codec.parameters()
+    if "taps" in parameters:
+        taps = parameters["taps"]
+        return codec.NAME if taps == 1 else f"{codec.NAME} of {taps}"
+    return " ".join([codec.NAME, *map(str, parameters.values())])

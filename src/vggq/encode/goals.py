@@ -116,4 +116,6 @@ def conflicts(table: Mapping[str, object]) -> list[tuple[str, str]]:
         return [(given[1], f"one of {', '.join(GOALS)} is expected, found {' and '.join(given)}")]
     if table.get("aim", AIMS[0]) != AIMS[0] and "size" not in given:
         return [("aim", "it is for a size only")]
+    if table.get("weights") is not None and "size" not in given:
+        return [("weights", "they are for a size only")]
     return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,8 +29,12 @@ from .goals import (
     sqnr_problem,
     tensors_problem,
 )
+from .importance import Weights, read_weights, weights_problem
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 LAYOUTS: Final = ("torch",)
@@ -52,6 +56,8 @@ class Options:
             the sum of errors.
         dependent: whether levels on a grid may depend on those before: a few percent smaller, and
             slower to restore.
+        weights: for a size, how much the error of each tensor counts, by final name: 1 where it
+            is not told. Or the path of a JSON file of that, to be read by `loaded`.
         tensors: other goals for some tensors; the first whose pattern matches holds.
         layout: "torch" gives tensors of a Keras source the names and the order of axes that
             torch wants; None leaves them as they are.
@@ -74,6 +80,7 @@ class Options:
     size: int | None = None
     aim: str = AIMS[0]
     dependent: bool = True
+    weights: str | os.PathLike[str] | Weights | None = None
     tensors: Sequence[Override] = ()
     layout: str | None = None
     key: str | None = None
@@ -99,6 +106,7 @@ class Options:
             "size": self.size,
             "aim": self.aim,
             "dependent": self.dependent,
+            "weights": self.weights,
             "tensors": [override.to_table() for override in self.tensors],
             "layout": self.layout,
             "key": self.key,
@@ -120,15 +128,31 @@ class Options:
         found = (other.goal for other in self.tensors if matches(name, [other.match]))
         return next(found, Goal(self.bits, self.sqnr))
 
-    def unit(self, values: NDArray[Any]) -> float:
+    def loaded(self, folder: str | os.PathLike[str] = "") -> Options:
+        """With the weights themselves, where they are in a file; its path is relative to `folder`.
+
+        Raises:
+            OptionError: they cannot be read, or are no weights.
+
+        """
+        return replace(self, weights=read_weights(self.weights, folder))
+
+    def unit(self, name: str, values: NDArray[Any]) -> float:
         """What steps of a tensor are in units of, where a size is asked for.
 
         Equal steps give the least sum of errors; steps in proportion to the root of the energy,
-        the least sum of errors that are relative to it.
+        the least sum of errors that are relative to it. An error that counts by a factor may be
+        less by as much: the Lagrangian's one slope, which is what a bit is worth everywhere.
         """
-        if self.aim == "overall":
-            return 1.0
-        return math.sqrt(float(np.square(values, dtype=np.float64).sum())) or 1.0
+        energy = 1.0
+        if self.aim != "overall":
+            energy = float(np.square(values, dtype=np.float64).sum()) or 1.0
+        return math.sqrt(energy / self.factors.get(name, 1.0))
+
+    @property
+    def factors(self) -> Weights:
+        """The weights, once they are `loaded`; none where there are none."""
+        return self.weights if isinstance(self.weights, Mapping) else {}
 
     @property
     def patterns(self) -> dict[str, list[str]]:
@@ -168,6 +192,7 @@ def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
         "size": size_problem,
         "aim": aim_problem,
         "dependent": dependent_problem,
+        "weights": weights_problem,
         "tensors": tensors_problem,
         "layout": _layout_problem,
         "key": _key_problem,
@@ -198,6 +223,14 @@ def as_pairs(rename: Any) -> tuple[Any, ...]:
     """A table of replacements, or a list of pairs, as pairs; their order counts."""
     items = rename.items() if isinstance(rename, Mapping) else rename
     return tuple(tuple(pair) for pair in items)
+
+
+def as_patterns(patterns: Iterable[str]) -> Sequence[str]:
+    """Any patterns as a tuple.
+
+    A lone string would be taken for a list of one-letter patterns: it is for `Options` to refuse.
+    """
+    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def _rename_problem(value: object) -> str | None:

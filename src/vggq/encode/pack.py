@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _processors
+from .. import _threads
 from ..errors import TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .entries import Work
 from .goals import AIMS
-from .options import Options, as_pairs
+from .importance import check_weights
+from .options import Options, as_pairs, as_patterns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from .._manifest import Manifest
     from ..sources import Source
     from .entries import Entries, Progress
     from .goals import Override
+    from .importance import Weights
 
 SUFFIX: Final = ".vggq"
 
@@ -62,6 +64,7 @@ def pack(
     size: int | str | None = None,
     aim: str = AIMS[0],
     dependent: bool = True,
+    weights: str | os.PathLike[str] | Weights | None = None,
     tensors: Iterable[Override | Mapping[str, Any]] = (),
     layout: str | None = None,
     key: str | None = None,
@@ -86,6 +89,8 @@ def pack(
         aim: which error: "relative" to each tensor's energy, or "overall".
         dependent: levels on a grid may depend on those before: a few percent smaller, slower to
             restore.
+        weights: for a size, how much the error of each tensor counts, by name, 1 where it is not
+            told; or a JSON file of that.
         tensors: other goals for some tensors, such as {"match": "conv1.*", "bits": 8}; the first
             that matches holds.
         layout: "torch" turns a Keras source's names and axes into torch's.
@@ -102,7 +107,8 @@ def pack(
         progress: called from time to time with the number of weights done, and of all.
 
     Raises:
-        OptionError: an option is out of range, or a pattern matches nothing.
+        OptionError: an option is out of range, a pattern matches nothing, or no packed file is as
+            small as `size`; it says then what the smallest is.
         SourceError: the source cannot be read, or changed while it was.
         TargetError: the target cannot be written, or is the source.
         MissingDependencyError: a library of the `build` extra is not installed.
@@ -116,23 +122,26 @@ def pack(
             "size": size,
             "aim": aim,
             "dependent": dependent,
+            "weights": weights,
             "tensors": tuple(tensors),
             "layout": layout,
             "key": key,
-            "drop": _tuple(drop),
+            "drop": as_patterns(drop),
             "rename": as_pairs(rename),
-            "keep": _tuple(keep),
+            "keep": as_patterns(keep),
             "license": license,
             "description": description,
             "url": url,
         }
-    )
+    ).loaded()
     target = Path(target)
-    threads = threads or _processors.available()
+    threads = threads or _threads.available()
     check_target(Path(source), target)
     with open_source(source, options.reading) as opened:
+        names = [tensor.name for tensor in opened.tensors]
         for option, patterns in options.patterns.items():
-            check_patterns(option, patterns, [tensor.name for tensor in opened.tensors])
+            check_patterns(option, patterns, names)
+        check_weights(options.factors, names)
         work = Work(opened, options, scratch or target.parent, threads, progress)
         # The target is opened before the work begins, so that an hour's work is not lost to it.
         with atomic_write(target, scratch) as file, work.entries() as entries:
@@ -148,11 +157,6 @@ def _remarks(source: Source, entries: Entries) -> tuple[str, ...]:
     if source.key is None:
         return entries.remarks
     return (f"its state dict is the table {source.key!r}", *entries.remarks)
-
-
-def _tuple(patterns: Iterable[str]) -> Sequence[str]:
-    # A lone string would be taken for a list of one-letter patterns: it is for Options to refuse.
-    return patterns if isinstance(patterns, str) else tuple(patterns)
 
 
 def check_target(source: Path, target: Path) -> None:

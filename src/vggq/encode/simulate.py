@@ -1,60 +1,100 @@
-"""What a round trip through a packed file gives, without the file."""
+"""What a round trip through a packed file gives, without a file that anyone sees."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import io
+import tempfile
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .. import _decode, _dtypes, _processors
+from .. import _dtypes, _load, _threads
 from ..errors import SourceError
-from ..sources import SourceTensor, check_patterns
-from .entries import encode_all
-from .options import Options
+from ..sources import Source, SourceTensor, check_patterns, natural_order
+from .entries import Work
+from .goals import AIMS
+from .options import Options, as_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .._manifest import TensorInfo
+    from .goals import Override
+
+# As long as any other: its length is all that may count.
+_NO_DIGEST: Final = "0" * 64
 
 
 def simulate(
-    state: Mapping[str, ArrayLike], *, bits: int = 8, keep: Iterable[str] = ()
+    state: Mapping[str, ArrayLike],
+    *,
+    bits: int | None = None,
+    sqnr: float | None = None,
+    size: int | str | None = None,
+    aim: str = AIMS[0],
+    dependent: bool = True,
+    tensors: Iterable[Override | Mapping[str, Any]] = (),
+    keep: Iterable[str] = (),
+    source_format: str = "npz",
 ) -> dict[str, NDArray[Any]]:
     """The arrays that packing a state dict and loading it again would give, bit for bit.
 
     Args:
         state: arrays by name, of any shape; a torch tensor has to be on the CPU and to need no
             gradient.
-        bits: as of `pack`.
-        keep: as of `pack`.
+        bits: as of `pack`, and so are the next six.
+        sqnr: in dB.
+        size: of the packed file, which holds the names of its source's format and of its options
+            too: what is given to `pack` beyond the options here takes some bytes of it.
+        aim: for a size.
+        dependent: for a fidelity or a size.
+        tensors: other goals for some tensors.
+        keep: patterns of names of tensors to store exactly.
+        source_format: what the packed file would name as its source's, such as "safetensors";
+            it matters for a size only.
 
     Returns:
         Fresh arrays by the same names, in the same order: float32 for what was floating point,
         the state's own dtype for integers and booleans.
 
     Raises:
-        OptionError: an option is out of range, or a pattern matches nothing.
+        OptionError: an option is out of range, a pattern matches nothing, or no packed file is as
+            small as that.
         SourceError: an array is of a dtype that no packed file holds.
         MissingDependencyError: a library of the `build` extra is not installed.
 
     """
-    options = Options(bits=bits, keep=keep if isinstance(keep, str) else tuple(keep))
-    tensors = [_tensor(name, np.asarray(array)) for name, array in state.items()]
-    check_patterns("keep", options.keep, list(state))
-    with closing(encode_all(tensors, options, _processors.available())) as encoded:
-        return {
-            tensor.name: _restore(result.frame, result.describe(tensor, 0))
-            for tensor, result in zip(tensors, encoded, strict=True)
+    options = Options.from_table(
+        {
+            "bits": bits,
+            "sqnr": sqnr,
+            "size": size,
+            "aim": aim,
+            "dependent": dependent,
+            "tensors": tuple(tensors),
+            "keep": as_patterns(keep),
         }
+    )
+    for option, patterns in options.patterns.items():
+        check_patterns(option, patterns, list(state))
+    found = [_tensor(name, np.asarray(array)) for name, array in state.items()]
+    source = Source(source_format, _NO_DIGEST, sorted(found, key=natural_order))
+    restored = _load.load(_packed(source, options)) if found else {}
+    return {name: restored[name] for name in state}
 
 
-def _restore(frame: bytes, tensor: TensorInfo) -> NDArray[Any]:
-    return _decode.restore(_decode.read(frame, tensor), tensor, tensor.dtype)
+def _packed(source: Source, options: Options) -> bytes:
+    """The packed file."""
+    file = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(source, options, Path(folder), _threads.available())
+        with work.entries() as entries:
+            file.write(entries.header)
+            entries.frames.copy_to(file)
+    return file.getvalue()
 
 
 def _tensor(name: str, array: NDArray[Any]) -> SourceTensor:

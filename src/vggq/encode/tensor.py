@@ -92,7 +92,7 @@ def _quantize(
     coder = Coder.of(values, dependent=options.dependent)
     if goal.sqnr is not None:
         return _on_grid(at_least(coder, values, goal.sqnr), values)
-    return _on_grid(with_step(coder, values, scale * options.unit(values)), values)
+    return _on_grid(with_step(coder, values, scale * options.unit(name, values)), values)
 
 
 def _on_grid(found: Quantized | None, values: NDArray[Any]) -> EncodedTensor | None:

@@ -12,12 +12,13 @@ import numpy as np
 from .._require import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .numbers import Drawing, Histogram
 
     Draw = Callable[[Any], None]
     Points = Sequence[tuple[float, float]]
+    Labelled = Sequence[tuple[float, float, str]]
 
 # Stand for the page's variables, which are other colours in the dark.
 INK: Final = "#010101"
@@ -45,6 +46,18 @@ _STYLE: Final = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
+# Of the lines of one chart: told apart by their marks as well as by their colours.
+_LOOKS: Final[tuple[dict[str, str], ...]] = (
+    {"color": SECOND, "marker": "o"},
+    {"color": ACCENT, "marker": "s"},
+    {"color": INK, "marker": "^"},
+)
+# Where each line's labels are, so that those of two lines are not on each other.
+_BELOW: Final[tuple[dict[str, Any], ...]] = (
+    {"xytext": (5, -11)},
+    {"xytext": (-5, 5), "ha": "right"},
+    {"xytext": (5, 5)},
+)
 _NARROW: Final = (4.6, 3.4)
 _WIDE: Final = (9.6, 4.2)
 _SMALL: Final = (4.6, 2.3)
@@ -79,11 +92,14 @@ def chart(title: str, description: str, draw: Draw) -> Chart:
     return Chart(title, description, _svg(_WIDE, draw, title), _svg(_NARROW, draw, title))
 
 
-def rate_distortion(tensors: Points, file: tuple[float, float], widths: Points) -> Draw:
-    """Bits a weight and SQNR in dB: of tensors, of the file, and of other widths for the source."""
+def rate_distortion(
+    tensors: Points, file: tuple[float, float], lines: Mapping[str, Points]
+) -> Draw:
+    """Bits a weight and SQNR in dB: of tensors, of the file, and of the source packed otherwise."""
 
     def draw(axes: Any) -> None:
-        most = max([file[0], *(x for x, _ in [*tensors, *widths])]) * 1.05
+        every = [point for points in lines.values() for point in points]
+        most = max([file[0], *(x for x, _ in [*tensors, *every])]) * 1.05
         axes.plot(
             [0, most],
             [0, most * DECIBELS_PER_BIT],
@@ -94,14 +110,8 @@ def rate_distortion(tensors: Points, file: tuple[float, float], widths: Points) 
         )
         if tensors:
             axes.scatter(*zip(*tensors, strict=True), s=9, color=MUTED, label="its tensors")
-        if widths:
-            axes.plot(
-                *zip(*widths, strict=True),
-                color=SECOND,
-                marker="o",
-                markersize=4,
-                label="1 to 8 bits",
-            )
+        for look, (name, points) in zip(_LOOKS, lines.items(), strict=False):
+            axes.plot(*zip(*points, strict=True), **look, markersize=4, label=name)
         axes.scatter(*file, s=80, marker="D", color=ACCENT, zorder=3, label="this file")
         axes.set(xlabel="bits a weight, the whole file counted", ylabel="SQNR, dB", ylim=(0, None))
         axes.legend(loc="upper left")
@@ -109,23 +119,25 @@ def rate_distortion(tensors: Points, file: tuple[float, float], widths: Points) 
     return draw
 
 
-def line(
-    points: Sequence[tuple[float, float, str]],
+def line_chart(
+    lines: Mapping[str, Labelled],
     labels: tuple[str, str],
     level: tuple[float, str] | None = None,
 ) -> Draw:
-    """Labelled points joined by a line, against a level to compare with."""
+    """Labelled points joined by lines, against a level to compare with."""
 
     def draw(axes: Any) -> None:
         if level is not None:
             axes.axhline(level[0], color=MUTED, linestyle="--", linewidth=1, label=level[1])
-            axes.legend(loc="lower right")
-        xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-        axes.plot(xs, ys, color=ACCENT, marker="o", markersize=5)
-        for x, y, text in points:
-            axes.annotate(text, (x, y), (5, -11), textcoords="offset points", color=INK)
+        for look, below, (name, points) in zip(_LOOKS, _BELOW, lines.items(), strict=False):
+            xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+            axes.plot(xs, ys, **look, markersize=5, label=name)
+            for x, y, text in points:
+                axes.annotate(text, (x, y), textcoords="offset points", color=INK, **below)
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.margins(x=0.12, y=0.12)
+        if level is not None or len(lines) > 1:
+            axes.legend(loc="lower right")
 
     return draw
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .. import _weights
-from ..encode.describe import asked
+from ..encode.describe import asked, codec_label, kind
 from ..encode.goals import AIMS, MAX_BITS
 from ..encode.sizes import megabytes
 from ..encode.sweep import sweep
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     Stage = Callable[[str], Callable[[int, int], None]]
 
 _MOST_DOTS: Final = 500
+FIDELITIES: Final = (10.0, 20.0, 30.0, 40.0)
+"""In dB: what a source is packed at on the grid, beside every width, to be compared with."""
+_OTHERS: Final = (
+    f"in codebooks of 1 to {MAX_BITS} bits, and on a grid at "
+    f"{', '.join(f'{sqnr:g}' for sqnr in FIDELITIES)} dB"
+)
 
 
 def report_file(
@@ -38,7 +44,7 @@ def report_file(
     target: Path,
     *,
     against: str | os.PathLike[str] | None = None,
-    widths: bool = True,
+    others: bool = True,
     draw: int = 50,
     limit: int = 100 << 20,
     stage: Stage = lambda _: lambda *_: None,
@@ -48,8 +54,8 @@ def report_file(
     Args:
         file: the packed file.
         target: the .html file to write or replace.
-        against: the source it was packed from: errors are shown too, and other widths.
-        widths: whether the source is to be packed at every width for that.
+        against: the source it was packed from: errors are shown too, and other ways to pack it.
+        others: whether the source is to be packed in those for that.
         draw: of how many tensors, the largest, histograms are drawn.
         limit: the most bytes that an index takes.
         stage: called with the name of a stage of the work, gives what to call with the amount of
@@ -69,17 +75,18 @@ def report_file(
             reading = recorded_options(weights.manifest).reading
             tensors = stack.enter_context(open_source(against, reading)).tensors
         numbers = gather(weights, tensors, draw, stage("reading"))
-        variants = _other_widths(weights, against, stage) if against and widths else []
+        variants = _other_ways(weights, against, stage) if against and others else []
         table = _table(weights, numbers, stage("drawing"))
         charts = _charts(weights, numbers, variants)
         write_page(_page(str(file), weights, table, charts, limit), target)
 
 
-def _other_widths(weights: Weights, source: str | os.PathLike[str], stage: Stage) -> list[Variant]:
+def _other_ways(weights: Weights, source: str | os.PathLike[str], stage: Stage) -> list[Variant]:
     options = recorded_options(weights.manifest)
-    plain = replace(options, sqnr=None, size=None, aim=AIMS[0])
+    plain = replace(options, bits=None, sqnr=None, size=None, aim=AIMS[0])
     ways = [replace(plain, bits=bits) for bits in range(1, MAX_BITS + 1)]
-    return list(sweep(source, ways, progress=stage("packing at every width")))
+    ways += [replace(plain, bits=None, sqnr=sqnr) for sqnr in FIDELITIES]
+    return list(sweep(source, ways, progress=stage("packing in other ways")))
 
 
 def _page(name: str, weights: Weights, table: Table, charts: Sequence[Chart], limit: int) -> Page:
@@ -123,16 +130,18 @@ def _charts(
     finite = [n for n in numbers if n.info.quantized and math.isfinite(n.info.sqnr)]
     shown = sorted(finite, key=lambda n: n.size, reverse=True)[:_MOST_DOTS]
     dots = [(n.bits, n.info.sqnr) for n in shown]
-    line = [(v.bits_per_weight, v.manifest.sqnr) for v in variants]
-    line = [point for point in line if math.isfinite(point[1])]
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for v in variants:
+        if math.isfinite(v.manifest.sqnr):
+            lines.setdefault(kind(v.options), []).append((v.bits_per_weight, v.manifest.sqnr))
     largest = "" if len(shown) == len(finite) else f", the {len(shown)} largest"
-    others = f", and the same source packed at 1 to {MAX_BITS} bits" if line else ""
+    others = f", and the same source packed otherwise: {_OTHERS}" if lines else ""
     text = (
         f"This file has {place[0]:.2f} bits a weight and {place[1]:.2f} dB. Beside it, its "
         f"quantized tensors{largest}{others}. No code can be above the dashed line where weights "
         "are Gaussian and independent: 6.02 dB a bit."
     )
-    return [chart("Rate and distortion", text, rate_distortion(dots, place, line))]
+    return [chart("Rate and distortion", text, rate_distortion(dots, place, lines))]
 
 
 def _table(
@@ -153,10 +162,9 @@ def _table(
 def _row(n: TensorNumbers, whole: int, *, errors: bool) -> Row:
     info = n.info
     share = 100 * n.size / whole
-    parameters = " ".join(map(str, info.codec.parameters().values()))
     cells = [
         Cell("x".join(map(str, info.shape)) or "scalar"),
-        Cell(f"{info.codec.NAME} {parameters}".strip()),
+        Cell(codec_label(info.codec)),
         Cell(f"{n.bits:.2f}", n.bits),
         Cell(f"{n.size:,}", n.size),
         Cell(f"{share:.2f}", share),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..encode.describe import label
+from ..encode.describe import kind, label
 from ..encode.sizes import megabytes
-from .charts import chart, line
+from .charts import chart, line_chart
 from .file import decibels
 from .page import Cell, Page, Row, Table, write_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ..encode import Variant
     from ..encode.sweep import Scores
-    from .charts import Chart
+    from .charts import Chart, Labelled
 
 
 def report_sweep(
@@ -66,32 +66,36 @@ def _figures(variants: Sequence[Variant], original: Scores) -> list[tuple[str, s
 
 
 def _charts(variants: Sequence[Variant], names: Iterable[str], original: Scores) -> Iterable[Chart]:
-    sqnrs = {id(v): v.manifest.sqnr for v in variants}
-    if any(map(math.isfinite, sqnrs.values())):
-        points = _points(variants, sqnrs)
-        yield chart(
-            "Size and fidelity", _words("SQNR in dB", points), line(points, ("MB", "SQNR, dB"))
-        )
+    sqnrs = _lines(variants, {id(v): v.manifest.sqnr for v in variants})
+    if sqnrs:
+        drawn = line_chart(sqnrs, ("MB", "SQNR, dB"))
+        yield chart("Size and fidelity", _words("SQNR in dB", sqnrs), drawn)
     for name in names:
-        points = _points(variants, {id(v): v.scores.get(name, math.nan) for v in variants})
+        found = _lines(variants, {id(v): v.scores.get(name, math.nan) for v in variants})
         level = original.get(name, math.nan)
-        if points:
-            drawn = line(
-                points, ("MB", name), (level, "original") if math.isfinite(level) else None
-            )
-            yield chart(f"Size and {name}", _words(name, points), drawn)
+        if found:
+            beside = (level, "original") if math.isfinite(level) else None
+            drawn = line_chart(found, ("MB", name), beside)
+            yield chart(f"Size and {name}", _words(name, found), drawn)
 
 
-def _points(
-    variants: Sequence[Variant], values: dict[int, float]
-) -> list[tuple[float, float, str]]:
-    found = [(v.size / 1e6, values[id(v)], label(v.options)) for v in variants]
-    return [point for point in found if math.isfinite(point[1])]
+def _lines(variants: Sequence[Variant], values: dict[int, float]) -> dict[str, Labelled]:
+    """The finite values by size, a line for each kind of goal."""
+    lines: dict[str, list[tuple[float, float, str]]] = {}
+    for v in variants:
+        if math.isfinite(values[id(v)]):
+            point = (v.size / 1e6, values[id(v)], label(v.options))
+            lines.setdefault(kind(v.options), []).append(point)
+    return {name: sorted(points) for name, points in lines.items()}
 
 
-def _words(name: str, points: Iterable[tuple[float, float, str]]) -> str:
-    found = "; ".join(f"{text} in {size:.4g} MB: {value:.4g}" for size, value, text in points)
-    return f"{name} by size. {found}."
+def _words(name: str, lines: Mapping[str, Labelled]) -> str:
+    found = (
+        f"{text} in {size:.4g} MB: {value:.4g}"
+        for points in lines.values()
+        for size, value, text in points
+    )
+    return f"{name} by size. {'; '.join(found)}."
 
 
 def _table(variants: Sequence[Variant], names: list[str], original: Scores | None) -> Table:

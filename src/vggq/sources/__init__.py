@@ -5,7 +5,7 @@ A format is told by its first bytes, and its suffix must not contradict them.
 
 from ._identify import FORMATS, check_unchanged, digest, file_digest, files, identify, open_source
 from ._names import check_patterns, matches
-from ._source import Contents, Format, Reading, Source, SourceTensor
+from ._source import Contents, Format, Reading, Source, SourceTensor, natural_order
 
 __all__ = [
     "FORMATS",
@@ -21,5 +21,6 @@ __all__ = [
     "files",
     "identify",
     "matches",
+    "natural_order",
     "open_source",
 ]

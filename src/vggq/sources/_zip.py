@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # What zipfile raises over a damaged archive depends on where the damage is.
 DAMAGE: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError,
                  NotImplementedError, RuntimeError)  # fmt: skip
+# Weights hardly compress: what grows more than this, and to more than that, is a bomb.
+_MOST_EXPANDED: Final = 100
+_SMALL: Final = 1 << 28
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 
 
@@ -36,6 +39,17 @@ def check_name(info: zipfile.ZipInfo) -> None:
     name = info.filename
     if name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise SourceError(f"a record named {name!r} leads out of the archive")
+
+
+def check_growth(info: zipfile.ZipInfo) -> None:
+    """Refuse a member that is a bomb.
+
+    Raises:
+        SourceError: it would expand to far more than it is.
+
+    """
+    if info.file_size > max(_SMALL, _MOST_EXPANDED * info.compress_size):
+        raise SourceError(f"the record {info.filename!r} would expand to {info.file_size} bytes")
 
 
 def data_start(file: PackedFile, info: zipfile.ZipInfo) -> int:

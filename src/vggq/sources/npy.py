@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from functools import partial
 from tokenize import TokenError
@@ -30,11 +31,16 @@ DAMAGE: Final = (ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError
                  OverflowError, RecursionError, TokenError)  # fmt: skip
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], str]:
+def read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], str]:
     """The shape and the dtype's safetensors name of an array in numpy's format.
 
+    Args:
+        file: stands at its beginning.
+        size: of the header and the array, in bytes.
+
     Raises:
-        SourceError: the dtype is none that can be stored.
+        SourceError: the dtype is none that can be stored, or the array is not of that size: to
+            read it would take memory for what is not there.
         OSError, ValueError, …: the header is damaged; see `DAMAGE`.
 
     """
@@ -42,6 +48,9 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], str]:
     known = _dtypes.name_of(dtype)
     if known is None:
         raise SourceError(f"is of {dtype}, which is not supported")
+    held, needed = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if held != needed:
+        raise SourceError(f"has {held} bytes, not the {needed} of its shape")
     return shape, known
 
 
@@ -56,7 +65,7 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
     try:
         with path.open("rb") as file:
-            shape, dtype = read_header(file)
+            shape, dtype = read_header(file, path.stat().st_size)
     except SourceError as error:
         raise SourceError(f"{path}: tensor {path.stem!r} {error}") from error
     except DAMAGE as error:

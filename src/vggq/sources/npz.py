@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError
 from ._source import Contents, Format, Reading, SourceTensor, refuse
-from ._zip import first_name
+from ._zip import check_growth, first_name
 from .npy import DAMAGE, read_array, read_header
 
 if TYPE_CHECKING:
@@ -33,14 +33,21 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
         raise SourceError(f"{path}: {error}") from error
     with archive:
         lock = threading.Lock()
-        yield Contents([_tensor(archive, lock, member) for member in archive.namelist()])
+        try:
+            for member in archive.infolist():
+                check_growth(member)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from error
+        yield Contents([_tensor(archive, lock, member) for member in archive.infolist()])
 
 
-def _tensor(archive: zipfile.ZipFile, lock: threading.Lock, member: str) -> SourceTensor:
-    name = member.removesuffix(_MEMBER_SUFFIX)
+def _tensor(
+    archive: zipfile.ZipFile, lock: threading.Lock, member: zipfile.ZipInfo
+) -> SourceTensor:
+    name = member.filename.removesuffix(_MEMBER_SUFFIX)
     try:
         with archive.open(member) as file:
-            shape, dtype = read_header(file)
+            shape, dtype = read_header(file, member.file_size)
     except SourceError as error:
         raise SourceError(f"{archive.filename}: tensor {name!r} {error}") from error
     except _DAMAGE as error:
@@ -48,12 +55,14 @@ def _tensor(archive: zipfile.ZipFile, lock: threading.Lock, member: str) -> Sour
     return SourceTensor(name, dtype, shape, partial(_read, archive, lock, member, dtype))
 
 
-def _read(archive: zipfile.ZipFile, lock: threading.Lock, member: str, dtype: str) -> NDArray[Any]:
+def _read(
+    archive: zipfile.ZipFile, lock: threading.Lock, member: zipfile.ZipInfo, dtype: str
+) -> NDArray[Any]:
     try:
         with lock, archive.open(member) as file:
             return read_array(file, dtype)
     except _DAMAGE as error:
-        raise SourceError(f"{archive.filename}: {member!r}: {error}") from error
+        raise SourceError(f"{archive.filename}: {member.filename!r}: {error}") from error
 
 
 def _matches(head: bytes) -> bool:

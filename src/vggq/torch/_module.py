@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._manifest import TensorInfo
+    from .._scratch import Buffer
     from .._weights import Weights
     from ._plan import Copy
 
@@ -55,7 +56,7 @@ def _is_direct(target: torch.Tensor, tensor: TensorInfo) -> bool:
 
 
 def _like(
-    target: torch.Tensor, weights: Weights, name: str, content: Callable[[str], bytes]
+    target: torch.Tensor, weights: Weights, name: str, content: Callable[[str], Buffer]
 ) -> torch.Tensor:
     """A tensor where the target is, of its dtype where floating point is to stay such."""
     tensor = weights.tensors[name]

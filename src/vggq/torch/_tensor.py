@@ -9,10 +9,12 @@ import torch
 
 from .. import _decode, _dtypes, _load
 from .._codecs.codebook import Codebook, look_up, weights_of_bytes
+from .._scratch import Scratch
 from . import _dtypes as _torch_dtypes
 
 if TYPE_CHECKING:
     from .._manifest import TensorInfo
+    from .._scratch import Buffer
     from .._weights import Weights
 
 _BITS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -32,16 +34,19 @@ def restore_all(
     # Resolved here, since each thread has a current device of its own.
     place = torch.empty(0, device="cpu" if device is None else device).device
 
-    def made(name: str, content: bytes) -> torch.Tensor:
+    def made(name: str, content: Buffer) -> torch.Tensor:
         tensor = weights.tensors[name]
         return restore(content, tensor, place, choose(tensor))
 
     names = list(_load.by_entry(weights).values())
     if decodes_here(place):
-        tensors = _load.each(lambda n: made(n, weights.content(n)), names, weights, threads)
-        return _load.of_names(weights, tensors)
+        scratch = Scratch()
+        decoded = _load.of_tensors(
+            lambda name: made(name, weights.content(name, scratch)), weights, names, threads
+        )
+        return _load.of_names(weights, decoded)
     # Only the calling thread has the stream that the caller may have chosen.
-    contents = _load.each(weights.content, names, weights, threads)
+    contents = _load.of_tensors(weights.content, weights, names, threads)
     return _load.of_names(weights, map(made, names, contents))
 
 
@@ -51,7 +56,7 @@ def decodes_here(device: torch.device) -> bool:
 
 
 def restore(
-    content: bytes, tensor: TensorInfo, device: torch.device, dtype: torch.dtype
+    content: Buffer, tensor: TensorInfo, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     """A fresh tensor on the device, which has an index where it can have one.
 
@@ -78,7 +83,7 @@ def restore(
 
 
 def _looked_up(
-    tensor: TensorInfo, codec: Codebook, content: bytes, device: torch.device, dtype: torch.dtype
+    tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     codebook, codes = codec.split(content)
     # As whole numbers, since numpy has not every floating-point dtype.
@@ -89,7 +94,7 @@ def _looked_up(
 
 
 def _looked_up_there(
-    tensor: TensorInfo, codec: Codebook, content: bytes, device: torch.device, dtype: torch.dtype
+    tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     codebook, codes = codec.split(content)
     rows = torch.from_numpy(weights_of_bytes(codebook, codec.width)).to(device, dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..._codecs import Grid
+from ..._codecs._bands import MAX_LEVEL
 from ..._codecs.grid import BASIS, MAX_ROWS, ROW, STEP, resolve
 from . import rounding, trellis
 from .rates import rates_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 # Independent levels have 1/12 of a squared step; dependent ones, of half the steps, more.
 _BIT: Final = {False: 0.1, True: 0.35}
 _BYTE: Final = 8
-_MOST_LEVELS: Final = 1 << 23
 # A step of dependent levels that gives the noise of independent ones of step 1.
 _DEPENDENT_STEP: Final = 0.57
 
@@ -70,7 +70,7 @@ class Coder:
         if not np.finfo(np.float32).tiny < unit < step < np.finfo(np.float32).max:
             return False
         largest = float(np.abs(self.bands).max(initial=0))
-        return largest < step * _MOST_LEVELS
+        return largest < step * MAX_LEVEL
 
     def noise(self, step: float) -> float:
         """The squared error of quantizing with a step, up to what the basis is rounded by."""

@@ -37,7 +37,8 @@ class View:
     def vectors(self, values: NDArray[np.float32]) -> Vectors:
         """All vectors, of shape (taps, rows, vectors of each); rows are the other axes' first."""
         if self.first:
-            return values.reshape(self.taps, values.shape[-2], -1)
+            # The axis behind those of the vector; a matrix has one, which is its last.
+            return values.reshape(self.taps, values.shape[max(values.ndim - 2, 1)], -1)
         return np.moveaxis(values.reshape(values.shape[0], -1, self.taps), -1, 0)
 
 

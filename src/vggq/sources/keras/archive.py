@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from ..._files import PackedFile
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, refuse
-from .._zip import DAMAGE, check_name, data_start, first_name
+from .._zip import DAMAGE, check_growth, check_name, data_start, first_name
 from . import layout
 from .hdf5 import open_tensors
 
@@ -31,9 +31,6 @@ _CONFIG: Final = "config.json"
 _FIRST: Final = (b"metadata.json", _CONFIG.encode(), _WEIGHTS.encode(), b"assets/")
 _BLOCK: Final = 1 << 20
 _LONGEST_CONFIG: Final = 1 << 26
-# Weights hardly compress: what grows more than this, and to more than that, is a bomb.
-_MOST_EXPANDED: Final = 100
-_SMALL: Final = 1 << 28
 
 
 @contextmanager
@@ -62,8 +59,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     (info,) = found
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SourceError(f"the record {name!r} is compressed otherwise than by deflate")
-    if info.file_size > max(_SMALL, _MOST_EXPANDED * info.compress_size):
-        raise SourceError(f"the record {name!r} would expand to {info.file_size} bytes")
+    check_growth(info)
     return info
 
 

@@ -14,8 +14,16 @@ from typing import IO, Any, Final
 Call = Callable[..., Any]
 """Stands in for a function or class that a pickle names; checks its arguments itself."""
 
-_MARK: Final = object()
 _LONGEST_LINE: Final = 1 << 16
+_LONGEST_NAME: Final = 200
+_WORD_BITS: Final = 64
+_MOST_ARGUMENTS: Final = 16
+# What calls may be given to iterate over: the same list, again and again, would take for ever.
+_MOST_ITEMS: Final = 1_000_000
+
+
+# What pickletools, or what stands in for a name, raises over damage depends on where it is.
+_DAMAGE: Final = (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class PickleError(ValueError):
@@ -52,6 +60,8 @@ class Pickle:
         self._names = names
         self._persistent = persistent
         self._stack: list[Any] = []
+        self._marks: list[list[Any]] = []
+        self._items = 0
         self._memo: dict[int, Any] = {}
 
     def load(self, file: IO[bytes]) -> Any:
@@ -69,7 +79,7 @@ class Pickle:
                 self._do(opcode.name, argument)
         except PickleError:
             raise
-        except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             raise PickleError(f"a damaged pickle: {error}") from error
         raise PickleError("a pickle that does not end")
 
@@ -89,16 +99,16 @@ class Pickle:
             action(argument)
 
     def _since_mark(self) -> list[Any]:
-        start = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
-        items = self._stack[start + 1 :]
-        del self._stack[start:]
+        items, self._stack = self._stack, self._marks.pop()
         return items
 
     def _mark(self, _: object) -> None:
-        self._stack.append(_MARK)
+        self._marks.append(self._stack)
+        self._stack = []
 
     def _tuple(self, _: object) -> None:
-        self._stack.append(tuple(self._since_mark()))
+        items = self._since_mark()
+        self._stack.append(tuple(items))
 
     def _tuple1(self, _: object) -> None:
         self._last(1)
@@ -116,7 +126,11 @@ class Pickle:
         self._stack[-count:] = [items]
 
     def _list(self, _: object) -> None:
-        self._stack.append(self._since_mark())
+        items = self._since_mark()
+        self._stack.append(items)
+
+    # A set is kept as a list: nothing is to be looked up in it, and to hash takes time.
+    _frozenset = _list
 
     def _dict(self, _: object) -> None:
         items = self._since_mark()
@@ -130,6 +144,8 @@ class Pickle:
     def _appends(self, _: object) -> None:
         items = self._since_mark()
         self._target(list).extend(items)
+
+    _additems = _appends
 
     def _setitem(self, _: object) -> None:
         value, key = self._stack.pop(), self._stack.pop()
@@ -151,6 +167,12 @@ class Pickle:
     def _pop(self, _: object) -> None:
         self._stack.pop()
 
+    def _binstring(self, argument: str) -> None:
+        """A string of Python 2, as which pickletools gives one character a byte."""
+        self._stack.append(argument.encode("latin-1").decode("utf-8", "surrogateescape"))
+
+    _short_binstring = _string = _binstring
+
     def _global(self, argument: str) -> None:
         self._name(argument)
 
@@ -160,8 +182,9 @@ class Pickle:
 
     def _name(self, name: str) -> None:
         if name not in self._names:
+            named = name[:_LONGEST_NAME].replace(" ", ".")
             raise PickleError(
-                f"the pickle names {name.replace(' ', '.')}, which is not of a state dict; nothing "
+                f"the pickle names {named}, which is not of a state dict; nothing "
                 "of it was run. Save the model's state dict: torch.save(model.state_dict(), path)"
             )
         self._stack.append(self._names[name])
@@ -170,6 +193,9 @@ class Pickle:
         arguments, function = self._stack.pop(), self._stack.pop()
         if not callable(function) or type(arguments) is not tuple:
             raise PickleError("a damaged pickle: a call of what is no function")
+        self._items += sum(len(item) for item in arguments[:1] if isinstance(item, list | tuple))
+        if len(arguments) > _MOST_ARGUMENTS or self._items > _MOST_ITEMS:
+            raise PickleError("the pickle calls for more work than any state dict's")
         self._stack.append(function(*arguments))
 
     def _build(self, _: object) -> None:
@@ -184,13 +210,15 @@ class Pickle:
 def plain_key(key: object) -> Any:
     """A key of a table: a string or a number.
 
-    Tuples of tuples could take for ever to hash.
+    Tuples of tuples could take for ever to hash, and so could long numbers.
 
     Raises:
         PickleError: it is anything else.
 
     """
-    if key is None or type(key) in (str, bytes, int, float, bool):
+    if key is None or type(key) in (str, bytes, float, bool):
+        return key
+    if type(key) is int and key.bit_length() <= _WORD_BITS:
         return key
     raise PickleError(f"a key of a table is a {type(key).__name__}, as none of a state dict is")
 
@@ -198,7 +226,7 @@ def plain_key(key: object) -> Any:
 _VALUES: Final = frozenset(
     {
         "BINBYTES", "BINBYTES8", "BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE",
-        "BINUNICODE8", "FLOAT", "INT", "LONG", "LONG1", "LONG4", "SHORT_BINBYTES",
+        "BINUNICODE8", "BYTEARRAY8", "FLOAT", "INT", "LONG", "LONG1", "LONG4", "SHORT_BINBYTES",
         "SHORT_BINUNICODE", "UNICODE",
     }
 )  # fmt: skip
@@ -209,7 +237,7 @@ _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
     "EMPTY_DICT": dict,
     "EMPTY_LIST": list,
     "EMPTY_TUPLE": tuple,
-    "EMPTY_SET": set,
+    "EMPTY_SET": list,
 }
 _MEMO_WRITES: Final = frozenset({"BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"})
 _MEMO_READS: Final = frozenset({"BINGET", "LONG_BINGET", "GET"})

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import zipfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-import numpy as np
-
-from ..._dtypes import STORAGE
 from ..._files import PackedFile
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, refuse
-from .._zip import DAMAGE, check_name, data_start
+from .._zip import DAMAGE, check_name, data_start, first_name
 from ._names import NAMES, Storage, storage_of
 from ._pickle import Pickle, PickleError
 from ._state import contents_of
@@ -23,7 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ._state import Order
+
 _BLOCK: Final = 1 << 20
+_LONGEST_PICKLE: Final = 1 << 27
+# The record that comes first differs: torch.save begins with the pickle, TorchScript with the data.
+_FIRST: Final = re.compile(rb"[^/]+/(data\.pkl|data/|version|byteorder|\.)")
+_OTHERS: Final = {
+    "constants.pkl": "it is a TorchScript archive: save its state dict, "
+    "torch.save(torch.jit.load(path).state_dict(), other)",
+    "archive_format": "it is a program of torch.export: save its state dict, "
+    "torch.save(torch.export.load(path).state_dict, other)",
+}
 
 
 @contextmanager
@@ -36,9 +45,8 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     with archive, path.open("rb") as file:
         try:
             records = _Records(archive, PackedFile(file, str(path)))
-            pickled = io.BytesIO(records.read("data.pkl", 0, None))
-            root = Pickle(NAMES, storage_of).load(pickled)
-            contents = contents_of(root, reading.key, records.read_storage)
+            root = Pickle(NAMES, storage_of).load(records.pickled())
+            contents = contents_of(root, reading.key, records.read_storage, records.order())
         except (SourceError, PickleError) as error:
             raise SourceError(f"{path}: {error}") from error
         yield contents
@@ -54,38 +62,42 @@ class _Records:
         self._sound: set[str] = set()
         self._infos = {info.filename: info for info in archive.infolist()}
         for info in self._infos.values():
-            _check(info)
+            check_name(info)
         self._folder = self._find_folder()
-        self._swapped = f"{self._folder}/byteorder" in self._infos and (
-            self.read("byteorder", 0, None) == b"big"
-        )
 
     def _find_folder(self) -> str:
-        pickles = [name for name in self._infos if name.partition("/")[2] == "data.pkl"]
-        if len(pickles) != 1:
+        folders = dict.fromkeys(name.partition("/")[0] for name in self._infos)
+        for record, refusal in _OTHERS.items():
+            if any(f"{folder}/{record}" in self._infos for folder in folders):
+                raise SourceError(refusal)
+        found = [folder for folder in folders if f"{folder}/data.pkl" in self._infos]
+        if len(found) != 1:
             raise SourceError("it is a zip archive without torch's data.pkl")
-        folder = pickles[0].partition("/")[0]
-        if f"{folder}/constants.pkl" in self._infos:
-            raise SourceError(
-                "it is a TorchScript archive: save its state dict, "
-                "torch.save(torch.jit.load(path).state_dict(), other)"
-            )
-        return folder
+        return found[0]
+
+    def pickled(self) -> IO[bytes]:
+        """The pickle."""
+        size = self._infos[f"{self._folder}/data.pkl"].file_size
+        if size > _LONGEST_PICKLE:
+            raise SourceError(f"the record 'data.pkl' has {size} bytes, as no state dict's")
+        return io.BytesIO(self.read("data.pkl", 0, size))
+
+    def order(self) -> Order:
+        """The byte order of its machine, as numpy calls it."""
+        is_told = f"{self._folder}/byteorder" in self._infos
+        return ">" if is_told and self.read("byteorder", 0, 3) == b"big" else "<"
 
     def read_storage(self, storage: Storage, start: int, size: int) -> bytes:
-        """Bytes of a storage, little-endian whatever the file is."""
-        part = self.read(f"data/{storage.key}", start, size)
-        width = 1 if storage.dtype is None else STORAGE[storage.dtype].itemsize
-        if not self._swapped or width == 1:
-            return part
-        return np.frombuffer(part, f">u{width}").astype(f"<u{width}").tobytes()
+        """Bytes of a storage, in the archive's byte order."""
+        return self.read(f"data/{storage.key}", start, size)
 
-    def read(self, name: str, start: int, size: int | None) -> bytes:
-        """`size` bytes of a record, or all; its checksum has been checked on the whole."""
+    def read(self, name: str, start: int, size: int) -> bytes:
+        """`size` bytes of a record; its checksum has been checked on the whole."""
         info = self._infos.get(f"{self._folder}/{name}")
         if info is None:
             raise SourceError(f"the record {name!r} is missing")
-        size = info.file_size if size is None else size
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise SourceError(f"the record {name!r} is compressed, as torch writes none")
         if start + size > info.file_size:
             raise SourceError(f"the record {name!r} has {info.file_size} bytes, not {start + size}")
         self._prove(info)
@@ -104,14 +116,9 @@ class _Records:
             self._sound.add(info.filename)
 
 
-def _check(info: zipfile.ZipInfo) -> None:
-    check_name(info)
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise SourceError(f"the record {info.filename!r} is compressed, as torch writes none")
-
-
 def _matches(head: bytes) -> bool:
-    return head.startswith(b"PK\x03\x04") and b"/data.pkl" in head
+    first = first_name(head)
+    return _FIRST.match(first) is not None and not first.endswith(b".npy")
 
 
 FORMAT: Final = Format("torch", (".pth", ".pt", ".bin"), _matches, _open)

@@ -6,10 +6,10 @@ then each storage: its number of elements as eight bytes, and its bytes.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from ..._dtypes import STORAGE
 from ..._files import PackedFile
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, refuse
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# 0x1950a86a20f9469cfc6c, pickled.
-_MAGIC: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+# 0x1950a86a20f9469cfc6c, pickled by any protocol that has binary numbers; from 4 on in a frame.
+_MAGIC: Final = re.compile(rb"\x80[\x02-\x05](\x95\x0d\0{7})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")
 _PROTOCOL: Final = 1001
 _COUNT_BYTES: Final = 8
 
@@ -43,7 +43,7 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
 
 def _load(file: IO[bytes]) -> tuple[Any, list[Storage]]:
     """The object, and the storages in the order in which they follow."""
-    file.seek(len(_MAGIC))
+    _plain(file)
     if _plain(file) != _PROTOCOL:
         raise SourceError("it is of an unknown version of torch's format")
     machine = _plain(file)
@@ -57,7 +57,7 @@ def _load(file: IO[bytes]) -> tuple[Any, list[Storage]]:
 
     root = Pickle(NAMES, remember).load(file)
     keys = _plain(file)
-    if not isinstance(keys, list) or any(key not in seen for key in keys):
+    if type(keys) is not list or not all(type(key) is str and key in seen for key in keys):
         raise SourceError("the list of its storages is damaged")
     return root, [seen[key] for key in keys]
 
@@ -75,17 +75,10 @@ class _Storages:
         self._starts: dict[str, int] = {}
         for storage in storages:
             count = int.from_bytes(file.read_at(start, _COUNT_BYTES), "little")
-            size = self._size(storage)
-            if count != storage.count or start + _COUNT_BYTES + size > file.size:
+            if count != storage.count or start + _COUNT_BYTES + storage.size > file.size:
                 raise SourceError(f"storage {storage.key!r} is damaged or cut short")
             self._starts[storage.key] = start + _COUNT_BYTES
-            start += _COUNT_BYTES + size
-
-    @staticmethod
-    def _size(storage: Storage) -> int:
-        if storage.dtype is not None and storage.dtype not in STORAGE:
-            raise SourceError(f"a storage is of {storage.dtype}, which is not supported")
-        return storage.count * (1 if storage.dtype is None else STORAGE[storage.dtype].itemsize)
+            start += _COUNT_BYTES + storage.size
 
     def read(self, storage: Storage, start: int, size: int) -> bytes:
         content = b""
@@ -97,7 +90,7 @@ class _Storages:
 
 
 def _matches(head: bytes) -> bool:
-    return head.startswith(_MAGIC)
+    return _MAGIC.match(head) is not None
 
 
 FORMAT: Final = Format("torch-legacy", (".pth", ".pt", ".bin"), _matches, _open)

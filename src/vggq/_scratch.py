@@ -1,0 +1,26 @@
+"""Memory that is used again for one tensor after the other."""
+
+from __future__ import annotations
+
+import threading
+
+Buffer = bytes | memoryview
+"""Bytes of their own, or in memory that will be used again."""
+
+
+class Scratch(threading.local):
+    """Buffers by use, each thread's its own; they go when this object goes.
+
+    Fresh memory for every tensor would cost its restoring as much again: the system clears each
+    page of it when it is first touched.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, bytearray] = {}
+
+    def take(self, use: str, size: int) -> memoryview:
+        """`size` bytes of any content, good until this thread takes some for the same use."""
+        buffer = self._buffers.get(use)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[use] = bytearray(size)
+        return memoryview(buffer)[:size]

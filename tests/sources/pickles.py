@@ -1,0 +1,68 @@
+"""torch checkpoints by hand, for what torch itself would not write."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LEGACY_HEAD: Final = (
+    pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+    + pickle.dumps(1001, 2)
+    + pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2)
+)
+
+
+class Call:
+    """Pickles to a call."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+def legacy(path: Path, pickled: bytes) -> Path:
+    """A file of torch before 1.6 without storages."""
+    path.write_bytes(LEGACY_HEAD + pickled + pickle.dumps([], 2))
+    return path
+
+
+def zipped(path: Path, pickled: bytes, **records: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        for name, content in records.items():
+            archive.writestr(f"archive/data/{name}", content)
+    return path
+
+
+# Pickles by hand: GLOBAL, then what is to be done with it.
+STORAGE = (
+    b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu%stQ"
+)
+
+
+def tensor_pickle(
+    offset: int, shape: tuple[int, ...], strides: tuple[int, ...], held: int
+) -> bytes:
+    """A state dict {"w": tensor}, as torch pickles one, with any sizes."""
+
+    def number(value: int) -> bytes:
+        return pickle.dumps(value, 2)[2:-1]
+
+    def sizes(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(map(number, values)) + b"t"
+
+    return (
+        b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n"
+        + STORAGE % number(held)
+        + number(offset)
+        + sizes(shape)
+        + sizes(strides)
+        + b"\x89NtRs."
+    )

@@ -1,0 +1,97 @@
+"""The `grid` codec against the definition in docs/format.md, which is run as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vggq._codecs import Grid
+from vggq._codecs._levels import Kind, Plain, Runs
+from vggq.encode.grid import streams
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "format.md"
+SECTION = DOCUMENT.read_text(encoding="utf-8").split("### `grid`")[1].split("\n## ")[0]
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def documented(content: bytes, count: int, codec: Grid) -> Any:
+    names: dict[str, Any] = {}
+    exec(compile(block("python"), str(DOCUMENT), "exec"), names)
+    return names["decode_grid"](content, count, **codec.parameters())
+
+
+def restore(content: bytes, count: int, codec: Grid) -> NDArray[np.float32]:
+    codec.check(content, count, "F32")
+    restored = np.empty(count, np.float32)
+    codec.write(content, "F32", restored)
+    return restored
+
+
+def test_the_worked_example() -> None:
+    content = bytes.fromhex(block("text"))
+    codec = Grid(taps=2, first=False, rows=1, dependent=True, size=len(content))
+    assert f"`size` {codec.content_size(10, 'F32')}" in SECTION
+    expected = [1.5, 1.5, -0.75, -0.75, 0.5, -0.5, 99.75, 99.75, 0, 1]
+    assert restore(content, 10, codec).tolist() == expected
+    assert documented(content, 10, codec).tolist() == expected
+
+
+kinds = st.sampled_from([0, 1, 2, 4, 8]).map(Plain) | st.integers(1, 127).map(Runs)
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> tuple[bytes, int, Grid]:
+    """Any content, of bands of all kinds, and what it is of."""
+    taps, rows = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    count = rows * draw(st.sampled_from([0, 1, 2, 7, 300]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    size = draw(st.sampled_from([1, 3, 100, 1 << 20]))
+
+    def band(kind: Kind) -> streams.Stream:
+        levels = np.rint(rng.laplace(size=count) * size).clip(-(1 << 23), 1 << 23).astype(np.int32)
+        return streams._stream(kind, draw(st.integers(1, 127)), levels)
+
+    bands = streams.content_of([band(draw(kinds)) for _ in range(taps)])
+    step = np.float32(draw(st.floats(2.0**-30, 2.0**30, width=32)))
+    basis = rng.integers(-(1 << 15), 1 << 15, taps * taps * (taps > 1)).astype("<i2")
+    order = rng.permutation(rows * (rows > 1)).astype("<u2")
+    content = b"".join([step.tobytes(), basis.tobytes(), order.tobytes(), *bands])
+    codec = Grid(taps, draw(st.booleans()), rows, draw(st.booleans()), len(content))
+    return content, count * taps, codec
+
+
+@given(contents())
+def test_every_content_is_restored_as_documented(made: tuple[bytes, int, Grid]) -> None:
+    content, count, codec = made
+    assert codec.content_size(count, "F32") == len(content)
+    restored = restore(content, count, codec)
+    np.testing.assert_array_equal(restored, documented(content, count, codec))
+
+
+def test_a_level_beyond_what_sums_take() -> None:
+    content = bytes.fromhex(block("text"))[:-4] + (1 << 23).to_bytes(4, "little")
+    codec = Grid(2, False, 1, True, len(content))
+    codec.check(content, 10, "F32")
+    content = content[:-4] + ((1 << 23) + 1).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="an escape stands for a level of 8388609"):
+        codec.check(content, 10, "F32")
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0, np.nan, np.inf])
+def test_a_step_that_is_none(step: float) -> None:
+    content = np.float32(step).tobytes() + bytes.fromhex(block("text"))[4:]
+    with pytest.raises(ValueError, match="the step is"):
+        Grid(2, False, 1, True, len(content)).check(content, 10, "F32")
