@@ -1,4 +1,4 @@
-"""The models that `fidelity.py` packs: VGG19, and two that are trained here in a minute or so.
+"""The models that `fidelity.py` packs: VGG19, and two that are trained here in a minute or two.
 
 Both learn the handwritten digits that ship with scikit-learn, with fixed seeds, and judge a state
 dict by the digits that they have not seen. They have over a million weights each, so that headers
@@ -7,10 +7,9 @@ do not decide who is smallest, and no tensor too large for exact k-means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -20,11 +19,14 @@ from torch import nn
 from vggq.encode import Options
 from vggq.encode.sweep import original
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VGG19: Final = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
 NAMES: Final = ("vgg19", "convnet", "transformer")
 
 _SEED: Final = 0
-_EPOCHS: Final = 20
+_EPOCHS: Final = 12
 _BATCH: Final = 64
 _HELD_OUT: Final = 497
 _WIDTH: Final = 128
@@ -41,8 +43,8 @@ class Model:
     accuracy: Callable[[State], float] | None = None
 
 
-def find(name: str) -> Model:
-    """One of the three."""
+def find(name: str, folder: Path) -> Model:
+    """One of the three; a trained one is kept in the folder."""
     if name == "vgg19":
         if not VGG19.exists():
             raise SystemExit(f"{VGG19} is not there: python sample_project/fetch_weights.py")
@@ -53,8 +55,11 @@ def find(name: str) -> Model:
     order = np.random.default_rng(_SEED).permutation(len(digits))
     images = torch.tensor(pixels[order] / 16, dtype=torch.float32)
     targets = torch.tensor(digits[order])
-    _train(module, images[_HELD_OUT:], targets[_HELD_OUT:])
-    state = {key: value.numpy().copy() for key, value in module.state_dict().items()}
+    trained = folder / "trained.pth"
+    if not trained.exists():
+        _train(module, images[_HELD_OUT:], targets[_HELD_OUT:])
+        torch.save(module.state_dict(), trained)
+    state = {key: value.numpy().copy() for key, value in torch.load(trained).items()}
 
     def accuracy(restored: State) -> float:
         module.load_state_dict({key: torch.from_numpy(value) for key, value in restored.items()})
@@ -66,7 +71,7 @@ def find(name: str) -> Model:
 
 
 class ConvNet(nn.Module):
-    """Eight 3×3 convolutions, with residuals, and two linear layers."""
+    """Eight 3x3 convolutions, with residuals, and two linear layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +96,7 @@ def _block(before: int, after: int) -> nn.Module:
 
 
 class Transformer(nn.Module):
-    """Six layers over the sixteen 2×2 patches of an image."""
+    """Six layers over the sixteen 2x2 patches of an image."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,16 +1,15 @@
 """What else packs weights, each as a pair of functions over one tensor.
 
-A peer gives for a tensor the arrays that it would store, and restores the tensor from them. Its file
-is a safetensors file of those arrays; NNCodec's and zipnn's streams are their own. Where zstd
-compresses, the level is the better of 1 and 19.
+A peer gives for a tensor the arrays that it would store, and restores the tensor from them. Its
+file is a safetensors file of those arrays. Where zstd compresses, the level is the better of 1 and
+19.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import kmeans1d
 import ml_dtypes
@@ -19,6 +18,9 @@ import zstandard
 from numpy.typing import NDArray
 
 from vggq.encode.codebook.kmeans import centroids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Array = NDArray[Any]
 Arrays = list[Array]
@@ -149,9 +151,10 @@ def _uniform(name: str, step: float, *, whole: bool) -> Peer:
     def restore(stored: Arrays, shape: Sequence[int]) -> Array:
         planes = [_expand(plane, np.uint8) for plane in stored[1:]]
         levels = np.stack(planes, axis=-1).view(np.int8 if len(planes) == 1 else np.int16)
-        return levels.reshape(shape) * stored[0][0]
+        restored: Array = levels.reshape(shape) * stored[0][0]
+        return restored
 
-    return Peer(name, f"{step:g} σ", store, restore)
+    return Peer(name, f"{step:g} deviations", store, restore)
 
 
 def _planes(levels: Array) -> Arrays:
@@ -175,7 +178,8 @@ def _store_int8(values: Array, _: float) -> Arrays:
 
 
 def _restore_int8(stored: Arrays, shape: Sequence[int]) -> Array:
-    return (stored[1] * stored[0]).reshape(shape)
+    restored: Array = stored[1] * stored[0]
+    return restored.reshape(shape)
 
 
 def _store_nf4(values: Array, _: float) -> Arrays:
@@ -218,7 +222,8 @@ def _store_fp8(values: Array, _: float) -> Arrays:
 
 def _restore_fp8(stored: Arrays, shape: Sequence[int]) -> Array:
     floats = stored[1].view(ml_dtypes.float8_e4m3fn).astype(np.float32)
-    return (floats * stored[0]).reshape(shape)
+    restored: Array = floats * stored[0]
+    return restored.reshape(shape)
 
 
 def _blocks(values: Array, size: int) -> Array:

@@ -12,20 +12,23 @@ import statistics
 import subprocess
 import time
 import zlib
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from fidelity_models import Model, State
-from fidelity_peers import Peer
 from safetensors.numpy import load, load_file, save
 
 import vggq
 from vggq.encode import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fidelity_models import Model, State
+    from fidelity_peers import Peer
 
 _LEAST: Final = 1000
 _RESTORES: Final = 3
@@ -66,7 +69,7 @@ class Point:
 
 def is_quantized(values: Any) -> bool:
     """Whether the packers are to quantize a tensor."""
-    return values.ndim >= 2 and values.size >= _LEAST and values.dtype == np.float32
+    return bool(values.ndim >= 2 and values.size >= _LEAST and values.dtype == np.float32)
 
 
 def quantized(state: State) -> State:
@@ -80,23 +83,23 @@ def weights_of(model: Model) -> int:
 
 
 def ours(model: Model, source: Path, packer: str, setting: str, options: dict[str, Any]) -> Point:
-    """This project, with some options."""
+    """Pack with some options of our own."""
     target = source.with_name("ours.vggq")
     packed = pack(source, target, **options)
     with one_core():
         restored, seconds = timed(lambda: vggq.load(target))
     size = in_wheel(target.read_bytes())
-    return point(model, packer, setting, size, restored, (packed.seconds, seconds))
+    return point(model, (packer, setting), size, restored, (packed.seconds, seconds))
 
 
 def theirs(model: Model, peer: Peer) -> Point:
-    """A peer."""
+    """Pack with a peer."""
     begin = time.perf_counter()
     content = _store(model, peer)
     packed = time.perf_counter() - begin
     with one_core():
         restored, seconds = timed(lambda: _restore(model, peer, content))
-    return point(model, peer.name, peer.setting, in_wheel(content), restored, (packed, seconds))
+    return point(model, (peer.name, peer.setting), in_wheel(content), restored, (packed, seconds))
 
 
 def _store(model: Model, peer: Peer) -> bytes:
@@ -105,7 +108,9 @@ def _store(model: Model, peer: Peer) -> bytes:
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         stored = threads.map(lambda values: peer.store(values, deviation), tensors.values())
         found = dict(zip(tensors, stored, strict=True))
-    arrays = {f"{name}/{i}": np.ascontiguousarray(a) for name in found for i, a in enumerate(found[name])}
+    arrays = {
+        f"{name}/{i}": np.ascontiguousarray(a) for name in found for i, a in enumerate(found[name])
+    }
     return save(_kept(model) | arrays)
 
 
@@ -155,7 +160,10 @@ def _ways(tensors: State, steps: tuple[float, ...]) -> dict[str, dict[str, Any]]
     for step in steps:
         ways[f"one qp/qp {qp(step * deviation)}"] = {"qp": qp(step * deviation)}
         each = {name: qp(step * float(values.std())) for name, values in tensors.items()}
-        ways[f"qp of each tensor/{step:g} σ"] = {"qp": qp(step * deviation), "qp_per_tensor": each}
+        ways[f"qp of each tensor/{step:g} deviations"] = {
+            "qp": qp(step * deviation),
+            "qp_per_tensor": each,
+        }
     return ways
 
 
@@ -174,7 +182,7 @@ def _nncodec_point(model: Model, way: str, folder: Path, figures: dict[str, floa
     size = in_wheel(save({**_kept(model), "stream": stream}))
     restored = _kept(model) | load_file(folder / "restored")
     seconds = (figures["pack"], figures["restore"])
-    return point(model, f"NNCodec, {kind}", setting, size, restored, seconds)
+    return point(model, (f"NNCodec, {kind}", setting), size, restored, seconds)
 
 
 def in_wheel(content: bytes) -> int:
@@ -183,9 +191,13 @@ def in_wheel(content: bytes) -> int:
 
 
 def point(
-    model: Model, packer: str, setting: str, size: int, restored: State, seconds: tuple[float, float]
+    model: Model,
+    way: tuple[str, str],
+    size: int,
+    restored: State,
+    seconds: tuple[float, float],
 ) -> Point:
-    """Fidelity and accuracy of what was restored."""
+    """Fidelity and accuracy of what was restored; a way is the packer and the setting."""
     shares, noises = [], []
     tensors = quantized(model.state)
     for name, values in tensors.items():
@@ -194,7 +206,7 @@ def point(
     accuracy = model.accuracy(restored) if model.accuracy else None
     energy = _energy(tensors.values())
     return Point(
-        packer, setting, size, size * 8 / weights_of(model),
+        *way, size, size * 8 / weights_of(model),
         decibels(sum(noises) / energy), decibels(max(shares)), decibels(statistics.mean(shares)),
         accuracy, *seconds,
     )  # fmt: skip
