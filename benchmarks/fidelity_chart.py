@@ -1,4 +1,8 @@
-"""The rate-distortion chart: a panel for each model, a line for each packer."""
+"""The rate-distortion chart: a panel for each model, a line for each packer.
+
+Each bit is worth 6.02 dB to every packer, so that plain curves would lie on top of each other: what
+is drawn is the SQNR less 6.02 dB for each bit per weight.
+"""
 
 from __future__ import annotations
 
@@ -16,53 +20,69 @@ if TYPE_CHECKING:
 
     from fidelity_points import Point
 
-_BITS: Final = (1.0, 10.0)
-_TALL: Final = (0.0, 60.0)
-_OTHERS: Final = mpl.color_sequences["tab10"]
+_BITS: Final = (1.5, 9.0)
+_BIT: Final = 20 * math.log10(2)
+_LEAST: Final = -10.0
+_COLORS: Final = mpl.color_sequences["tab10"]
 _MARKS: Final = "svPX*hd<>p"
+# Colour and width of the lines of vggq.
+_OWN: Final = {
+    "vggq bits": ("tab:gray", 2.2),
+    "vggq sqnr": ("tab:green", 2.2),
+    "vggq sqnr, independent": ("tab:olive", 1.4),
+    "vggq size, relative": ("tab:orange", 1.4),
+    "vggq size, overall": ("tab:red", 2.2),
+}
 
 
 def draw_chart(panels: list[tuple[str, list[Point]]], path: Path) -> None:
     """As a PNG, on white."""
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(6 * len(panels), 7), squeeze=False, layout="constrained"
+        1, len(panels), figsize=(6 * len(panels), 7.5), squeeze=False, layout="constrained"
     )
-    names = list(dict.fromkeys(point.packer for _, points in panels for point in points))
-    for axis, (title, points) in zip(axes[0], panels, strict=True):
-        _panel(axis, title, points, names)
+    shown = [p for _, points in panels for p in points if _BITS[0] <= p.bits <= _BITS[1]]
+    peers = [name for name in dict.fromkeys(p.packer for p in shown) if name not in _OWN]
     handles: dict[str, Any] = {}
-    for axis in axes[0]:
+    for axis, (title, points) in zip(axes[0], panels, strict=True):
+        for name in [*peers, *_OWN]:
+            _line(axis, name, points, peers)
+        axis.set(title=title, xlabel="bits per weight, in a wheel", xlim=_BITS)
+        axis.set_ylim(bottom=_LEAST)
+        axis.grid(color="0.9")
+        axis.set_axisbelow(True)
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    axes[0][0].set_ylabel("SQNR of all quantized tensors less 6.02 dB for each bit, dB")
     figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center",
-        ncols=max(2, 2 * len(panels)), frameon=False,
-    )  # fmt: skip
-    figure.savefig(path, dpi=110, facecolor="white")
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=2 * len(panels),
+        frameon=False,
+    )
+    figure.savefig(path, dpi=100, facecolor="white")
     plt.close(figure)
 
 
-def _panel(axis: Any, title: str, points: list[Point], names: list[str]) -> None:
-    for number, name in enumerate(names):
-        found = sorted(
-            (p.bits, p.overall)
-            for p in points
-            if p.packer == name and math.isfinite(p.overall) and _BITS[0] <= p.bits <= _BITS[1]
-        )
-        if found:
-            axis.plot(*zip(*found, strict=True), label=name, **_style(number, name))
-    axis.set(title=title, xlabel="bits per weight, in a wheel", xlim=_BITS, ylim=_TALL)
-    axis.set_ylabel("SQNR of all quantized tensors, dB")
-    axis.grid(color="0.9")
-    axis.set_axisbelow(True)
+def _line(axis: Any, name: str, points: list[Point], peers: list[str]) -> None:
+    found = sorted(
+        (point.bits, point.overall - _BIT * point.bits)
+        for point in points
+        if point.packer == name and _BITS[0] <= point.bits <= _BITS[1]
+    )
+    if found:
+        axis.plot(*zip(*found, strict=True), label=name, **_style(name, peers))
 
 
-def _style(number: int, name: str) -> dict[str, Any]:
-    """Lines of vggq are solid and thick, those of others thin and dashed."""
-    if name.startswith("vggq"):
-        style = {"bits": "tab:gray", "sqnr": "tab:green", "size": "tab:red"}
-        color = next(color for key, color in style.items() if key in name)
-        faint = "independent" in name or "relative" in name
-        return {"color": color, "marker": "o", "markersize": 4, "linewidth": 1.2 if faint else 2.2,
-                "linestyle": (0, (4, 1)) if faint else "-"}  # fmt: skip
-    return {"color": _OTHERS[number % 10], "marker": _MARKS[number % 10], "markersize": 5,
-            "linewidth": 0.9, "linestyle": ":"}  # fmt: skip
+def _style(name: str, peers: list[str]) -> dict[str, Any]:
+    """Lines of vggq are solid and thick, those of others thin and dotted."""
+    if name in _OWN:
+        color, width = _OWN[name]
+        return {"color": color, "linewidth": width, "marker": "o", "markersize": 4}
+    number = peers.index(name)
+    return {
+        "color": _COLORS[number % len(_COLORS)],
+        "marker": _MARKS[number % len(_MARKS)],
+        "linestyle": ":",
+        "linewidth": 1,
+        "markersize": 6,
+    }

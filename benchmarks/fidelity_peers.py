@@ -44,6 +44,7 @@ _FP8_MOST: Final = 448.0
 # Of the standard deviation: about 8 to 2 bits per weight.
 _STEPS: Final = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.3)
 _BITS: Final = range(2, 9)
+_MIDDLE: Final = 128
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,16 @@ def _uniform(name: str, step: float, *, whole: bool) -> Peer:
     def store(values: Array, deviation: float) -> Arrays:
         size = np.float32(step * (deviation if whole else float(values.std())))
         levels = np.rint(values.reshape(-1) / size)
-        wide = levels.astype(np.int8 if np.abs(levels).max() < 128 else np.int16)
-        return [np.array([size, wide.itemsize], np.float32), *map(_squeeze, _planes(wide))]
+        # Half a byte more, so that the high bytes of most levels are zero, whatever the sign.
+        shifted = levels + _MIDDLE
+        fits = shifted.min() >= 0 and shifted.max() < 2 * _MIDDLE
+        codes = shifted.astype(np.uint8 if fits else np.int16)
+        return [np.array([size]), *map(_squeeze, _planes(codes))]
 
     def restore(stored: Arrays, shape: Sequence[int]) -> Array:
         planes = [_expand(plane, np.uint8) for plane in stored[1:]]
-        levels = np.stack(planes, axis=-1).view(np.int8 if len(planes) == 1 else np.int16)
-        restored: Array = levels.reshape(shape) * stored[0][0]
+        codes = np.stack(planes, axis=-1).view(np.uint8 if len(planes) == 1 else np.int16)
+        restored: Array = (codes.reshape(shape) - np.float32(_MIDDLE)) * stored[0][0]
         return restored
 
     return Peer(name, f"{step:g} deviations", store, restore)
@@ -202,7 +206,8 @@ def _restore_nf4(stored: Arrays, shape: Sequence[int]) -> Array:
 
 def _nf4_scales(first: Array, second: Array, mean: Any, count: int) -> Array:
     scales = (first * second).reshape(-1)[:count, None] + mean
-    return np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)
+    found: Array = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)
+    return found
 
 
 def _cast(name: str, dtype: np.dtype[Any]) -> Peer:
