@@ -146,7 +146,7 @@ def _uniform(name: str, step: float, *, whole: bool) -> Peer:
     def store(values: Array, deviation: float) -> Arrays:
         size = np.float32(step * (deviation if whole else float(values.std())))
         levels = np.rint(values.reshape(-1) / size)
-        # Half a byte more, so that the high bytes of most levels are zero, whatever the sign.
+        # Moved, so that the high bytes of most levels are zero, whatever their signs.
         shifted = levels + _MIDDLE
         fits = shifted.min() >= 0 and shifted.max() < 2 * _MIDDLE
         codes = shifted.astype(np.uint8 if fits else np.int16)
@@ -155,8 +155,10 @@ def _uniform(name: str, step: float, *, whole: bool) -> Peer:
     def restore(stored: Arrays, shape: Sequence[int]) -> Array:
         planes = [_expand(plane, np.uint8) for plane in stored[1:]]
         codes = np.stack(planes, axis=-1).view(np.uint8 if len(planes) == 1 else np.int16)
-        restored: Array = (codes.reshape(shape) - np.float32(_MIDDLE)) * stored[0][0]
-        return restored
+        levels: Array = codes.reshape(shape).astype(np.float32)
+        levels -= _MIDDLE
+        levels *= stored[0][0]
+        return levels
 
     return Peer(name, f"{step:g} deviations", store, restore)
 
