@@ -15,32 +15,27 @@ import kmeans1d
 import ml_dtypes
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
+from fidelity_formats import (
+    Array,
+    Arrays,
+    in_blocks,
+    out_of_blocks,
+    restore_fp8,
+    restore_int8,
+    restore_nf4,
+    store_fp8,
+    store_int8,
+    store_nf4,
+)
 
 from vggq.encode.codebook.kmeans import centroids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Array = NDArray[Any]
-Arrays = list[Array]
 
-# "QLoRA: Efficient Finetuning of Quantized LLMs", Dettmers et al., 2023, appendix E:
-# https://arxiv.org/abs/2305.14314
-NF4: Final = np.array(
-    [
-        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-    ],
-    np.float32,
-)  # fmt: skip
 _GGUF: Final = ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 _GGUF_BLOCK: Final = 32
-_NF4_BLOCK: Final = 64
-_NF4_SCALES: Final = 256
-_FP8_MOST: Final = 448.0
 # Of the standard deviation: about 8 to 2 bits per weight.
 _STEPS: Final = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.3)
 _BITS: Final = range(2, 9)
@@ -72,11 +67,11 @@ def peers(*, exact_kmeans: bool) -> list[Peer]:
         *(_kmeans(kmeans[0], kmeans[1], bits) for bits in _BITS),
         *(_uniform("uniform + zstd, step of each tensor", step, whole=False) for step in _STEPS),
         *(_uniform("uniform + zstd, one step", step, whole=True) for step in _STEPS),
-        Peer("int8 per channel", "", _store_int8, _restore_int8),
-        Peer("NF4", "double quantization", _store_nf4, _restore_nf4),
+        Peer("int8 per channel", "", store_int8, restore_int8),
+        Peer("NF4", "double quantization", store_nf4, restore_nf4),
         _cast("fp16", np.dtype(np.float16)),
         _cast("bf16", np.dtype(ml_dtypes.bfloat16)),
-        Peer("fp8", "E4M3, scaled", _store_fp8, _restore_fp8),
+        Peer("fp8", "E4M3, scaled", store_fp8, restore_fp8),
     ]
 
 
@@ -90,10 +85,10 @@ def gguf_peers() -> list[Peer]:
     from gguf import GGMLQuantizationType, quants  # noqa: PLC0415 - may not be installed
 
     def store(kind: Any, values: Array, _: float) -> Arrays:
-        return [quants.quantize(_blocks(values, _GGUF_BLOCK), kind)]
+        return [quants.quantize(in_blocks(values, _GGUF_BLOCK), kind)]
 
     def restore(kind: Any, stored: Arrays, shape: Sequence[int]) -> Array:
-        return _unblock(quants.dequantize(stored[0], kind), shape)
+        return out_of_blocks(quants.dequantize(stored[0], kind), shape)
 
     kinds = {name: GGMLQuantizationType[name] for name in _GGUF}
     return [
@@ -177,41 +172,6 @@ def _expand(frame: Array, dtype: Any) -> Array:
     return np.frombuffer(zstandard.ZstdDecompressor().decompress(frame.tobytes()), dtype)
 
 
-def _store_int8(values: Array, _: float) -> Arrays:
-    rows = values.reshape(len(values), -1)
-    scales = np.maximum(np.abs(rows).max(1, keepdims=True), np.finfo(np.float32).tiny) / 127
-    return [scales.astype(np.float32), np.rint(rows / scales).astype(np.int8)]
-
-
-def _restore_int8(stored: Arrays, shape: Sequence[int]) -> Array:
-    restored: Array = stored[1] * stored[0]
-    return restored.reshape(shape)
-
-
-def _store_nf4(values: Array, _: float) -> Arrays:
-    blocks = _blocks(values, _NF4_BLOCK)
-    most = np.abs(blocks).max(1)
-    mean = most.mean(dtype=np.float32)
-    groups = _blocks(most - mean, _NF4_SCALES)
-    second = np.maximum(np.abs(groups).max(1, keepdims=True), np.finfo(np.float32).tiny) / 127
-    first = np.rint(groups / second).astype(np.int8)
-    scales = _nf4_scales(first, second, mean, len(blocks))
-    codes = np.searchsorted((NF4[1:] + NF4[:-1]) / 2, blocks / scales).astype(np.uint8)
-    return [codes[:, ::2] | codes[:, 1::2] << 4, first, second, np.array([mean])]
-
-
-def _restore_nf4(stored: Arrays, shape: Sequence[int]) -> Array:
-    pairs, first, second, mean = stored
-    codes = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(len(pairs), -1)
-    return _unblock(NF4[codes] * _nf4_scales(first, second, mean[0], len(pairs)), shape)
-
-
-def _nf4_scales(first: Array, second: Array, mean: Any, count: int) -> Array:
-    scales = (first * second).reshape(-1)[:count, None] + mean
-    found: Array = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)
-    return found
-
-
 def _cast(name: str, dtype: np.dtype[Any]) -> Peer:
     def store(values: Array, _: float) -> Arrays:
         return [values.astype(dtype).view(np.uint16)]
@@ -220,25 +180,3 @@ def _cast(name: str, dtype: np.dtype[Any]) -> Peer:
         return stored[0].view(dtype).astype(np.float32).reshape(shape)
 
     return Peer(name, "", store, restore)
-
-
-def _store_fp8(values: Array, _: float) -> Arrays:
-    scale = np.float32(np.abs(values).max() / _FP8_MOST or 1)
-    return [np.array([scale]), (values / scale).astype(ml_dtypes.float8_e4m3fn).view(np.uint8)]
-
-
-def _restore_fp8(stored: Arrays, shape: Sequence[int]) -> Array:
-    floats = stored[1].view(ml_dtypes.float8_e4m3fn).astype(np.float32)
-    restored: Array = floats * stored[0]
-    return restored.reshape(shape)
-
-
-def _blocks(values: Array, size: int) -> Array:
-    """Of shape (blocks, size), the last filled with zeros."""
-    flat = np.zeros(-(-values.size // size) * size, np.float32)
-    flat[: values.size] = values.reshape(-1)
-    return flat.reshape(-1, size)
-
-
-def _unblock(blocks: Array, shape: Sequence[int]) -> Array:
-    return blocks.reshape(-1)[: int(np.prod(shape))].reshape(shape)

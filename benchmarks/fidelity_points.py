@@ -5,27 +5,25 @@ Every packer keeps the same tensors exactly: those of fewer than two dimensions 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import statistics
-import subprocess
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load, save
 
 import vggq
 from vggq.encode import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fidelity_models import Model, State
     from fidelity_peers import Peer
@@ -34,7 +32,6 @@ _LEAST: Final = 1000
 _RESTORES: Final = 3
 # A wheel is DEFLATE without a level.
 _DEFLATE: Final = 6
-_QP_PER_OCTAVE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -104,14 +101,14 @@ def theirs(model: Model, peer: Peer) -> Point:
 
 def _store(model: Model, peer: Peer) -> bytes:
     tensors = quantized(model.state)
-    deviation = math.sqrt(_energy(tensors.values()) / sum(v.size for v in tensors.values()))
+    deviation = deviation_of(tensors)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         stored = threads.map(lambda values: peer.store(values, deviation), tensors.values())
         found = dict(zip(tensors, stored, strict=True))
     arrays = {
         f"{name}/{i}": np.ascontiguousarray(a) for name in found for i, a in enumerate(found[name])
     }
-    return save(_kept(model) | arrays)
+    return save(kept_exactly(model) | arrays)
 
 
 def _restore(model: Model, peer: Peer, content: bytes) -> State:
@@ -125,64 +122,9 @@ def _restore(model: Model, peer: Peer, content: bytes) -> State:
     return restored
 
 
-def _kept(model: Model) -> State:
+def kept_exactly(model: Model) -> State:
+    """All other tensors."""
     return {name: values for name, values in model.state.items() if not is_quantized(values)}
-
-
-def nncodec(model: Model, source: Path, python: list[str], steps: tuple[float, ...]) -> list[Point]:
-    """NNCodec in an environment of its own, at steps of so many standard deviations.
-
-    Raises:
-        OSError, subprocess.CalledProcessError: it is not there, or does not run.
-
-    """
-    tensors = quantized(model.state)
-    folder = source.with_name("nncodec")
-    folder.mkdir(exist_ok=True)
-    input_path = folder / "model.safetensors"
-    input_path.write_bytes(save(tensors))
-    ways = _ways(tensors, steps)
-    script = Path(__file__).with_name("fidelity_nncodec.py")
-    run = subprocess.run(
-        [*python, str(script), str(input_path), str(folder)],
-        input=json.dumps(ways), text=True, check=True, capture_output=True,
-    )  # fmt: skip
-    figures = json.loads(run.stdout.splitlines()[-1])
-    return [
-        _nncodec_point(model, way, folder / str(number), figures[way])
-        for number, way in enumerate(ways)
-    ]
-
-
-def _ways(tensors: State, steps: tuple[float, ...]) -> dict[str, dict[str, Any]]:
-    deviation = math.sqrt(_energy(tensors.values()) / sum(v.size for v in tensors.values()))
-    ways: dict[str, dict[str, Any]] = {}
-    for step in steps:
-        ways[f"one qp/qp {qp(step * deviation)}"] = {"qp": qp(step * deviation)}
-        each = {name: qp(step * float(values.std())) for name, values in tensors.items()}
-        ways[f"qp of each tensor/{step:g} deviations"] = {
-            "qp": qp(step * deviation),
-            "qp_per_tensor": each,
-        }
-    return ways
-
-
-def qp(step: float) -> int:
-    """The quantization parameter whose step is nearest: (1 + q mod 4 / 4) 2^⌊q/4⌋."""
-    near = round(_QP_PER_OCTAVE * math.log2(step))
-    return min(
-        range(near - 2, near + 3),
-        key=lambda q: abs(math.log2((1 + q % _QP_PER_OCTAVE / 4) * 2.0 ** (q // 4) / step)),
-    )
-
-
-def _nncodec_point(model: Model, way: str, folder: Path, figures: dict[str, float]) -> Point:
-    kind, _, setting = way.partition("/")
-    stream = np.frombuffer((folder / "stream").read_bytes(), np.uint8)
-    size = in_wheel(save({**_kept(model), "stream": stream}))
-    restored = _kept(model) | load_file(folder / "restored")
-    seconds = (figures["pack"], figures["restore"])
-    return point(model, (f"NNCodec, {kind}", setting), size, restored, seconds)
 
 
 def in_wheel(content: bytes) -> int:
@@ -201,10 +143,10 @@ def point(
     shares, noises = [], []
     tensors = quantized(model.state)
     for name, values in tensors.items():
-        noises.append(_energy([values - restored[name]]))
-        shares.append(noises[-1] / _energy([values]))
+        noises.append(energy_of([values - restored[name]]))
+        shares.append(noises[-1] / energy_of([values]))
     accuracy = model.accuracy(restored) if model.accuracy else None
-    energy = _energy(tensors.values())
+    energy = energy_of(tensors.values())
     return Point(
         *way, size, size * 8 / weights_of(model),
         decibels(sum(noises) / energy), decibels(max(shares)), decibels(statistics.mean(shares)),
@@ -217,7 +159,13 @@ def decibels(share: float) -> float:
     return -10 * math.log10(share) if share else math.inf
 
 
-def _energy(arrays: Any) -> float:
+def deviation_of(tensors: State) -> float:
+    """The root of the mean square of all weights."""
+    return math.sqrt(energy_of(tensors.values()) / sum(v.size for v in tensors.values()))
+
+
+def energy_of(arrays: Any) -> float:
+    """The sum of squares."""
     return sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
 
 
