@@ -49,7 +49,7 @@ def test_the_worked_example() -> None:
     assert documented(content, 10, codec).tolist() == expected
 
 
-kinds = st.sampled_from([0, 1, 2, 4]).map(Plain) | st.integers(1, 127).map(Runs)
+kinds = st.sampled_from([0, 1, 2, 4, 8]).map(Plain) | st.integers(1, 127).map(Runs)
 
 
 @st.composite

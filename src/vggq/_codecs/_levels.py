@@ -22,14 +22,14 @@ ESCAPE: Final = -128
 MORE_ZEROS: Final = 255
 MOST_ZEROS: Final = MORE_ZEROS // 3
 """The most levels that a byte of a stream tells."""
-SHIFTS: Final = (0, 1, 2, 4)
+SHIFTS: Final = (0, 1, 2, 4, 8)
 MOST: Final = 127
 _RUNS: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A byte for each level, and the lowest `shift` bits apart: 0, 1, 2 or 4."""
+    """A byte for each level, and the lowest `shift` bits apart: 0, 1, 2, 4 or 8."""
 
     shift: int
 
