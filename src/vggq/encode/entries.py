@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,8 @@ class Work:
         options: what is asked for.
         folder: where frames wait that are too many for memory.
         threads: how many tensors are encoded at a time.
-        progress: called from time to time, with each attempt at a size anew.
+        progress: called from time to time. Nobody knows how many attempts a size takes: each gets
+            half of what was left.
 
     """
 
@@ -94,17 +96,20 @@ class Work:
         """
         if self.options.size is None:
             with Frames(self.folder) as frames:
-                yield self._encode(frames, 1.0)
+                yield self._encode(frames, 1.0, self.progress)
             return
         with ExitStack() as stack:
             yield self._fit(self.options.size, stack)
 
     def _fit(self, budget: int, stack: ExitStack) -> Entries:
         kept: list[tuple[Entries, ExitStack]] = []
+        attempts = itertools.count()
 
         def size_of(scale: float) -> int:
             attempt = stack.enter_context(ExitStack())
-            entries = self._encode(attempt.enter_context(Frames(self.folder)), 2.0**scale)
+            frames = attempt.enter_context(Frames(self.folder))
+            part = _attempt(self.progress, next(attempts)) if self.progress else None
+            entries = self._encode(frames, 2.0**scale, part)
             if entries.size > budget or (kept and entries.size < kept[0][0].size):
                 attempt.close()
             else:
@@ -117,6 +122,9 @@ class Work:
         if not kept:
             problem = f"{megabytes(budget)} cannot be met: the smallest is {megabytes(smallest)}"
             raise OptionError([("size", problem)])
+        if self.progress:
+            whole = sum(tensor.count for tensor in self.source.tensors)
+            self.progress(whole, whole)
         return kept[0][0]
 
     @property
@@ -142,9 +150,9 @@ class Work:
         roots = sum(tensor.count * math.log2(tensor.count) / 2 for tensor in tensors) / count
         return _BITS_OF_A_STEP - 1 - bits - roots
 
-    def _encode(self, frames: Frames, scale: float) -> Entries:
+    def _encode(self, frames: Frames, scale: float, progress: Progress | None) -> Entries:
         tensors, options = self.source.tensors, self.options
-        with closing(encode_all(tensors, options, self.threads, self.progress, scale)) as encoded:
+        with closing(encode_all(tensors, options, self.threads, progress, scale)) as encoded:
             infos, remarks = _collect(tensors, encoded, frames)
         manifest = Manifest(
             encoder=ENCODER_VERSION,
@@ -157,6 +165,12 @@ class Work:
         sizes = {str(number): size for number, size in enumerate(frames.sizes)}
         header = write_header(sizes, _format.dump(manifest))
         return Entries(manifest, header, frames, remarks)
+
+
+def _attempt(progress: Progress, number: int) -> Progress:
+    """The progress of an attempt as that of the whole search, which never goes back."""
+    left = 0.5**number
+    return lambda done, total: progress(int(total * (1 - left) + done * left / 2), total)
 
 
 def encode_all(
