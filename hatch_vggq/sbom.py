@@ -81,6 +81,8 @@ def _facts(manifest: Manifest) -> dict[str, object]:
     return {
         "source:format": manifest.source_format,
         "source:sha256": manifest.source_sha256,
+        "encoder": manifest.encoder,
+        "zstd": manifest.zstd,
         "bits": manifest.options.get("bits", ""),
         "sqnr": "exact" if exact else f"{manifest.sqnr:.2f} dB",
         "tensors": len(manifest.tensors),

@@ -14,6 +14,7 @@ COLUMNS = 5
 GAP = 10
 TEXT = 13
 LINE = 17
+QUALITY = 85
 
 Cell = tuple[tuple[str, ...], Image.Image]
 
@@ -33,4 +34,4 @@ def draw_grid(cells: Sequence[Cell], target: Path) -> None:
         for index, line in enumerate(caption):
             place = (left, top + height + 4 + index * LINE)
             draw.text(place, line, "black", ImageFont.load_default(TEXT))
-    grid.save(target)
+    grid.save(target, quality=QUALITY)

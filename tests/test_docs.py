@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 import vggq
 from hatch_vggq.config import parse
+from vggq.cli import main
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +43,22 @@ def test_the_quick_start_is_a_sound_configuration() -> None:
     (model,) = parse(table["tool"]["hatch"]["build"]["hooks"]["vggq"]).models
     assert model.target.startswith("src/vgg19_style/")
     assert table["project"]["dependencies"] == ["hatch-vggq"]
+
+
+@pytest.mark.parametrize("command", ["sweep", "report", "compare", "inspect"])
+def test_the_options_of_a_command_are_those_that_it_has(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each option in the README is there, and each there is told of somewhere."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    there = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--out"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    usages = re.split(r"\n    (?=vggq )", readme)
+    (usage,) = (text.split("\n\n")[0] for text in usages if text.startswith(f"vggq {command} "))
+    assert set(re.findall(r"--[a-z-]+", usage)) <= there
+    told = readme + (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    assert there <= set(re.findall(r"--[a-z-]+", told))
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:

@@ -68,7 +68,7 @@ def test_any_tensors_there_and_back(tensors: list[TensorInfo]) -> None:
         for i, t in enumerate(tensors)
     )
     manifest = Manifest(3, "1.5.7", "keras-hdf5", "0" * 64, {"keep": ["é"]}, numbered)
-    entries = {str(i): Entry("U8", (1,), i, 1) for i in range(len(numbered))}
+    entries = {str(i): Entry("U8", (8,), i, 8) for i in range(len(numbered))}
     assert _format.load(Header(entries, _format.dump(manifest))) == manifest
 
 
@@ -155,6 +155,7 @@ def test_rules_of_the_manifest(change: dict[str, Any], message: str) -> None:
         ({"codec": {"name": "codebook", "centroids": 4, "x": 1}}, "codec is {'centroids': 4,"),
         ({"codec": {"name": "raw", "x": 1}}, "codec is {'name': 'raw', 'x': 1}: raw has no"),
         ({"size": 19}, "size is 19, expected 18"),
+        ({"size": 17}, "size is 17, expected 18"),
         ({"size": 18.0}, "size is 18.0, expected 18"),
         ({"energy": -1}, "energy is -1, expected a number of at least 0"),
         ({"energy": "1"}, "energy is '1', expected a number of at least 0"),
@@ -253,3 +254,44 @@ def test_what_a_manifest_tells() -> None:
 )
 def test_sqnr(energy: float, noise: float, expected: float) -> None:
     assert sqnr(energy, noise) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [Entry("BOOL", (9,), 100, 9), Entry("U8", (), 100, 9), Entry("U8", (3, 3), 100, 9)],
+)
+def test_an_entry_that_is_no_list_of_bytes(entry: Entry) -> None:
+    message = "entry 0 is not a list of bytes"
+    assert str(refused(_format.dump(MANIFEST), ENTRIES | {"0": entry})) == message
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_most_that_an_entry_of_so_many_bytes_holds(number: int, over: int) -> None:
+    """Four bytes hold 128 KiB, and not a byte more."""
+    counts = [1, 1]
+    counts[number] = (1 << 17) + over
+    tensors = [
+        TensorInfo(name, (count,), "U8", "U8", entry, Raw(), 0.0, 0.0)
+        for entry, (name, count) in enumerate(zip("ab", counts, strict=True))
+    ]
+    manifest = Manifest(1, "1", "npz", "0" * 64, {}, tuple(tensors))
+    entries = {"0": Entry("U8", (4,), 0, 4), "1": Entry("U8", (7,), 4, 7)}
+    if not over:
+        assert _format.load(Header(entries, _format.dump(manifest))) == manifest
+        return
+    message = (
+        f"tensor '{'ab'[number]}': size is 131073, which no entry of {(4, 7)[number]} bytes holds"
+    )
+    assert str(refused(_format.dump(manifest), entries)) == message
+
+
+@pytest.mark.parametrize("shapes", [((2,), (3,)), ((3,), (2,))])
+def test_tensors_of_one_entry_that_differ(shapes: tuple[tuple[int], tuple[int]]) -> None:
+    tensors = [
+        TensorInfo(name, shape, "U8", "U8", 0, Raw(), 0.0, 0.0)
+        for name, shape in zip("ab", shapes, strict=True)
+    ]
+    manifest = Manifest(1, "1", "npz", "0" * 64, {}, tuple(tensors))
+    message = "tensor 'b': entry 0 is that of 'a', which is not alike"
+    assert str(refused(_format.dump(manifest), {"0": Entry("U8", (8,), 0, 8)})) == message

@@ -36,6 +36,7 @@ class PackedFile:
         self._owned = owned
         self._closed = False
         self._lock = threading.Lock()
+        self._descriptor = _descriptor(file) if owned else None
         self.name = name
         # What seek returns differs: an mmap's gives None.
         file.seek(0, os.SEEK_END)
@@ -49,8 +50,8 @@ class PackedFile:
             PackedFileError: the system cannot read it.
 
         """
-        with self._at(offset):
-            return _read(self._file, size)
+        with self._translating():
+            return self._read(offset, size)
 
     def read_into(self, offset: int, out: memoryview) -> memoryview:
         """Fill `out` with the bytes from `offset`, and give what of it was filled.
@@ -60,28 +61,40 @@ class PackedFile:
             PackedFileError: the system cannot read it.
 
         """
-        with self._at(offset):
-            return out[: _read_into(self._file, out) if self._owned else self._copy_into(out)]
-
-    def _copy_into(self, out: memoryview) -> int:
-        # Of a file of the caller's own making, `read` is all that is known to be true.
-        data = _read(self._file, len(out))
-        out[: len(data)] = data
-        return len(data)
+        with self._translating():
+            return out[: self._read_into(offset, out)]
 
     @contextmanager
-    def _at(self, offset: int) -> Iterator[None]:
-        """The file for this thread alone, standing at `offset`."""
+    def _translating(self) -> Iterator[None]:
         try:
-            with self._lock:
-                self._check_open()
-                self._file.seek(offset)
-                yield
+            yield
         except OSError as error:
             why = error.strerror or error
             raise PackedFileError(f"{self.name} cannot be read: {why}") from error
         except ValueError as error:
             raise ClosedError(f"{self.name} was closed") from error
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if self._descriptor is None:
+            with self._lock:
+                self._check_open()
+                self._file.seek(offset)
+                return _read(self._file, size)
+        self._check_open()
+        data = _pread(self._descriptor, offset, size)
+        # Once it is closed the descriptor may be another file's.
+        self._check_open()
+        return data
+
+    def _read_into(self, offset: int, out: memoryview) -> int:
+        if self._descriptor is None:
+            data = self._read(offset, len(out))
+            out[: len(data)] = data
+            return len(data)
+        self._check_open()
+        done = _pread_into(self._descriptor, offset, out)
+        self._check_open()
+        return done
 
     def _check_open(self) -> None:
         if self._closed:
@@ -93,20 +106,39 @@ class PackedFile:
             self._file.close()
 
 
+def _descriptor(file: IO[bytes]) -> int | None:
+    """That of a file which can be read at an offset without moving its position.
+
+    Processes that were forked share the position, and no lock is theirs together.
+    """
+    try:
+        return file.fileno() if hasattr(os, "preadv") else None
+    except OSError:
+        return None
+
+
+def _pread(descriptor: int, offset: int, size: int) -> bytes:
+    """`size` bytes from `offset`; the system may give fewer at a time."""
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+        data += more
+    return data
+
+
+def _pread_into(descriptor: int, offset: int, out: memoryview) -> int:
+    """How many bytes of `out` were filled."""
+    done = 0
+    while done < len(out) and (more := os.preadv(descriptor, [out[done:]], offset + done)):
+        done += more
+    return done
+
+
 def _read(file: IO[bytes], size: int) -> bytes:
     """`size` bytes from where the file stands; an unbuffered one may give fewer at a time."""
     data = file.read(size)
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
     return data
-
-
-def _read_into(file: Any, out: memoryview) -> int:
-    """How many bytes of `out` were filled, from where the file stands."""
-    done = 0
-    while done < len(out) and (more := file.readinto(out[done:])):
-        done += more
-    return done
 
 
 def open_file(source: Readable | Package, resource: str | None) -> PackedFile:

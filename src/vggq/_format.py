@@ -12,7 +12,7 @@ from reprlib import repr as short
 from typing import Any, Final
 
 from . import _checks as check
-from . import _codecs, _dtypes
+from . import _codecs, _dtypes, _zstd
 from ._container import Entry, Header, is_count, is_shape, parse_json
 from ._manifest import Manifest, TensorInfo
 from .errors import HeaderError, ManifestError, UnsupportedError
@@ -169,6 +169,16 @@ def _check_entries(tensors: tuple[TensorInfo, ...], entries: dict[str, Entry]) -
     if {tensor.entry for tensor in tensors} != set(range(len(entries))):
         raise ManifestError("the tensors do not use all entries, or use more than there are")
     _check_tied(tensors)
+    for tensor in tensors:
+        _check_plausible(tensor, entries[str(tensor.entry)].size)
+
+
+def _check_plausible(tensor: TensorInfo, stored: int) -> None:
+    if tensor.content_size > _zstd.capacity(stored):
+        raise ManifestError(
+            f"tensor {short(tensor.name)}: size is {tensor.content_size}, which no entry of "
+            f"{stored} bytes holds"
+        )
 
 
 def _check_tied(tensors: tuple[TensorInfo, ...]) -> None:

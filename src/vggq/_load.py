@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _decode, _out, _threads, _wanted
+from . import _decode, _limit, _out, _threads, _wanted
 from ._scratch import Scratch
 from ._weights import open as open_weights
 
@@ -30,6 +30,7 @@ def load(
     threads: int | None = None,
     dtype: DTypeLike | None = None,
     out: Mapping[str, NDArray[Any]] | None = None,
+    max_bytes: int | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Restore every tensor of a packed file.
 
@@ -44,6 +45,7 @@ def load(
         out: an array for each tensor, by name, to be written to; of its shape and dtype, of any
             strides, none overlapping another. None is written to before all is known to be
             sound.
+        max_bytes: the most that all tensors may take together, as for `open`, in `dtype`.
 
     Returns:
         The arrays by name, fresh and writable: of `dtype` for what was floating point, and the
@@ -53,6 +55,7 @@ def load(
     Raises:
         PackedFileError: there is no such file, or it cannot be read.
         FormatError: it is no sound packed file, or a tensor's bytes are damaged.
+        LimitError: it takes more than `max_bytes`; nothing was decoded.
         OptionError: `dtype` is none of these, or arrays of `out` are missing, too many or not
             as they should be; all of them at once.
         MissingDependencyError: the source has a dtype that takes ml_dtypes.
@@ -60,6 +63,7 @@ def load(
     """
     choose = _wanted.choice(dtype)
     with open_weights(source, resource) as weights:
+        _limit.check(weights.name, weights.manifest, choose, max_bytes)
         dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
         if out is not None:
             arrays = _out.checked(out, weights.tensors, dtypes)

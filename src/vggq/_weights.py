@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from . import _decode, _format
+from . import _decode, _format, _limit, _wanted
 from ._container import read_header
 from ._files import PackedFile, open_file
 from .errors import FormatError, HeaderError, UnknownTensorError
@@ -80,6 +80,11 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         return _decode.read(frame, self.tensors[name], scratch)
 
     @property
+    def name(self) -> str:
+        """What the packed file is called in messages."""
+        return self._file.name
+
+    @property
     def size(self) -> int:
         """Bytes of the packed file."""
         return self._file.size
@@ -126,7 +131,9 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         self.close()
 
 
-def open(source: Readable | Package, resource: str | None = None) -> Weights:  # noqa: A001
+def open(  # noqa: A001
+    source: Readable | Package, resource: str | None = None, *, max_bytes: int | None = None
+) -> Weights:
     """Open a packed file without decoding anything.
 
     Args:
@@ -135,15 +142,20 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
             package, by name or as a module. A file stays open, and is not to be used for
             anything else before the weights are closed.
         resource: the packed file's name in that package.
+        max_bytes: the most that all tensors may take together, restored or decompressed,
+            whichever is more, tied ones counted once. Without it a file may ask for as much as
+            its entries can hold: zstd makes 128 KiB of four bytes, and a codec more of that.
 
     Raises:
         PackedFileError: there is no such file, or it cannot be read.
         FormatError: it is no sound packed file.
+        LimitError: it is sound, and takes more than `max_bytes`.
 
     """
     file = open_file(source, resource)
     try:
-        return Weights(file)
+        weights = Weights(file)
+        _limit.check(file.name, weights.manifest, _wanted.choice(None), max_bytes)
     except HeaderError as error:
         file.close()
         raise HeaderError(f"{file.name} is not a sound .vggq file: {error}") from error
@@ -153,3 +165,4 @@ def open(source: Readable | Package, resource: str | None = None) -> Weights:  #
     except BaseException:
         file.close()
         raise
+    return weights

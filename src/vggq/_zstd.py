@@ -22,8 +22,18 @@ _REPEATED = 1
 _of_thread = threading.local()
 
 
+# RFC 8878: a block holds at most 128 KiB, and takes three bytes of header and one that it repeats.
+_BLOCK_CONTENT = 1 << 17
+_LEAST_BLOCK = 4
+
+
 class FrameError(ValueError):
     """A zstd frame is damaged or not of the form that the format asks for."""
+
+
+def capacity(stored: int) -> int:
+    """The most bytes of content that a frame of `stored` bytes can have."""
+    return stored // _LEAST_BLOCK * _BLOCK_CONTENT
 
 
 def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buffer:

@@ -8,6 +8,7 @@
     │   ├── ManifestError        its manifest
     │   ├── UnsupportedError     it is sound, and newer than this reader
     │   └── DataError            the bytes of one tensor
+    ├── LimitError               the packed file takes more memory than the caller allows
     ├── PackedFileError          the packed file cannot be opened or read
     ├── UnknownTensorError       no tensor of that name (also a KeyError)
     ├── ClosedError              the weights were closed (also a ValueError)
@@ -43,6 +44,10 @@ class UnsupportedError(FormatError):
 
 class DataError(FormatError):
     """The stored bytes of one tensor are damaged or do not decode to what the manifest says."""
+
+
+class LimitError(VggqError):
+    """The packed file takes more memory, once restored, than the caller allows."""
 
 
 class PackedFileError(VggqError):

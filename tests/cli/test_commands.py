@@ -36,6 +36,7 @@ def test_pack_tells_what_it_came_to(
             "size": None,
             "aim": "relative",
             "dependent": True,
+            "weights": None,
             "tensors": [],
             "layout": None,
             "key": None,

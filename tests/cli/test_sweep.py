@@ -50,8 +50,12 @@ def test_as_json_it_is_what_packing_gives(
     assert [one["worst"] >= one["sqnr_target"] for one in found[2:4]] == [True, True]
 
 
-def test_an_aim_is_for_the_sizes(source: str, capsys: pytest.CaptureFixture[str]) -> None:
-    goals = ["--bits", "2", "--size", "2 kB, 3 kB", "--aim", "overall"]
+def test_aim_and_weights_are_for_the_sizes(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.json"
+    weights.write_text('{"a.weight": 2}')
+    goals = ["--bits", "2", "--size", "2 kB, 3 kB", "--aim", "overall", "--weights", str(weights)]
     assert main(["sweep", source, *goals]) == 0
     rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "." in line]
     assert rows == [["2", "bits"], ["2.0", "kB"], ["3.0", "kB"]]
@@ -136,6 +140,7 @@ def test_what_is_no_list_of_widths(text: str) -> None:
         (["--bits", ""], "bits: expected widths from 1 to 8 such as 1-8 or 2,4,6, found ''"),
         (["--aim", "overall"], "aim: it is for a size only"),
         (["--sqnr", "20", "--aim", "overall"], "aim: it is for a size only"),
+        (["--weights", "w.json"], "weights: they are for a size only"),
         (["--size", "100"], "size: 100 B cannot be met: the smallest is 1.6 kB"),
         (["--eval", "judge"], "eval: expected module:function, found 'judge'"),
         (["--keep", "no"], "keep: the pattern 'no' matches no tensor"),

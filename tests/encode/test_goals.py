@@ -56,7 +56,8 @@ def test_every_tensor_has_the_fidelity_asked_for(
 ) -> None:
     found = sqnr_of(packed(source, tmp_path, sqnr=sqnr, dependent=dependent))
     assert set(found) == {"conv.weight", "dense.weight", "small.weight"}
-    assert all(sqnr <= value < sqnr + 0.05 for value in found.values())
+    # Where nearly all levels are zero a step more or less is many of them at once.
+    assert all(sqnr <= value < sqnr + (0.05 if sqnr > 10 else 0.1) for value in found.values())
 
 
 # From where nearly nothing is left to where nearly nothing is lost.
@@ -70,7 +71,7 @@ def test_a_size_is_met_and_never_exceeded(
 
 
 def test_a_size_that_cannot_be_met(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"size: 500 B cannot be met: the smallest is .* B"):
+    with pytest.raises(OptionError, match=r"size: 500 B cannot be met: the smallest is .* kB"):
         packed(source, tmp_path, size=500)
     assert not (tmp_path / "model.vggq").exists()
 

@@ -67,6 +67,7 @@ GOALS: list[dict[str, Any]] = [
     {"sqnr": 25.0, "dependent": False},
     {"size": 12_000},
     {"size": "9 kB", "aim": "overall"},
+    {"size": "9 kB", "weights": {"m": 4.0}},
     {"size": 19_000, "dependent": False, "keep": ["m"]},
     {"size": 14_000, "tensors": [{"match": "m", "bits": 5}]},
     {"bits": 3, "tensors": [{"match": "z", "sqnr": 30.0}]},
@@ -135,6 +136,7 @@ def test_a_dtype_that_no_file_holds_is_named() -> None:
     [
         ({"size": 100}, "size: 100 B cannot be met: the smallest is [0-9.]+ kB"),
         ({"sqnr": 30, "bits": 3}, "sqnr: one of bits, sqnr, size is expected, found bits and sqnr"),
+        ({"size": 9000, "weights": {"x": 2.0}}, "weights: 'x' is no tensor"),
         ({"tensors": [{"match": "x", "bits": 3}]}, "tensors: the pattern 'x' matches no tensor"),
         ({"bits": 9}, "bits: expected an integer from 1 to 8, found 9"),
         ({"keep": ["x"]}, "keep: the pattern 'x' matches no tensor"),

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import sys
@@ -20,7 +21,9 @@ import h5py
 import numpy as np
 import safetensors.numpy
 
+import vggq
 from tests.helpers import save_npz, save_onnx
+from vggq._codecs import Codebook, Grid
 from vggq._container import read_header
 from vggq.encode import pack
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vggq import TensorInfo
+
     State = dict[str, NDArray[Any]]
 
 STATE: Final[State] = {
@@ -36,6 +41,7 @@ STATE: Final[State] = {
     "a.bias": np.arange(3, dtype=np.float16),
     "steps": np.array(7),
     "mask": np.array([True, False]),
+    "conv.weight": np.sin(np.arange(1296, dtype=np.float32)).reshape(12, 12, 3, 3),
 }
 SMALL: Final[State] = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.array(7)}
 
@@ -52,11 +58,37 @@ _LEGACY_HEAD: Final = (
 )
 
 
-def packed(bits: int = 2) -> bytes:
-    """A packed file of every codec."""
+# Keras 3's: a description of the layers, and weights by number.
+KERAS_CONFIG: Final = json.dumps(
+    {
+        "class_name": "Sequential",
+        "config": {
+            "layers": [
+                {"class_name": "Dense", "config": {"name": "dense", "use_bias": False}},
+                {"class_name": "GRU", "config": {"name": "gru", "reset_after": True}},
+            ]
+        },
+    }
+).encode()
+KERAS_WEIGHTS: Final[State] = {
+    "layers/dense/vars/0": np.ones((2, 3), np.float32),
+    "layers/gru/cell/vars/0": np.ones((3, 6), np.float32),
+    "layers/gru/cell/vars/1": np.ones((2, 6), np.float32),
+    "layers/gru/cell/vars/2": np.ones((2, 6), np.float32),
+}
+
+# What the packed files are packed with: between them every codec, and its variants.
+OPTIONS: Final[tuple[dict[str, Any], ...]] = (
+    *({"bits": bits} for bits in (1, 2, 3, 8)),
+    *({"sqnr": sqnr, "dependent": dependent} for sqnr in (12, 45) for dependent in (True, False)),
+)
+
+
+def packed(**options: Any) -> bytes:
+    """A packed file of exact tensors and quantized ones."""
     with tempfile.TemporaryDirectory() as folder:
         source = save_npz(Path(folder, "s.npz"), STATE)
-        return pack(source, Path(folder, "s.vggq"), bits=bits).target.read_bytes()
+        return pack(source, Path(folder, "s.vggq"), **options).target.read_bytes()
 
 
 def manifest_of(data: bytes) -> bytes:
@@ -72,14 +104,45 @@ def frames_of(data: bytes) -> list[bytes]:
     return [data[entry.start : entry.start + entry.size] for entry in entries]
 
 
+def contents_of(data: bytes) -> list[tuple[TensorInfo, bytes]]:
+    """What is stored of each tensor of a packed file, decompressed."""
+    with vggq.open(data) as weights:
+        return [
+            (tensor, bytes(weights.content(tensor.name))) for tensor in weights.tensors.values()
+        ]
+
+
+def npz_of(member: bytes) -> bytes:
+    """An archive of one member whose checksum is right."""
+    return _zip({"w.npy": member})
+
+
+def keras_of(config: bytes, weights: bytes) -> bytes:
+    """A .keras archive whose checksums are right."""
+    members = {"metadata.json": b"{}", "config.json": config, "model.weights.h5": weights}
+    return _zip(members)
+
+
+def hdf5(state: State) -> bytes:
+    """A file of these datasets and nothing else."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as tensors:
+        for name, array in state.items():
+            tensors[name] = array
+    return file.getvalue()
+
+
 def torch_zip(pickled: bytes) -> bytes:
     """A torch checkpoint of this pickle and one storage of eight bytes."""
-    with tempfile.TemporaryFile() as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("archive/data.pkl", pickled)
-            archive.writestr("archive/data/0", bytes(8))
-        file.seek(0)
-        return file.read()
+    return _zip({"archive/data.pkl": pickled, "archive/data/0": bytes(8)})
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file.getvalue()
 
 
 def make(folder: Path) -> None:
@@ -91,21 +154,38 @@ def make(folder: Path) -> None:
 
 
 def _seeds() -> dict[str, list[bytes]]:
-    sound = [packed(bits) for bits in (1, 2, 3, 8)]
+    sound = [packed(**options) for options in OPTIONS]
+    contents = [pair for data in sound for pair in contents_of(data)]
+    arrays = [_written(partial(_save_npy, array), ".npy") for array in STATE.values()]
+    weights = hdf5(KERAS_WEIGHTS)
     index = {"weight_map": {"w": "s.safetensors", "steps": "s.safetensors"}}
     storage = (2).to_bytes(8, "little") + bytes(8)
     return {
         "reader": sound,
         "manifest": [manifest_of(data) for data in sound],
         "frame": [frame for data in sound for frame in frames_of(data)],
-        "keras-hdf5": [_hdf5(SMALL), _hdf5({"dense/kernel:0": np.ones((2, 3), "f4")})],
+        "codebook": [
+            bytes([tensor.codec.centroids - 1, tensor.count % 256]) + content
+            for tensor, content in contents
+            if isinstance(tensor.codec, Codebook)
+        ],
+        "grid": [
+            _grid_head(tensor.codec, tensor.count) + content
+            for tensor, content in contents
+            if isinstance(tensor.codec, Grid)
+        ],
+        "keras-hdf5": [_legacy(SMALL), _legacy({"dense/kernel:0": np.ones((2, 3), "f4")}), weights],
+        "keras": [keras_of(KERAS_CONFIG, weights)],
+        "keras-config": [KERAS_CONFIG],
+        "keras-weights": [weights],
         "safetensors": [safetensors.numpy.save(STATE), safetensors.numpy.save(SMALL)],
         "sharded": [json.dumps(index).encode()],
         "torch": [torch_zip(TORCH_PICKLE)],
         "torch-pickle": [TORCH_PICKLE, pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2)],
         "torch-legacy": [_LEGACY_HEAD + TORCH_PICKLE + pickle.dumps(["0"], 2) + storage],
         "npz": [_written(lambda path: save_npz(path, SMALL), ".npz")],
-        "npy": [_written(partial(_save_npy, array), ".npy") for array in STATE.values()],
+        "npz-member": arrays,
+        "npy": arrays,
         "onnx": [_written(lambda path: save_onnx(path, SMALL), ".onnx")],
     }
 
@@ -121,7 +201,14 @@ def _save_npy(array: NDArray[Any], path: Path) -> None:
     np.save(path, array)
 
 
-def _hdf5(state: State) -> bytes:
+def _grid_head(codec: Grid, count: int) -> bytes:
+    """What the harness has the codec's parameters from."""
+    flags = codec.first + 2 * codec.dependent
+    vectors = count // (codec.taps * codec.rows)
+    return bytes([codec.taps - 1, codec.rows - 1, flags, vectors])
+
+
+def _legacy(state: State) -> bytes:
     def write(path: Path) -> None:
         with h5py.File(path, "w") as file:
             group = file.create_group("layer")

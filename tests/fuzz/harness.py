@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import tempfile
 from contextlib import suppress
@@ -19,6 +20,7 @@ import atheris
 with atheris.instrument_imports(include=["vggq", "pickletools", "zipfile"]):
     import vggq
     from vggq._container import write_header
+    from vggq.encode.zstd import compress
     from vggq.errors import SourceError, VggqError
     from vggq.sources import FORMATS, Reading, files, open_source
 
@@ -31,14 +33,21 @@ if TYPE_CHECKING:
 
 # What a source may claim without having it (a fill value, a broadcast) is not to be allocated here.
 _MOST_ELEMENTS: Final = 1 << 20
+_MOST_BYTES: Final = 1 << 24
+_KERAS: Final = (".h5", ".keras")
 
-_MANIFEST: Final = corpus.manifest_of(corpus.packed())
-_FRAMES: Final = corpus.frames_of(corpus.packed())
+_MANIFEST: Final = corpus.manifest_of(corpus.packed(bits=2))
+_FRAMES: Final = corpus.frames_of(corpus.packed(bits=2))
 
 
 def _load(data: bytes) -> None:
-    with suppress(VggqError):
-        vggq.load(data, threads=1)
+    """What is restored is as the manifest says, and the same when it is asked for by name."""
+    with suppress(VggqError), vggq.open(data, max_bytes=_MOST_BYTES) as weights:
+        restored = vggq.load(data, threads=1, max_bytes=_MOST_BYTES)
+        for name, tensor in weights.tensors.items():
+            array = restored[name]
+            assert (array.shape, array.dtype) == (tensor.shape, tensor.dtype)
+            assert array.tobytes() == weights[name].tobytes()
 
 
 def _file(manifest: bytes, frames: list[bytes]) -> bytes:
@@ -59,6 +68,34 @@ def _frame(data: bytes) -> None:
     _load(_file(_MANIFEST, [data if frame is largest else frame for frame in _FRAMES]))
 
 
+def _content(codec: dict[str, object], shape: list[int], content: bytes) -> None:
+    """What lies behind a tensor's checksum is anything."""
+    tensor = {"name": "w", "source_dtype": "F32", "stored_dtype": "F32", "entry": 0}
+    measures = {"energy": 0, "noise": 0, "size": len(content)}
+    table = json.loads(_MANIFEST)
+    table["tensors"] = [tensor | measures | {"codec": codec, "shape": shape}]
+    _load(_file(json.dumps(table).encode(), [compress(content)]))
+
+
+def _codebook(data: bytes) -> None:
+    k, count = (*data[:2], 0, 0)[:2]
+    width = next(width for width in (1, 2, 4, 8) if k < 1 << width)
+    # All but some thousands of the codes that the content has room for.
+    room = max(0, len(data) - 2 - 4 * (k + 1)) * 8 // width
+    shape = [room // 256 * 256 + count if room >= 256 else room]
+    _content({"name": "codebook", "centroids": k + 1}, shape, data[2:])
+
+
+def _grid(data: bytes) -> None:
+    taps, rows, flags, vectors = (*data[:4], 0, 0, 0, 0)[:4]
+    first, dependent = bool(flags & 1), bool(flags & 2)
+    codec = {"name": "grid", "taps": taps + 1, "rows": rows + 1, "size": len(data[4:])}
+    sizes = [(rows + 1) * vectors, taps + 1]
+    _content(
+        codec | {"first": first, "dependent": dependent}, sizes[:: -1 if first else 1], data[4:]
+    )
+
+
 def _source(suffix: str) -> Callable[[bytes], None]:
     """A checkpoint by its file, read as it is and, where that can be, as torch wants it."""
     folder = Path(tempfile.mkdtemp(prefix="vggq-fuzz-"))
@@ -67,7 +104,7 @@ def _source(suffix: str) -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        for layout in (None, "torch") if suffix == ".h5" else (None,):
+        for layout in (None, "torch") if suffix in _KERAS else (None,):
             with suppress(VggqError), open_source(path, Reading(layout)) as source:
                 for tensor in source.tensors:
                     if tensor.count <= _MOST_ELEMENTS:
@@ -78,18 +115,24 @@ def _source(suffix: str) -> Callable[[bytes], None]:
     return read
 
 
-def _torch_pickle(data: bytes) -> None:
-    """A pickle in an archive whose checksums are right."""
-    _READ_TORCH(corpus.torch_zip(data))
+def _within(suffix: str, wrap: Callable[[bytes], bytes]) -> Callable[[bytes], None]:
+    """What lies in an archive whose checksums are right."""
+    read = _source(suffix)
+    return lambda data: read(wrap(data))
 
 
-_READ_TORCH: Final = _source(".pt")
+_HDF5: Final = corpus.hdf5(corpus.KERAS_WEIGHTS)
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "reader": _load,
     "manifest": _manifest,
     "frame": _frame,
-    "torch-pickle": _torch_pickle,
+    "codebook": _codebook,
+    "grid": _grid,
+    "torch-pickle": _within(".pt", corpus.torch_zip),
+    "npz-member": _within(".npz", corpus.npz_of),
+    "keras-config": _within(".keras", lambda data: corpus.keras_of(data, _HDF5)),
+    "keras-weights": _within(".keras", lambda data: corpus.keras_of(corpus.KERAS_CONFIG, data)),
     **{fmt.name: _source(fmt.suffixes[0]) for fmt in FORMATS},
 }
 

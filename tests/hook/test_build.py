@@ -110,6 +110,26 @@ def test_without_the_source_the_packed_file_is_used(project: Project) -> None:
     assert packed_in_wheel(project) == direct
 
 
+def test_factors_come_from_a_file_of_the_project(project: Project) -> None:
+    factors = project.root / "weights.json"
+    project.configure(MODEL + 'size = "3 kB"\nweights = "weights.json"\n')
+    assert "weights: 'weights.json' cannot be read: No such file" in project.build().output
+    factors.write_text('{"layer.weigth": 2}')
+    assert "models[0].weights: 'layer.weigth' is no tensor" in project.build().output
+    factors.write_text('{"layer.weight": 2}')
+    assert project.build().code == 0
+    factors.write_text('{"layer.weight": 3}')
+    assert project.build().code == 0
+    with vggq.open(project.target) as weights:
+        assert weights.manifest.options["weights"] == {"layer.weight": 3}
+    # What builds from an sdist has neither the source nor, perhaps, the factors.
+    project.source.unlink()
+    factors.unlink()
+    assert project.build().code == 0
+    factors.write_text('{"layer.weight": 4}')
+    assert "models[0].weights: " in project.build().output
+
+
 def test_a_packed_file_with_other_options_is_refused(project: Project) -> None:
     assert project.build().code == 0
     project.source.unlink()

@@ -136,7 +136,7 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
             {"zzz": 8},
             (
                 ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, aim, "
-                "dependent, tensors, layout, key, "
+                "dependent, weights, tensors, layout, key, "
                 "drop, rename, keep, license, description, url"
             ),
         ),

@@ -12,6 +12,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hatchling.builders.wheel import WheelBuilder
 
+import vggq
 from hatch_vggq.hooks import VggqBuildHook
 from hatch_vggq.sbom import Package, render
 from tests.helpers import save_npz
@@ -66,10 +67,14 @@ def test_a_wheel_tells_of_its_models(project: Project) -> None:
         {"type": "website", "url": "https://example.org/ü?a=1#b"}
     ]
     told = properties(model)
+    with vggq.open(project.target) as weights:
+        manifest = weights.manifest
     assert float(told.pop("vggq:sqnr").removesuffix(" dB")) > 40
     assert told == {
         "vggq:source:format": "npz",
         "vggq:source:sha256": file_digest(project.source),
+        "vggq:encoder": str(manifest.encoder),
+        "vggq:zstd": manifest.zstd,
         "vggq:bits": "8",
         "vggq:tensors": "3",
         "vggq:parameters": str(64 * 32 + 64 + 5),

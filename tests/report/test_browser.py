@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
+import vggq
 from tests.helpers import save_npz
 from vggq.encode import Options, pack, sweep
 from vggq.report import report_file, report_sweep
@@ -75,6 +77,21 @@ def sweep_file(source: Path) -> Path:
     return target
 
 
+def test_a_file_of_any_goal_is_held_against_others(tmp_path: Path, source: Path) -> None:
+    weights = {"layer.2.weight": 2.0}
+    packed = pack(source, tmp_path / "s.vggq", size=12_000, aim="overall", weights=weights).target
+    stages: list[str] = []
+
+    def stage(name: str) -> Callable[[int, int], None]:
+        stages.append(name)
+        return lambda *_: None
+
+    report_file(packed, tmp_path / "s.html", against=source, draw=0, stage=stage)
+    assert stages == ["reading", "packing in other ways", "drawing"]
+    text = (tmp_path / "s.html").read_text()
+    assert "in codebooks of 1 to 8 bits, and on a grid at 10, 20, 30, 40 dB" in text
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     """Opens a page; whatever it says on its console or asks of others is an error."""
@@ -118,7 +135,8 @@ def test_it_opens_and_shows_every_tensor(visit: Visit, page_file: Path) -> None:
     assert page.title().endswith("model.vggq")
     assert sorted(shown(page)) == sorted(NAMES)
     assert page.get_by_role("status").inner_text() == "6 of 6 shown"
-    assert page.get_by_role("progressbar", name=re.compile("of an index's limit")).count() == 1
+    name = re.compile("of an index's limit of 100 MiB$")
+    assert page.get_by_role("progressbar", name=name).count() == 1
 
 
 def test_a_heading_sorts_and_sorts_the_other_way(visit: Visit, page_file: Path) -> None:
@@ -159,7 +177,7 @@ def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Pa
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
     captions = page.locator(".drawing figcaption").all_inner_texts()
-    assert captions[0].startswith("Weights and its 16 centroids: from ")
+    assert captions[0].startswith("Weights and their 16 centroids: from ")
     assert captions[1].startswith("Errors of quantization: from ")
     heading(page, "bytes").click()
     assert button.evaluate("b => b.closest('tr').nextElementSibling.className") == "drawing"
@@ -169,6 +187,23 @@ def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Pa
     page.get_by_role("searchbox").fill("")
     button.click()
     assert page.locator(".drawing").count() == 0
+
+
+def test_a_grid_has_its_step(
+    visit: Visit, tmp_path: Path, source: Path, model: dict[str, Any]
+) -> None:
+    packed = pack(source, tmp_path / "grid.vggq", sqnr=20.0).target
+    report_file(packed, tmp_path / "grid.html", against=source, others=False)
+    page = visit(tmp_path / "grid.html")
+    page.get_by_role("button", name="layer.2.weight").click()
+    caption = page.locator(".drawing figcaption").first.inner_text()
+    found = re.match(r"Weights and their (\d+) values on a grid of step ([0-9.]+): ", caption)
+    assert found is not None
+    values = np.unique(vggq.load(packed)["layer.2.weight"])
+    assert int(found[1]) == values.size < model["layer.2.weight"].size
+    steps = values / np.diff(values).min()
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    assert float(found[2]) == pytest.approx(np.diff(values).min(), rel=5e-3)
 
 
 def test_all_of_it_works_by_keyboard(visit: Visit, page_file: Path) -> None:
@@ -209,6 +244,22 @@ def test_the_contrast_is_enough_to_read(
     assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+def test_axe_finds_nothing_in_the_way_of_anyone(
+    browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Any
+) -> None:
+    """axe-core's rules, of WCAG and beyond; the page's own policy would keep its script out."""
+    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
+        page = context.new_page()
+        page.goto(request.getfixturevalue(which).as_uri())
+        for button in page.locator("tbody button").all():
+            button.click()
+        found = Axe().run(page).response
+    assert [(rule["id"], rule["impact"]) for rule in found["violations"]] == []
+    assert {"color-contrast", "label", "button-name"} <= {rule["id"] for rule in found["passes"]}
+
+
 @pytest.mark.parametrize("width", [400, 900, 1600])
 @pytest.mark.parametrize("which", ["page_file", "sweep_file"])
 def test_nothing_is_wider_than_the_page(
@@ -222,6 +273,8 @@ def test_nothing_is_wider_than_the_page(
     for box in (svg.bounding_box() for svg in drawn.all()):
         assert box is not None
         assert 200 < box["width"] <= width
+        # The table scrolls sideways under them: they are to stay in sight.
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
     sizes = page.evaluate(
         "[...document.querySelectorAll('svg text')].filter((t) => t.getClientRects().length)"
         ".map((t) => t.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"

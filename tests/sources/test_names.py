@@ -14,6 +14,8 @@ from vggq.encode.options import Options
 from vggq.errors import OptionError, SourceError
 from vggq.sources import Reading, open_source
 
+from .test_damage import KINDS, labels
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -101,6 +103,49 @@ def test_ten_thousand_names(tmp_path: Path) -> None:
     restored = vggq.load(packed.target)
     assert list(restored) == list(made)
     assert all(int(array) == i for i, array in enumerate(restored.values()))
+
+
+# What the formats have in common: a name of HDF5 is a path, and numpy's ends where ".npy" begins.
+ODD_NAMES = [
+    "a", "a.b", "a b", " ", "é", "é", "重み/層.1", "\N{GRINNING FACE}", "..", "a/../b", "-", "'\"",
+    "$(touch x)", "a\nb", "__metadata__x", "%s{0}", "\u202eabc", "x" * 200, "CON", "a:0",
+    *(f"layers.{i}/deep/er weight" for i in range(10_000)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "label",
+    labels("safetensors", "sharded, the index", "torch", "torch-legacy", "npz", "keras-hdf5",
+           "keras", "onnx"),
+)  # fmt: skip
+def test_names_of_every_kind_in_every_format(tmp_path: Path, label: str) -> None:
+    """All but .npy, which has none in it."""
+    kind, hdf5 = KINDS[label], label.startswith("keras")
+    # To HDF5 a dot between slashes is a place.
+    odd = [name for name in ODD_NAMES if not hdf5 or ".." not in name.split("/")]
+    made: dict[str, NDArray[Any]] = {name: np.array(i) for i, name in enumerate(odd)}
+    kind.save(tmp_path / kind.name, made)
+    with open_source(tmp_path / kind.name) as source:
+        found = {tensor.name: int(tensor.read()) for tensor in source.tensors}
+    assert found == {name: i for i, name in enumerate(odd)}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_that_torch_ties_are_stored_once(tmp_path: Path, *, zipped: bool) -> None:
+    """Of one storage, though one be a view: an array for each shape, and one for those alike."""
+    import torch  # noqa: PLC0415
+
+    weight = torch.randn(50, 40)
+    state = {"embed": weight, "head": weight, "again": torch.nn.Parameter(weight), "t": weight.t()}
+    path = tmp_path / "m.pt"
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    packed = pack(path, tmp_path / "m.vggq")
+    entries = {tensor.name: tensor.entry for tensor in packed.manifest.tensors}
+    assert entries["embed"] == entries["head"] == entries["again"] != entries["t"]
+    restored = vggq.load(packed.target)
+    assert restored["embed"] is restored["head"] is restored["again"]
+    np.testing.assert_array_equal(restored["t"], restored["embed"].T)
 
 
 def test_an_npy_file_takes_its_own_name(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_data_in_another_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = beside(folder, "part/w.bin", offset=4, length=24, checksum="?", new="?")
+    path = beside(folder, "part/w.bin", offset=4, length=24, checksum="?", basepath="?")
     assert read(path)["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert files(path) == [path, folder / "part" / "w.bin"]
     monkeypatch.chdir(folder)
@@ -293,6 +293,21 @@ def test_extents_that_lie(folder: Path, facts: dict[str, object], message: str) 
     assert error_of(beside(folder, "w.bin", **facts)) == f"tensor 'w' {message}"
 
 
+def test_facts_of_the_data_that_are_not_known(folder: Path) -> None:
+    """Without its offset a tensor would be other bytes of the file."""
+    assert error_of(beside(folder, "w.bin", offseT=4)) == (
+        "tensor 'w' says 'offseT' of its data in another file, which is not known"
+    )
+
+
+def test_data_in_two_places(folder: Path) -> None:
+    path = beside(folder, "w.bin", offset=4)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].float_data.append(1.0)
+    onnx.save(model, path)
+    assert error_of(path) == "tensor 'w' has data in itself, and in another file as well"
+
+
 def test_no_location_at_all(folder: Path) -> None:
     assert error_of(beside(folder, None)) == "tensor 'w' is in '', and there is no such file"
 
@@ -332,15 +347,6 @@ def test_external_files_are_named_once_and_in_order(tmp_path: Path, *, in_one: b
         tensor.name: numpy_helper.to_array(tensor).tobytes()
         for tensor in onnx.load(path).graph.initializer
     }
-
-
-def test_damage_to_the_data_beside_a_model(tmp_path: Path) -> None:
-    path = external(save_onnx(tmp_path / "m.onnx", {"w": WEIGHTS, "b": WEIGHTS[0]}))
-    data = (tmp_path / "m.data").read_bytes()
-    for length in range(0, len(data), len(data) // 50):
-        (tmp_path / "m.data").write_bytes(data[:length])
-        with pytest.raises(SourceError):
-            read(path)
 
 
 def test_damage_to_what_says_where_the_data_is(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ESCAPE: Final = -128
 MORE_ZEROS: Final = 255
+MOST_ZEROS: Final = MORE_ZEROS // 3
+"""The most levels that a byte of a stream tells."""
 SHIFTS: Final = (0, 1, 2, 4, 8)
 MOST: Final = 127
 _RUNS: Final = 128

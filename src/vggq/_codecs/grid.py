@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from ._bands import HEADER, Band, parse
+from ._levels import MOST_ZEROS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ STEP: Final = np.dtype("<f4")
 BASIS: Final = np.dtype("<i2")
 ROW: Final = np.dtype("<u2")
 # Weights at a time: what becomes of them stays in the cache.
-_PIECE: Final = 1 << 17
+_PIECE: Final = 1 << 18
 # Up to here float32 holds every integer, so that sums of them are exact in any order.
 _EXACT: Final = 1 << 24
 # Levels of half the range, so that twice one fits.
@@ -84,7 +85,7 @@ class Grid:
         heads = STEP.itemsize + self._basis_size + self._order_size + self.taps * HEADER.itemsize
         if count % (self.taps * self.rows):
             raise ValueError(f"{count} weights are not {self.rows} rows of {self.taps} taps")
-        if not heads <= self.size <= heads + _MOST_PER_LEVEL * count:
+        if not heads + -(-count // MOST_ZEROS) <= self.size <= heads + _MOST_PER_LEVEL * count:
             raise ValueError(f"{self.size} bytes do not hold {count} weights")
         return self.size
 
@@ -138,7 +139,7 @@ class Grid:
             # The sums are exact: this is the one rounding.
             values = np.multiply(integers, integers.dtype.type(step), out=integers)
             with np.errstate(over="ignore"):
-                _place(values.astype(np.float32, copy=False), begin, order, target)
+                _place(values.astype(np.float32, copy=False).T, begin, order, target)
 
     def _vectors(self, out: NDArray[Any]) -> NDArray[Any]:
         """A view of shape (rows, vectors of each, taps)."""
@@ -150,13 +151,17 @@ class Grid:
 def _integers(
     bands: list[Band], basis: NDArray[np.int16], count: int, *, dependent: bool
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Where each piece of levels.T @ basis begins, and it: of shape (vectors, taps), and exact."""
+    """Where each piece of levels.T @ basis begins, and it: of shape (taps, vectors), and exact.
+
+    It is good until the next. Levels and sums are in memory that stays in the cache.
+    """
     largest = [band.largest << dependent for band in bands]
     weights = np.abs(basis.astype(np.int64)).max(axis=1) if basis.size else [1]
     bound = sum(level * int(weight) for level, weight in zip(largest, weights, strict=True))
     exact = np.float32 if bound < _EXACT else np.float64
-    matrix: NDArray[Any] = basis.astype(exact)
-    length = -(-_PIECE // len(bands) // LANE) * LANE
+    matrix: NDArray[Any] = basis.T.astype(exact)
+    length = min(-(-_PIECE // len(bands) // LANE) * LANE, count)
+    floats = np.empty((2, len(bands) * length), exact)
     buffer = np.empty((len(bands), length), np.int16 if max(largest) < _SHORT else np.int64)
     for begin in range(0, count, length):
         levels = buffer[:, : min(length, count - begin)]
@@ -164,8 +169,9 @@ def _integers(
             band.write(begin, row)
         if dependent:
             resolve(levels)
-        values: NDArray[Any] = levels.astype(exact).T
-        yield begin, values @ matrix if basis.size else values
+        values, sums = floats[:, : levels.size].reshape(2, *levels.shape)
+        values[:] = levels
+        yield begin, np.matmul(matrix, values, out=sums) if basis.size else values
 
 
 def resolve(levels: NDArray[Any]) -> None:

@@ -34,12 +34,14 @@ def goals_of_sweep(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         ways += [{"size": size} for size in parse_sizes(arguments.size)]
     ways = ways or [{"bits": bits} for bits in range(1, MAX_BITS + 1)]
     dependent = {"dependent": not arguments.independent}
-    return [way | dependent | _aim(way, arguments) for way in ways]
+    return [way | dependent | _of_a_size(way, arguments) for way in ways]
 
 
-def _aim(way: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """That of a size; where there is no size it is left in, to be refused."""
-    return {"aim": arguments.aim} if "size" in way or arguments.size is None else {}
+def _of_a_size(way: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """What only a size takes; where there is no size it is left in, to be refused."""
+    if "size" in way or arguments.size is None:
+        return {"aim": arguments.aim, "weights": arguments.weights}
+    return {}
 
 
 def parse_widths(text: str) -> list[int]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 ENOUGH: Final = 0.995
 _AIMED_AT: Final = 0.9985
 _TRIALS: Final = 24
+# After so many whether anything fits is found out at once.
+_PATIENCE: Final = 8
 # Scales are powers of two: from more than float32 can tell apart to where nothing is left.
 FINEST: Final = -44.0
 COARSEST: Final = 40.0
@@ -45,6 +47,9 @@ def search(size_of: Callable[[float], int], budget: int, count: int, start: floa
             fine = (scale, size)
             if scale >= COARSEST:
                 return size
+        if coarse is None and trial >= _PATIENCE:
+            scale = COARSEST
+            continue
         scale = _next(fine, coarse, _AIMED_AT * budget, count, 2 ** (trial // 2))
     return coarse[1] if coarse else budget + 1
 

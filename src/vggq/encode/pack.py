@@ -81,7 +81,7 @@ def pack(
     """Quantize and compress a checkpoint into a packed file.
 
     Args:
-        source: the checkpoint: torch's (.pth, .pt, .bin), safetensors, Keras HDF5 or .npz.
+        source: the checkpoint, of any format of `vggq.sources`.
         target: the file to write, ending in .vggq; it is replaced at once, when all is done.
         bits: 1 to 8; codebooks of 2^bits centroids. 8 where neither of the next two is given.
         sqnr: every quantized tensor is restored with at least so many decibels, in few bytes.

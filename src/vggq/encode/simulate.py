@@ -15,14 +15,17 @@ from ..errors import SourceError
 from ..sources import Source, SourceTensor, check_patterns, natural_order
 from .entries import Work
 from .goals import AIMS
+from .importance import check_weights
 from .options import Options, as_patterns
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
     from .goals import Override
+    from .importance import Weights
 
 # As long as any other: its length is all that may count.
 _NO_DIGEST: Final = "0" * 64
@@ -36,6 +39,7 @@ def simulate(
     size: int | str | None = None,
     aim: str = AIMS[0],
     dependent: bool = True,
+    weights: str | os.PathLike[str] | Weights | None = None,
     tensors: Iterable[Override | Mapping[str, Any]] = (),
     keep: Iterable[str] = (),
     source_format: str = "npz",
@@ -45,12 +49,13 @@ def simulate(
     Args:
         state: arrays by name, of any shape; a torch tensor has to be on the CPU and to need no
             gradient.
-        bits: as of `pack`, and so are the next six.
+        bits: as of `pack`, and so are the next seven.
         sqnr: in dB.
         size: of the packed file, which holds the names of its source's format and of its options
             too: what is given to `pack` beyond the options here takes some bytes of it.
         aim: for a size.
         dependent: for a fidelity or a size.
+        weights: for a size.
         tensors: other goals for some tensors.
         keep: patterns of names of tensors to store exactly.
         source_format: what the packed file would name as its source's, such as "safetensors";
@@ -74,12 +79,14 @@ def simulate(
             "size": size,
             "aim": aim,
             "dependent": dependent,
+            "weights": weights,
             "tensors": tuple(tensors),
             "keep": as_patterns(keep),
         }
-    )
+    ).loaded()
     for option, patterns in options.patterns.items():
         check_patterns(option, patterns, list(state))
+    check_weights(options.factors, state)
     found = [_tensor(name, np.asarray(array)) for name, array in state.items()]
     source = Source(source_format, _NO_DIGEST, sorted(found, key=natural_order))
     restored = _load.load(_packed(source, options)) if found else {}

@@ -41,3 +41,8 @@ def megabytes(size: int) -> str:
         return f"{size} B"
     # What would round to 1000.0 kB is 1.0 MB.
     return f"{size / 1e6:.1f} MB" if size >= 999_950 else f"{size / 1e3:.1f} kB"
+
+
+def as_limit(size: int) -> str:
+    """The same of a limit, which indexes count in whole MiB."""
+    return megabytes(size) if size % 2**20 else f"{size >> 20} MiB"

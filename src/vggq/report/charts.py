@@ -30,6 +30,7 @@ _VARIABLES: Final = {
     INK: "--ink", MUTED: "--muted", ACCENT: "--accent", SECOND: "--second", GRID: "--line"
 }  # fmt: skip
 _STYLE: Final = {
+    "axes.axisbelow": True,
     "axes.edgecolor": GRID,
     "axes.grid": True,
     "axes.labelcolor": MUTED,
@@ -53,11 +54,14 @@ _LOOKS: Final[tuple[dict[str, str], ...]] = (
     {"color": INK, "marker": "^"},
 )
 # Where each line's labels are, so that those of two lines are not on each other.
-_BELOW: Final[tuple[dict[str, Any], ...]] = (
+# A third line's would be on both.
+_BELOW: Final[tuple[dict[str, Any] | None, ...]] = (
     {"xytext": (5, -11)},
     {"xytext": (-5, 5), "ha": "right"},
-    {"xytext": (5, 5)},
+    None,
 )
+# More of the labels of an error would run into each other.
+_TICKS: Final = 6
 _NARROW: Final = (4.6, 3.4)
 _WIDE: Final = (9.6, 4.2)
 _SMALL: Final = (4.6, 2.3)
@@ -113,7 +117,8 @@ def rate_distortion(
         for look, (name, points) in zip(_LOOKS, lines.items(), strict=False):
             axes.plot(*zip(*points, strict=True), **look, markersize=4, label=name)
         axes.scatter(*file, s=80, marker="D", color=ACCENT, zorder=3, label="this file")
-        axes.set(xlabel="bits a weight, the whole file counted", ylabel="SQNR, dB", ylim=(0, None))
+        axes.set(xlabel="bits a weight, the whole file counted", ylabel="SQNR, dB")
+        axes.set(xlim=(0, most), ylim=(0, None))
         axes.legend(loc="upper left")
 
     return draw
@@ -132,8 +137,8 @@ def line_chart(
         for look, below, (name, points) in zip(_LOOKS, _BELOW, lines.items(), strict=False):
             xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
             axes.plot(xs, ys, **look, markersize=5, label=name)
-            for x, y, text in points:
-                axes.annotate(text, (x, y), textcoords="offset points", color=INK, **below)
+            for x, y, text in points if below else ():
+                axes.annotate(text, (x, y), textcoords="offset points", color=INK, **(below or {}))
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.margins(x=0.12, y=0.12)
         if level is not None or len(lines) > 1:
@@ -145,10 +150,9 @@ def line_chart(
 def histograms(name: str, drawing: Drawing) -> list[tuple[str, str]]:
     """A description and the SVG of a tensor's weights, and of its errors where they are known."""
     found = drawing.weights
-    centroids = "" if drawing.codebook is None else f" and its {drawing.codebook.size} centroids"
     made = [
         (
-            f"Weights{centroids}: from {found.edges[0]:.3g} to {found.edges[-1]:.3g}",
+            f"Weights{_marks(drawing)}: from {found.edges[0]:.3g} to {found.edges[-1]:.3g}",
             _svg(_SMALL, _bars(found, "weight", ACCENT, drawing.codebook), name),
         )
     ]
@@ -158,10 +162,20 @@ def histograms(name: str, drawing: Drawing) -> list[tuple[str, str]]:
     return made
 
 
+def _marks(drawing: Drawing) -> str:
+    """What the marks under the weights are."""
+    if (grid := drawing.grid) is None:
+        return "" if drawing.codebook is None else f" and their {drawing.codebook.size} centroids"
+    values = "" if drawing.codebook is None else f" and their {drawing.codebook.size} values"
+    basis = f" in a basis of {grid.taps}" if grid.taps > 1 else ""
+    return f"{values} on a grid of step {grid.step:.3g}{basis}"
+
+
 def _bars(histogram: Histogram, label: str, color: str, ticks: Any) -> Draw:
     def draw(axes: Any) -> None:
         axes.stairs(histogram.counts, histogram.edges, fill=True, color=color)
         axes.set(xlabel=label, ylabel="elements", ylim=(0, None))
+        axes.locator_params(axis="x", nbins=_TICKS)
         if ticks is not None:
             # Below the axis, so that they hide nothing of the bars.
             axes.plot(

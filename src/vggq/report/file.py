@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from .. import _weights
 from ..encode.describe import asked, codec_label, kind
 from ..encode.goals import AIMS, MAX_BITS
-from ..encode.sizes import megabytes
+from ..encode.sizes import as_limit, megabytes
 from ..encode.sweep import sweep
 from ..encode.verify import recorded_options
 from ..sources import open_source
@@ -83,7 +83,7 @@ def report_file(
 
 def _other_ways(weights: Weights, source: str | os.PathLike[str], stage: Stage) -> list[Variant]:
     options = recorded_options(weights.manifest)
-    plain = replace(options, bits=None, sqnr=None, size=None, aim=AIMS[0])
+    plain = replace(options, bits=None, sqnr=None, size=None, aim=AIMS[0], weights=None)
     ways = [replace(plain, bits=bits) for bits in range(1, MAX_BITS + 1)]
     ways += [replace(plain, bits=None, sqnr=sqnr) for sqnr in FIDELITIES]
     return list(sweep(source, ways, progress=stage("packing in other ways")))
@@ -93,7 +93,7 @@ def _page(name: str, weights: Weights, table: Table, charts: Sequence[Chart], li
     manifest = weights.manifest
     given = ", ".join(f"{key} = {value}" for key, value in asked(manifest.options).items())
     share = 100 * weights.size / limit
-    words = f"{megabytes(weights.size)}, {share:.2g} % of an index's limit of {megabytes(limit)}"
+    words = f"{megabytes(weights.size)}, {share:.2g} % of an index's limit of {as_limit(limit)}"
     return Page(
         title=name,
         lead=f"Packed from {manifest.source_format}, sha256 {manifest.source_sha256}; {given}.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .._codecs import Grid
+from .._codecs.grid import STEP
 from ..encode.compare import largest_error, restored
+from ..encode.grid.transform import SCALE
 from ..encode.verify import check_facts, check_names
 
 if TYPE_CHECKING:
@@ -32,6 +35,14 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class GridStep:
+    """How far apart levels are: `step` in units of the weights, in a basis of `taps` vectors."""
+
+    step: float
+    taps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """What is drawn of a tensor.
 
@@ -40,12 +51,14 @@ class Drawing:
         codebook: the distinct restored values; None where nothing was quantized, or where there
             are more than 256.
         errors: of the restored weights; None without a source, and where nothing was quantized.
+        grid: what its levels are multiples of, where there are any.
 
     """
 
     weights: Histogram
     codebook: NDArray[Any] | None
     errors: Histogram | None
+    grid: GridStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +125,12 @@ def _look(
     if not info.quantized:
         largest = None if source is None else 0.0
         return largest, Drawing(_histogram(weights[info.name]), None, None) if draw else None
-    if source is None:
-        return None, _drawing(weights[info.name], None) if draw else None
-    array, values = weights[info.name], restored(source)
-    return largest_error(values, array), _drawing(array, values) if draw else None
+    values = None if source is None else restored(source)
+    array = weights[info.name] if draw or values is not None else None
+    largest = None if values is None or array is None else largest_error(values, array)
+    if array is None or not draw:
+        return largest, None
+    return largest, replace(_drawing(array, values), grid=_grid_step(weights, info))
 
 
 def _drawing(array: NDArray[Any], values: NDArray[Any] | None) -> Drawing:
@@ -125,6 +140,15 @@ def _drawing(array: NDArray[Any], values: NDArray[Any] | None) -> Drawing:
         return Drawing(_histogram(array), shown, None)
     errors = array.astype(np.float64) - values
     return Drawing(_histogram(values), shown, _histogram(errors))
+
+
+def _grid_step(weights: Weights, info: TensorInfo) -> GridStep | None:
+    if not isinstance(info.codec, Grid):
+        return None
+    (step,) = np.frombuffer(weights.content(info.name), STEP, 1)
+    taps = info.codec.taps
+    # Vectors of a basis are `SCALE` long.
+    return GridStep(float(step) * (SCALE if taps > 1 else 1), taps)
 
 
 def _histogram(values: NDArray[Any]) -> Histogram:

@@ -90,12 +90,9 @@ def _lines(variants: Sequence[Variant], values: dict[int, float]) -> dict[str, L
 
 
 def _words(name: str, lines: Mapping[str, Labelled]) -> str:
-    found = (
-        f"{text} in {size:.4g} MB: {value:.4g}"
-        for points in lines.values()
-        for size, value, text in points
-    )
-    return f"{name} by size. {'; '.join(found)}."
+    found = sorted(point for points in lines.values() for point in points)
+    ends = [f"{value:.4g} in {size:.4g} MB ({text})" for size, value, text in found]
+    return f"{name} by size, from {ends[0]} to {ends[-1]}. All figures are in the table below."
 
 
 def _table(variants: Sequence[Variant], names: list[str], original: Scores | None) -> Table:

@@ -18,6 +18,7 @@ DAMAGE: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, 
 # Weights hardly compress: what grows more than this, and to more than that, is a bomb.
 _MOST_EXPANDED: Final = 100
 _SMALL: Final = 1 << 28
+_LONGEST_DESCRIPTOR: Final = 24
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 
 
@@ -52,9 +53,37 @@ def check_growth(info: zipfile.ZipInfo) -> None:
         raise SourceError(f"the record {info.filename!r} would expand to {info.file_size} bytes")
 
 
+def check_directory(file: PackedFile, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose directory passes a member over, as a damaged one may do.
+
+    A single wrong length there hides what follows; the members themselves leave no room.
+
+    Raises:
+        SourceError: there is more between its members than one's descriptor.
+
+    """
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        _check_gap(end, info.header_offset)
+        end = data_start(file, info) + info.compress_size
+    _check_gap(end, archive.start_dir)
+
+
+def _check_gap(end: int, start: int) -> None:
+    if not 0 <= start - end <= _LONGEST_DESCRIPTOR:
+        raise SourceError(f"the archive's directory says nothing of bytes {end} to {start}")
+
+
 def data_start(file: PackedFile, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin; `zipfile` has read its local header already."""
+    """Where a member's bytes begin.
+
+    Raises:
+        SourceError: the file ends before.
+
+    """
     header = file.read_at(info.header_offset, _LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size:
+        raise SourceError(f"the record {info.filename!r} is not in the archive")
     # The name and the extra field lie between the local header and the data.
     name_size, extra_size = _LOCAL_HEADER.unpack(header)[-2:]
     start: int = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from .._files import PackedFile
 from ..errors import SourceError
 from ._source import Contents, Format, Reading, SourceTensor, refuse
-from ._zip import check_growth, first_name
+from ._zip import check_directory, check_growth, first_name
 from .npy import DAMAGE, read_array, read_header
 
 if TYPE_CHECKING:
@@ -27,17 +28,16 @@ _DAMAGE: Final = (*DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError, 
 @contextmanager
 def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
-    try:
-        archive = zipfile.ZipFile(path)
-    except _DAMAGE as error:
-        raise SourceError(f"{path}: {error}") from error
-    with archive:
-        lock = threading.Lock()
+    with ExitStack() as stack:
         try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = PackedFile(stack.enter_context(path.open("rb")), str(path))
+            check_directory(file, archive)
             for member in archive.infolist():
                 check_growth(member)
-        except SourceError as error:
+        except (SourceError, *_DAMAGE) as error:
             raise SourceError(f"{path}: {error}") from error
+        lock = threading.Lock()
         yield Contents([_tensor(archive, lock, member) for member in archive.infolist()])
 
 

@@ -41,6 +41,8 @@ _FIELDS: Final = {
     "int64_data": "i8",
     "uint64_data": "u8",
 }
+# https://onnx.ai/onnx/repo-docs/ExternalData.html
+_FACTS: Final = ("location", "offset", "length", "checksum", "basepath")
 _MOST_DIMENSIONS: Final = 32
 _MOST_VALUES: Final = 1 << 48
 
@@ -79,8 +81,19 @@ def shape_of(initializer: Any) -> tuple[int, ...]:
 
 
 def facts_of(initializer: Any) -> dict[str, str]:
-    """Where its data is, if that is in another file."""
-    return {text(entry.key): text(entry.value) for entry in initializer.external_data}
+    """Where its data is, if that is in another file.
+
+    Raises:
+        SourceError: it says what is not known, as a damaged one may, and to pass that over would
+            give other data; or it has data in itself as well.
+
+    """
+    facts = {text(entry.key): text(entry.value) for entry in initializer.external_data}
+    if odd := [key for key in facts if key not in _FACTS]:
+        raise SourceError(f"says {odd[0]!r} of its data in another file, which is not known")
+    if initializer.HasField("raw_data") or any(len(getattr(initializer, f)) for f in _FIELDS):
+        raise SourceError("has data in itself, and in another file as well")
+    return facts
 
 
 def text(value: str | bytes) -> str:

@@ -2,67 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any, Final
 
 from ..._container import MAX_DIMENSIONS
 from ..._dtypes import STORAGE
+from ._objects import Inert, OddTensor, Storage, StorageType, Tensor
 from ._pickle import Call, PickleError, plain_key
-
-
-@dataclass(frozen=True, slots=True)
-class StorageType:
-    """torch.FloatStorage and its like; `dtype` is None where it is of bytes."""
-
-    dtype: str | None
-    itemsize: int
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A run of elements of one type."""
-
-    kind: StorageType
-    key: str
-    count: int
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return self.count * self.kind.itemsize
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A strided view of a storage; offset and strides count elements of `dtype`."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OddTensor:
-    """A tensor that no packed file can hold.
-
-    Attributes:
-        kind: what it is.
-        remedy: what makes a tensor of it that can be held.
-
-    """
-
-    kind: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inert:
-    """torch.float32, torch.Tensor and what else is named and not called."""
-
-    name: str
 
 
 def storage_of(pid: Any) -> Storage:

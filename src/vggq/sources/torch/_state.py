@@ -12,7 +12,7 @@ import numpy as np
 from ..._dtypes import STORAGE
 from ...errors import SourceError
 from .._source import Contents, SourceTensor
-from ._names import OddTensor, Storage, Tensor
+from ._objects import OddTensor, Storage, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

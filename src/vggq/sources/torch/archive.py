@@ -13,7 +13,7 @@ from ..._files import PackedFile
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, refuse
 from .._zip import DAMAGE, check_name, data_start, first_name
-from ._names import NAMES, Storage, storage_of
+from ._names import NAMES, storage_of
 from ._pickle import Pickle, PickleError
 from ._state import contents_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ._objects import Storage
     from ._state import Order
 
 _BLOCK: Final = 1 << 20

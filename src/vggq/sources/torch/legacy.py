@@ -13,13 +13,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ..._files import PackedFile
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, refuse
-from ._names import NAMES, Storage, storage_of
+from ._names import NAMES, storage_of
 from ._pickle import Pickle, PickleError
 from ._state import contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from ._objects import Storage
 
 # 0x1950a86a20f9469cfc6c, pickled by any protocol that has binary numbers; from 4 on in a frame.
 _MAGIC: Final = re.compile(rb"\x80[\x02-\x05](\x95\x0d\0{7})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")

@@ -1,0 +1,141 @@
+"""Write the golden files that are not there yet, and what they restore to.
+
+::
+
+    python -m tests.golden.make [--replace]
+
+A golden file that is there is never written again: it has to be read for ever. `--replace` is for
+a format that was not released.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+import vggq
+from tests.helpers import save_safetensors
+from vggq._dtypes import STORAGE
+from vggq.encode import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    State = dict[str, tuple[str, NDArray[Any]]]
+
+FOLDER: Final = Path(__file__).parent / "format-1"
+EXPECTED: Final = FOLDER / "expected.json"
+
+
+def exact() -> State:
+    """Every dtype, and the shapes that have gone wrong somewhere."""
+    rng = np.random.default_rng(1)
+    state: State = {}
+    for name, dtype in STORAGE.items():
+        bits = rng.integers(0, 256, 24 * dtype.itemsize, np.uint8)
+        state[name] = (name, (bits % 2 if name == "BOOL" else bits).view(dtype).reshape(2, 3, 4))
+    state["scalar"] = ("F32", np.full((), 0.1, np.float32))
+    state["none"] = ("F32", np.empty((3, 0, 2), np.float32))
+    state["größe/\n*"] = ("I64", np.arange(-2, 3))
+    return state | {"tied.a": state["F32"], "tied.b": state["F32"]}
+
+
+def normal(*shape: int, seed: int = 2) -> tuple[str, NDArray[Any]]:
+    return "F32", np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def heavy() -> tuple[str, NDArray[Any]]:
+    """Levels beyond a byte: escapes."""
+    values = np.random.default_rng(3).standard_t(1.2, (40, 101)).astype(np.float32)
+    return "F32", values
+
+
+def kernels(*shape: int) -> tuple[str, NDArray[Any]]:
+    """Neighbours alike, rows of very different spread: a basis and an order of rows pay."""
+    rng = np.random.default_rng(4)
+    values = rng.standard_normal(shape) * 0.2
+    small = tuple(size > 8 for size in shape)
+    values += rng.standard_normal([n if big else 1 for n, big in zip(shape, small, strict=True)])
+    axis = small.index(True)
+    spread = np.exp2(rng.integers(-6, 7, shape[axis]))
+    values *= spread.reshape([-1 if at == axis else 1 for at in range(len(shape))])
+    return "F32", values.astype(np.float32)
+
+
+GRID: Final[State] = {
+    "normal": normal(33, 37),
+    "heavy": heavy(),
+    "last": kernels(48, 24, 3, 3),
+    "first": kernels(3, 3, 24, 48),
+    "half": ("F16", normal(30, 40)[1].astype(np.float16)),
+    "bias": normal(5),
+}
+CODEBOOK: Final[State] = {
+    "odd": normal(31, 33),
+    "even": normal(32, 32, seed=5),
+    "few": ("F32", (np.arange(1027) % 11).astype(np.float32).reshape(13, 79)),
+    "one": ("F64", np.full((10, 101), 0.1)),
+    "bf16": ("BF16", np.random.default_rng(7).integers(0, 0x4000, (40, 30)).astype("<u2")),
+}
+
+CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
+    "raw": (exact(), {}),
+    **{f"codebook-{bits}": (CODEBOOK, {"bits": bits}) for bits in (1, 2, 3, 4, 6, 8)},
+    # So many weights are looked up in pairs.
+    "codebook-pairs": ({"large": normal(257, 257, seed=6)}, {"bits": 8}),
+    **{
+        f"grid-{sqnr}-{'dependent' if dependent else 'independent'}": (
+            GRID,
+            {"sqnr": sqnr, "dependent": dependent},
+        )
+        for sqnr in (6, 20, 45, 60, 100)
+        for dependent in (True, False)
+    },
+}
+
+
+def expected(path: Path) -> dict[str, Any]:
+    """The digest of a file and of each array that it restores to, little-endian."""
+    arrays = vggq.load(path)
+    return {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "arrays": {name: described(array) for name, array in arrays.items()},
+    }
+
+
+def described(array: NDArray[Any]) -> list[Any]:
+    little = array.astype(array.dtype.newbyteorder("<"))
+    return [array.dtype.name, list(array.shape), hashlib.sha256(little.tobytes()).hexdigest()]
+
+
+def make(folder: Path, *, replace: bool) -> dict[str, Any]:
+    """Write what is missing; what every file of the folder has to restore to."""
+    listed = json.loads(EXPECTED.read_text()) if EXPECTED.exists() and not replace else {}
+    folder.mkdir(exist_ok=True)
+    for name, (state, options) in CASES.items():
+        target = folder / f"{name}.vggq"
+        if name not in listed:
+            with tempfile.TemporaryDirectory() as scratch:
+                source = save_safetensors(Path(scratch, "s.safetensors"), state)
+                pack(source, target, **options)
+            listed[name] = expected(target)
+    return listed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.golden.make")
+    parser.add_argument("--replace", action="store_true", help="write all of them again")
+    listed = make(FOLDER, replace=parser.parse_args().replace)
+    EXPECTED.write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
