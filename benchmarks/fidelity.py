@@ -1,7 +1,7 @@
 """What a model's weights are worth at a size: this project against whatever else packs them.
 
     hatch run fidelity:run [--models vgg19,convnet,transformer] [--budgets 50] [--folder DIR]
-        [--nncodec "COMMAND OF ITS PYTHON"] [--out DIR]
+        [--packers vggq,others,GGUF,zipnn,NNCodec] [--nncodec PYTHON] [--out DIR]
 
 Every packer packs every model at several rates, and keeps the same tensors exactly. The bytes are
 those in a wheel: the file as it is or deflated, whichever is less. Writes `fidelity.md` and
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+PACKERS: Final = ("vggq", "others", "GGUF", "zipnn", "NNCodec")
 NNCODEC: Final = [sys.executable, "-m", "hatch", "run", "nncodec:python"]
 
 # Bits per weight and decibels; VGG19 takes longest.
@@ -47,6 +48,7 @@ def main() -> int:
     """Measure, and write the table and the chart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=",".join(NAMES), help="some of them, with commas")
+    parser.add_argument("--packers", default=",".join(PACKERS), help="some of them, with commas")
     parser.add_argument("--budgets", type=int, default=50, help="sizes that are drawn at random")
     parser.add_argument("--folder", type=Path, help="where models and points are kept")
     parser.add_argument("--nncodec", default="", help="the Python that has NNCodec")
@@ -56,12 +58,13 @@ def main() -> int:
     names = arguments.models.split(",")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        results = [run(name, folder / name, python, arguments.budgets) for name in names]
+        wanted = arguments.packers.split(",")
+        results = [run(name, folder / name, python, wanted, arguments.budgets) for name in names]
     write(results, arguments.out)
     return 0
 
 
-def run(name: str, folder: Path, python: list[str], budgets: int) -> Result:
+def run(name: str, folder: Path, python: list[str], wanted: list[str], budgets: int) -> Result:
     """All packers on one model, and its share of the budgets."""
     folder.mkdir(parents=True, exist_ok=True)
     model = find(name, folder)
@@ -69,6 +72,8 @@ def run(name: str, folder: Path, python: list[str], budgets: int) -> Result:
     save_file(model.state, source)
     points, absent = [], {}
     for packer, measure in packers(model, source, python).items():
+        if packer not in wanted:
+            continue
         try:
             points += kept(folder / f"{packer}.json", measure)
         except (ImportError, OSError, subprocess.CalledProcessError) as error:
