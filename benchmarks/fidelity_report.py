@@ -28,7 +28,7 @@ of all quantized tensors together (overall), of the worst of them, and of the me
 of error / energy (mean). The margins are what the best of vggq has more, in dB, than a packer at
 the same bytes, overall and in the mean; vggq's points are joined by straight lines, each way of
 asking for itself, and it has none outside of them. Packing is on all cores, restoring on one, the
-median of three.
+median of up to nine.
 
 `vggq bits` are k-means codebooks, all else of vggq is the `grid` codec. `exact` k-means is
 kmeans1d's; on VGG19 it would take hours for all widths, so `DP` is this project's dynamic
