@@ -52,7 +52,8 @@ def survivors(module: str, tree: Path) -> tuple[int, list[str]]:
         subprocess.run(
             ["cosmic-ray", command, str(configuration), str(session)],
             cwd=tree,
-            env=os.environ | {"PYTHONPATH": paths},
+            # Two mutants of one second and one size would have one file of bytecode.
+            env=os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
             check=True,
         )
     dumped = subprocess.run(
