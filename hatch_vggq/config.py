@@ -174,7 +174,7 @@ def _shared_targets(keyed: list[tuple[str, Any]]) -> Iterator[str]:
 
 def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Iterator[str]:
     for name in sorted(set(found) - set(known)):
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name, known)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
         yield f"{key}.{name}: unknown key; {hint}"
 
@@ -184,7 +184,7 @@ def _has_paths(table: dict[str, Any]) -> bool:
 
 
 def _is_outside(path: str) -> bool:
-    return posixpath.isabs(path) or path.split("/", maxsplit=1)[0] == ".." or path[1:2] == ":"
+    return posixpath.isabs(path) or path.partition("/")[0] == ".." or path[1:2] == ":"
 
 
 def _normal(path: str) -> str:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import vggq
+from vggq import _decode
 from vggq.encode import pack
 from vggq.errors import DataError, VggqError
 
 from .helpers import save_npz
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from vggq._manifest import TensorInfo
 
 THREADS, PROCESSES = 32, 8
 
@@ -31,6 +35,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     state = {f"w{i}": rng.standard_normal((60, 70)).astype(np.float32) for i in range(8)}
     state |= {f"b{i}": rng.standard_normal(70).astype(np.float32) for i in range(4)}
+    return pack(save_npz(folder / "s.npz", state), folder / "s.vggq", bits=5).target
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tensors that are large enough for threads of their own, and small ones."""
+    folder = tmp_path_factory.mktemp("large")
+    rng = np.random.default_rng(0)
+    shapes = {"a": (40, 50), "b": (512, 512), "c": (30, 40), "d": (600, 512)}
+    state = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     return pack(save_npz(folder / "s.npz", state), folder / "s.vggq", bits=5).target
 
 
@@ -97,19 +111,77 @@ def fork(work: Any) -> int:
 INTERRUPTED = """\
 import signal, sys
 import vggq
-path = sys.argv[1]
-print("begins", flush=True)
-while True:
-    try:
-        while True:
-            vggq.load(path, threads=4)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        break
-print("interrupted", flush=True)
-restored = vggq.load(path, threads=4)
-print(sum(float(array.sum()) for array in restored.values()))
+interrupts = 0
+def interrupt(*_):
+    global interrupts
+    interrupts += 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupt)
+path, threads = sys.argv[1], int(sys.argv[2])
+try:
+    print("begins", flush=True)
+    while not interrupts:
+        vggq.load(path, threads=threads)
+except KeyboardInterrupt:
+    pass
+restored = vggq.load(path, threads=threads)
+print(interrupts, sum(float(array.sum()) for array in restored.values()))
 """
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_load_that_is_interrupted_at_any_moment(large: Path, threads: int) -> None:
+    """Whichever moment the signal falls on; Python drops one that falls into a destructor."""
+    expected = sum(float(array.sum()) for array in vggq.load(large).values())
+    command = [sys.executable, "-c", INTERRUPTED, str(large), str(threads)]
+    for number in range(6):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            time.sleep(0.007 * number)
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.read() == f"1 {expected}\n"
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("into", [False, True])
+def test_an_interrupted_load_leaves_nothing_broken(
+    large: Path, monkeypatch: pytest.MonkeyPatch, threads: int, *, into: bool
+) -> None:
+    """The main thread is interrupted by one that decodes, while or before it waits for that."""
+    expected = digests(large, lazily=True)
+    out = {name: np.empty_like(array) for name, array in vggq.load(large).items()} if into else None
+    begun, first, interrupted = threading.Event(), threading.Lock(), threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    def write(content: Any, tensor: TensorInfo, array: Any) -> None:
+        if tensor.name == "a":
+            begun.set()
+        else:
+            assert begun.wait(60)
+            if first.acquire(blocking=False):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert interrupted.wait(60)
+        decode(content, tensor, array)
+
+    decode = _decode.write
+    monkeypatch.setattr(_decode, "write", write)
+    before = set(threading.enumerate()), set(Path("/proc/self/fd").iterdir())
+    handler = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            vggq.load(large, threads=threads, out=out)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        monkeypatch.undo()
+    assert (set(threading.enumerate()), set(Path("/proc/self/fd").iterdir())) == before
+    restored = vggq.load(large, threads=threads, out=out)
+    assert {name: array.tobytes() for name, array in restored.items()} == expected
 
 
 def test_an_interrupted_look_up_gives_the_lock_back(

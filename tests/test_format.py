@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,11 +94,12 @@ def test_every_altered_character_is_noticed() -> None:
     refused({"vggq": text + "\ud800"})
 
 
-def test_a_later_version_names_the_release_that_reads_it() -> None:
-    error = refused(sealed({"format": 2, "reader": "0.9.0", "anything": "else"}))
+@pytest.mark.parametrize("version", [0, 2])
+def test_another_version_names_the_release_that_reads_it(version: int) -> None:
+    error = refused(sealed({"format": version, "reader": "0.9.0", "anything": "else"}))
     assert isinstance(error, UnsupportedError)
     assert str(error) == (
-        "the file is of format version 2, and this reader knows 1: "
+        f"the file is of format version {version}, and this reader knows 1: "
         "it takes hatch-vggq 0.9.0 or newer"
     )
 
@@ -192,6 +194,29 @@ def test_an_infinite_number_is_no_measure() -> None:
     assert str(refused(metadata)).startswith("tensor 'w': noise is inf, expected a number")
 
 
+@pytest.mark.parametrize("energy", [math.nan, math.inf])
+def test_what_is_no_number_is_not_written(energy: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        _format.dump(replace(MANIFEST, tensors=(replace(QUANTIZED, energy=energy), EXACT)))
+
+
+def test_weights_that_are_not_of_their_codecs_form() -> None:
+    changed = table()
+    codec = {"name": "grid", "taps": 4, "rows": 1, "size": 50, "first": False, "dependent": False}
+    changed["tensors"][0]["codec"] = codec
+    expected = "tensor 'w': 6 weights are not 1 rows of 4 taps"
+    error = refused(sealed(changed))
+    assert isinstance(error, ManifestError)
+    assert str(error) == expected
+
+
+def test_more_tensors_than_small_numbers() -> None:
+    tensors = tuple(replace(EXACT, name=str(number), entry=number) for number in range(300))
+    manifest = replace(MANIFEST, tensors=tensors)
+    entries = {str(number): ENTRIES["1"] for number in range(300)}
+    assert _format.load(Header(entries, _format.dump(manifest))) == manifest
+
+
 def test_json_that_is_none() -> None:
     text = '{"format": 1, "format": 1}'
     metadata = {"vggq": hashlib.sha256(text.encode()).hexdigest() + text}
@@ -204,6 +229,7 @@ def test_json_that_is_none() -> None:
         ({"0": ENTRIES["0"], "2": ENTRIES["1"]}, "the entries are not numbered from 0"),
         ({"00": ENTRIES["0"], "1": ENTRIES["1"]}, "the entries are not numbered from 0"),
         ({"0": Entry("F32", (2,), 0, 8), "1": ENTRIES["1"]}, "entry 0 is not a list of bytes"),
+        ({"0": Entry("U9", (9,), 100, 9), "1": ENTRIES["1"]}, "entry 0 is not a list of bytes"),
         ({"0": Entry("U8", (2, 4), 0, 8), "1": ENTRIES["1"]}, "entry 0 is not a list of bytes"),
         ({"0": ENTRIES["0"]}, "the tensors do not use all entries, or use more than there are"),
         (

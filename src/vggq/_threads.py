@@ -42,11 +42,10 @@ def each(
         return
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need none
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         futures = {place: pool.submit(function, items[place]) for place in sorted(large)}
-        try:
-            for place, item in enumerate(items):
-                yield futures[place].result() if place in futures else function(item)
-        finally:
-            for future in futures.values():
-                future.cancel()
+        for place, item in enumerate(items):
+            yield futures[place].result() if place in futures else function(item)
+    finally:
+        pool.shutdown(cancel_futures=True)

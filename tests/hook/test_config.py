@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -62,6 +63,20 @@ def test_paths_are_normalised() -> None:
 def test_the_source_may_lie_outside_the_project() -> None:
     (model,) = parse({"models": [GOOD | {"source": "../weights/a.npz"}]}).models
     assert model.source == "../weights/a.npz"
+
+
+@pytest.mark.parametrize("folder", ["-a", "(a)", "a", "..a", "...", "a/.."])
+def test_folders_inside_the_project(folder: str) -> None:
+    target = f"{folder}/a.vggq"
+    assert parse({"models": [GOOD | {"target": target}]}).models[0].target in (target, "a.vggq")
+
+
+def test_what_was_parsed_stays_as_it_is() -> None:
+    config = parse({"models": [GOOD]})
+    for value in (config, config.models[0]):
+        assert not hasattr(value, "__dict__")
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, fields(value)[0].name, None)
 
 
 def test_hatchlings_own_keys_are_left_alone() -> None:
@@ -132,6 +147,8 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"url": "https://a b"}, f".url: {URL}, found 'https://a b'"),
         ({"url": 3}, f".url: {URL}, found 3"),
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
+        # It resembles 'key' too, though less.
+        ({"kep": 8}, ".kep: unknown key; did you mean 'keep'?"),
         (
             {"zzz": 8},
             (
@@ -196,9 +213,10 @@ def test_what_is_no_size_limit(limit: object) -> None:
 
 
 def test_a_size_limit_of_nothing() -> None:
-    assert errors_of({"models": [GOOD], "size-limit": "0 MB"}) == [
-        f"{BASE}.size-limit: expected a size above 0, found '0 MB'"
-    ]
+    for limit in ("0 MB", 0):
+        assert errors_of({"models": [GOOD], "size-limit": limit}) == [
+            f"{BASE}.size-limit: expected a size above 0, found {limit!r}"
+        ]
 
 
 def test_the_bill_of_materials_can_be_left_out() -> None:
@@ -237,6 +255,13 @@ def test_two_models_with_one_target() -> None:
     again = {"source": "weights/b.npz", "target": "./src/a/a.vggq"}
     assert errors_of({"models": [GOOD, again]}) == [
         f"{BASE}.models[1].target: './src/a/a.vggq' is the target of {BASE}.models[0] as well"
+    ]
+
+
+def test_eleven_models_the_last_two_with_one_target() -> None:
+    tables = [GOOD | {"target": f"src/a/{number}.vggq"} for number in range(10)]
+    assert errors_of({"models": [*tables, tables[9]]}) == [
+        f"{BASE}.models[10].target: 'src/a/9.vggq' is the target of {BASE}.models[9] as well"
     ]
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ... import _dtypes
+from ..._files import PackedFile
 from ..._require import require
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, SourceTensor, refuse
 from . import layout
+from ._heap import check_heaps
 from ._layer import TorchTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -55,6 +57,7 @@ def open_tensors(
 
     """
     h5py = require("h5py", "build")
+    _prove(content, path)
     try:
         file = h5py.File(content, "r")
     except _DAMAGE as error:
@@ -66,6 +69,15 @@ def open_tensors(
         except (SourceError, *_DAMAGE) as error:
             raise SourceError(f"{path}: {error}") from error
         yield tensors
+
+
+def _prove(content: Path | IO[bytes], path: Path) -> None:
+    """Refuse what HDF5 would not come back from."""
+    try:
+        with content.open("rb") if isinstance(content, Path) else nullcontext(content) as file:
+            check_heaps(PackedFile(file, str(path), owned=False))
+    except (SourceError, OSError) as error:
+        raise SourceError(f"{path}: {error}") from error
 
 
 def _as_they_are(h5py: Any, file: Any) -> list[TorchTensor]:
