@@ -106,6 +106,48 @@ def test_more_strings_than_any_model_has(content: bytes, monkeypatch: pytest.Mon
         check(content)
 
 
+def record(content: bytes, text: bytes) -> int:
+    """Where the record of a string is, by its length and its heap's address."""
+    head = len(text).to_bytes(4, "little") + content.index(b"GCOL\x01").to_bytes(8, "little")
+    return content.index(head)
+
+
+@pytest.mark.parametrize("layout", [None, "torch"])
+def test_a_string_longer_than_it_is(content: bytes, tmp_path: Path, layout: str | None) -> None:
+    """h5py would take 4 GiB for this one."""
+    path = tmp_path / "damaged.h5"
+    at = record(content, b"layer")
+    length = 2**32 - 1
+    path.write_bytes(content[:at] + length.to_bytes(4, "little") + content[at + 4 :])
+    message = f"{path}: the HDF5 string at byte {at} says that it has {length} bytes, and has 5"
+    with (
+        pytest.raises(SourceError, match=f"^{re.escape(message)}$"),
+        open_source(path, Reading(layout)),
+    ):
+        pass
+
+
+def test_a_string_that_no_heap_has_is_no_longer_than_the_file(content: bytes) -> None:
+    at = record(content, b"layer") + 12
+    missing = content[:at] + (99).to_bytes(4, "little") + content[at + 4 :]
+    check(missing)
+    longer = (len(content) + 1).to_bytes(4, "little")
+    with pytest.raises(SourceError, match=f"has {len(content) + 1} bytes, and has {len(content)}$"):
+        check(missing[: at - 12] + longer + missing[at - 8 :])
+
+
+def test_a_string_is_found_wherever_it_lies(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = record(content, b"layer")
+    damaged = content[:at] + b"\xff" * 4 + content[at + 4 :]
+    for block in range(at - 32, at + 40, 8):
+        monkeypatch.setattr(_heap, "_BLOCK", block)
+        check(content)
+        with pytest.raises(SourceError, match=f"string at byte {at} says"):
+            check(damaged)
+
+
 @pytest.mark.parametrize(("version", "place"), [(0, 14), (1, 14), (2, 10), (3, 10)])
 def test_sizes_of_four_bytes(version: int, place: int) -> None:
     head = bytearray(16)
