@@ -87,7 +87,8 @@ def run(source: Path, folder: Path, chart: Path | None) -> None:
     print_table("VGG19 into a module, 1 core", measure(into_module(models[0]), ROUNDS))
     for cores in ({min(everything)}, everything):
         os.sched_setaffinity(0, cores)
-        print_first_loads(models[0], plural(len(cores)))
+        print_first_loads(models[0], plural(len(cores)), packed)
+        print_first_loads(models[2], plural(len(cores)), {})
     if chart:
         draw(drawn, chart)
 
@@ -175,16 +176,18 @@ def print_table(title: str, seconds: Times) -> None:
         )
 
 
-def print_first_loads(files: Files, cores: str) -> None:
+def print_first_loads(files: Files, cores: str, packed: dict[str, Path]) -> None:
     """Time and peak memory of the first load of fresh processes, in turn."""
     floats = files.raw.stat().st_size
-    paths = {BASE: files.packed, "vggq.torch.load": files.packed, RIVAL: files.safetensors,
-             "torch.load": files.torch, "numpy.load": files.npz}  # fmt: skip
+    grids = {f"{BASE}, {name}": path for name, path in packed.items() if name in GRIDS}
+    paths = {BASE: files.packed, "vggq.torch.load": files.packed, **grids,
+             RIVAL: files.safetensors, "torch.load": files.torch,
+             "numpy.load": files.npz}  # fmt: skip
     seconds: Times = {name: [] for name in paths}
     peaks = {}
     for _ in range(FRESH_ROUNDS):
         for name, path in paths.items():
-            command = [sys.executable, __file__, "--once", name, str(path)]
+            command = [sys.executable, __file__, "--once", name.split(",")[0], str(path)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
             took, peaks[name] = json.loads(done.stdout)
             seconds[name].append(took)
