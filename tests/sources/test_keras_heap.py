@@ -158,3 +158,32 @@ def test_sizes_of_four_bytes(version: int, place: int) -> None:
     check(bytes(head) + heap)
     with pytest.raises(SourceError, match="at byte 16 has no end"):
         check(bytes(head) + heap.replace(free, FREE + bytes(16)))
+
+
+def test_names_that_are_no_strings(tmp_path: Path) -> None:
+    """Over damaged types HDF5 has brought the process down."""
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        lists = h5py.vlen_dtype(np.uint8)
+        names = np.empty(1, object)
+        names[0] = np.arange(5, dtype=np.uint8)
+        file.attrs.create("layer_names", names, dtype=lists)
+    with (
+        pytest.raises(SourceError, match=r"the attribute 'layer_names' of / is not of strings$"),
+        open_source(path, Reading("torch")),
+    ):
+        pass
+
+
+def test_a_layer_without_weights_has_an_empty_list(tmp_path: Path) -> None:
+    """Which h5py, and so Keras, writes as numbers."""
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["flatten"]
+        file.create_group("flatten").attrs["weight_names"] = []
+        assert file["flatten"].attrs["weight_names"].dtype == np.float64
+    with (
+        pytest.raises(SourceError, match=r"w\.h5 holds no tensors$"),
+        open_source(path, Reading("torch")),
+    ):
+        pass

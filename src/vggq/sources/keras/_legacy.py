@@ -13,6 +13,7 @@ from itertools import count, takewhile
 from typing import Any, Final
 
 from ...errors import SourceError
+from . import _attributes
 from ._config import Node, read_model
 from ._guess import guess
 from ._layer import KerasLayer
@@ -47,7 +48,7 @@ def layers_of(file: Any) -> list[KerasLayer]:
 
 
 def _nodes(file: Any) -> dict[str, Node]:
-    config = file.attrs.get("model_config")
+    config = _attributes.get(file, "model_config")
     if config is None:
         return {}
     return {node.name: node for node in read_model(config).inside}
@@ -60,9 +61,9 @@ def _weights(group: Any) -> Weights:
 def _names(group: Any, attribute: str) -> list[str] | None:
     """A list of names; Keras spreads one of more than 64 KB over several attributes."""
     if attribute in group.attrs:
-        return [_text(name) for name in group.attrs[attribute]]
+        return [_text(name) for name in _attributes.read(group, attribute)]
     chunks = takewhile(group.attrs.__contains__, (f"{attribute}{i}" for i in count()))
-    return [_text(name) for chunk in chunks for name in group.attrs[chunk]] or None
+    return [_text(name) for chunk in chunks for name in _attributes.read(group, chunk)] or None
 
 
 def _of_layer(name: str, weights: Weights, node: Node | None) -> list[KerasLayer]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import SourceError
+from . import _attributes
 from ._layer import KerasLayer
 from ._rules import RULES
 
@@ -105,7 +106,7 @@ def _pairs(groups: list[Any], nodes: list[Node]) -> list[tuple[Node, Any]]:
 
 
 def _given_name(group: Any) -> str | None:
-    return group["vars"].attrs.get("name") if "vars" in group else None
+    return _attributes.get(group["vars"], "name") if "vars" in group else None
 
 
 def _has_weights(node: Node) -> bool:

@@ -14,7 +14,7 @@ from ..._files import PackedFile
 from ..._require import require
 from ...errors import SourceError
 from .._source import Contents, Format, Reading, SourceTensor, refuse
-from . import layout
+from . import _attributes, layout
 from ._heap import check_heaps
 from ._layer import TorchTensor
 
@@ -107,7 +107,7 @@ def _tensor(file: Any, path: Path, tensor: TorchTensor) -> SourceTensor:
 
 def _dtype_of(dataset: Any) -> str | None:
     # HDF5 has no bfloat16: Keras keeps two bytes a number, and says so beside them.
-    if dataset.dtype == _BFLOAT16 and dataset.attrs.get("dtype") == "bfloat16":
+    if dataset.dtype == _BFLOAT16 and _attributes.get(dataset, "dtype") == "bfloat16":
         return "BF16"
     return _dtypes.name_of(dataset.dtype)
 
