@@ -87,8 +87,9 @@ def run(source: Path, folder: Path, chart: Path | None) -> None:
     print_table("VGG19 into a module, 1 core", measure(into_module(models[0]), ROUNDS))
     for cores in ({min(everything)}, everything):
         os.sched_setaffinity(0, cores)
-        print_first_loads(models[0], plural(len(cores)), packed)
-        print_first_loads(models[2], plural(len(cores)), {})
+        for files, others in ((models[0], packed), (models[2], {})):
+            title = f"{files.name}, first load, {plural(len(cores))}"
+            drawn[title] = print_first_loads(files, title, others)
     if chart:
         draw(drawn, chart)
 
@@ -176,7 +177,7 @@ def print_table(title: str, seconds: Times) -> None:
         )
 
 
-def print_first_loads(files: Files, cores: str, packed: dict[str, Path]) -> None:
+def print_first_loads(files: Files, title: str, packed: dict[str, Path]) -> Times:
     """Time and peak memory of the first load of fresh processes, in turn."""
     floats = files.raw.stat().st_size
     grids = {f"{BASE}, {name}": path for name, path in packed.items() if name in GRIDS}
@@ -191,10 +192,11 @@ def print_first_loads(files: Files, cores: str, packed: dict[str, Path]) -> None
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
             took, peaks[name] = json.loads(done.stdout)
             seconds[name].append(took)
-    print_table(f"{files.name}, the first load of a process, {cores}", seconds)
+    print_table(title, seconds)
     print("\n| peak memory | in all | over the floats |\n|---|---:|---:|")
     for name, peak in peaks.items():
         print(f"| `{name}` | {peak / 1e6:.1f} MB | {(peak - floats) / 1e6:.1f} MB |", flush=True)
+    return seconds
 
 
 def print_once(name: str, path: str) -> int:
@@ -219,7 +221,7 @@ def resident(field: str = "VmRSS") -> int:
 
 def draw(tables: dict[str, Times], path: Path) -> None:
     """Medians of every way, a panel for each table."""
-    figure, panels = plt.subplots(3, 2, figsize=(11, 9), layout="constrained")
+    figure, panels = plt.subplots(5, 2, figsize=(11, 14), layout="constrained")
     for axes, (title, seconds) in zip(panels.flat, tables.items(), strict=True):
         quick = {n: statistics.median(v) * 1e3 for n, v in seconds.items() if "seed" not in n}
         colours = ["#0b6e4f" if name.startswith("vggq") else "#9aa5b1" for name in quick]
