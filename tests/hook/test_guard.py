@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -378,3 +380,21 @@ def test_builds_with_a_given_date_are_byte_identical(project: Project) -> None:
         archives.append((project.sdist.read_bytes(), project.wheel.read_bytes()))
         project.target.unlink()
     assert archives[0] == archives[1]
+
+
+def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path) -> None:
+    built = []
+    for number in range(2):
+        name = f"builder-{number}"
+        home = tmp_path / name
+        moved = Project(home / "tiny")
+        shutil.copytree(project.root, moved.root)
+        for path in moved.root.rglob("*"):
+            os.utime(path, (number * 1e6, number * 1e6))
+        names = dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME", "COMPUTERNAME"), name)
+        places = dict.fromkeys(("HOME", "TMPDIR"), str(home))
+        result = moved.build("-s", "-w", SOURCE_DATE_EPOCH="1700000000", **names, **places)
+        assert result.code == 0, result.output
+        assert str(tmp_path).encode() not in moved.target.read_bytes()
+        built.append([p.read_bytes() for p in (moved.sdist, moved.wheel, moved.target)])
+    assert built[0] == built[1]
