@@ -87,9 +87,9 @@ def run(source: Path, folder: Path, chart: Path | None) -> None:
     print_table("VGG19 into a module, 1 core", measure(into_module(models[0]), ROUNDS))
     for cores in ({min(everything)}, everything):
         os.sched_setaffinity(0, cores)
-        for files, others in ((models[0], packed), (models[2], {})):
+        for files, grids in ((models[0], {name: packed[name] for name in GRIDS}), (models[2], {})):
             title = f"{files.name}, first load, {plural(len(cores))}"
-            drawn[title] = print_first_loads(files, title, others)
+            drawn[title] = print_first_loads(files, title, grids)
     if chart:
         draw(drawn, chart)
 
@@ -177,11 +177,11 @@ def print_table(title: str, seconds: Times) -> None:
         )
 
 
-def print_first_loads(files: Files, title: str, packed: dict[str, Path]) -> Times:
+def print_first_loads(files: Files, title: str, grids: dict[str, Path]) -> Times:
     """Time and peak memory of the first load of fresh processes, in turn."""
     floats = files.raw.stat().st_size
-    grids = {f"{BASE}, {name}": path for name, path in packed.items() if name in GRIDS}
-    paths = {BASE: files.packed, "vggq.torch.load": files.packed, **grids,
+    others = {f"{BASE}, {name}": path for name, path in grids.items()}
+    paths = {BASE: files.packed, "vggq.torch.load": files.packed, **others,
              RIVAL: files.safetensors, "torch.load": files.torch,
              "numpy.load": files.npz}  # fmt: skip
     seconds: Times = {name: [] for name in paths}
@@ -221,8 +221,9 @@ def resident(field: str = "VmRSS") -> int:
 
 def draw(tables: dict[str, Times], path: Path) -> None:
     """Medians of every way, a panel for each table."""
-    figure, panels = plt.subplots(5, 2, figsize=(11, 14), layout="constrained")
-    for axes, (title, seconds) in zip(panels.flat, tables.items(), strict=True):
+    rows = -(-len(tables) // 2)
+    figure, panels = plt.subplots(rows, 2, figsize=(11, 2.8 * rows), layout="constrained")
+    for axes, (title, seconds) in zip(panels.flat, tables.items(), strict=False):
         quick = {n: statistics.median(v) * 1e3 for n, v in seconds.items() if "seed" not in n}
         colours = ["#0b6e4f" if name.startswith("vggq") else "#9aa5b1" for name in quick]
         bars = axes.barh(list(quick), list(quick.values()), color=colours)

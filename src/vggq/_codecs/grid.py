@@ -36,8 +36,9 @@ _PIECE: Final = 1 << 18
 # Up to here float32 holds every integer, so that sums of them are exact in any order.
 _EXACT: Final = 1 << 24
 # OpenBLAS takes up to so many multiplications for too few to share among threads of its own, which
-# would get in the way of those that decode other tensors.
+# would get in the way of those that decode other tensors; but few columns at a time cost more.
 _UNSHARED: Final = 1 << 18
+_LEAST_COLUMNS: Final = 64
 # Levels of half the range, so that twice one fits.
 _SHORT: Final = 1 << 14
 # A level takes no more than its byte, its low bits and the four bytes of an escape.
@@ -178,8 +179,8 @@ def _integers(
 
 
 def _product(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    """Write matrix @ values to `out`, in this thread alone."""
-    part = max(1, _UNSHARED // matrix.size)
+    """Write matrix @ values to `out`, in parts that OpenBLAS leaves to this thread."""
+    part = max(_LEAST_COLUMNS, _UNSHARED // matrix.size)
     for begin in range(0, values.shape[1], part):
         piece = np.s_[:, begin : begin + part]
         np.matmul(matrix, values[piece], out=out[piece])

@@ -1,4 +1,4 @@
-"""The attributes of an HDF5 file, each proved to be a string before HDF5 reads it.
+"""The attributes of an HDF5 file, each proved to be of strings before HDF5 reads it.
 
 HDF5 has brought a process down over a damaged type of another kind.
 """
@@ -12,7 +12,7 @@ from ...errors import SourceError
 
 
 def read(item: Any, name: str) -> Any:
-    """An attribute of an open group or dataset: a string, or an array of strings or of nothing.
+    """An attribute of an open group or dataset: a string or an array of strings, or an empty list.
 
     Raises:
         KeyError: it has none of the name.
@@ -21,9 +21,10 @@ def read(item: Any, name: str) -> Any:
     """
     h5py = require("h5py", "build")
     attribute = h5py.h5a.open(item.id, name.encode())
-    kind = attribute.get_type()
-    count = attribute.get_space().get_simple_extent_npoints()
-    if count and not isinstance(kind, h5py.h5t.TypeStringID):
+    # h5py writes a list of nothing as numbers.
+    if not attribute.get_space().get_simple_extent_npoints():
+        return []
+    if not isinstance(attribute.get_type(), h5py.h5t.TypeStringID):
         raise SourceError(f"the attribute {name!r} of {item.name} is not of strings")
     return item.attrs[name]
 

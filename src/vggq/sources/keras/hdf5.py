@@ -12,10 +12,10 @@ import numpy as np
 from ... import _dtypes
 from ..._files import PackedFile
 from ..._require import require
-from ...errors import SourceError
+from ...errors import PackedFileError, SourceError
 from .._source import Contents, Format, Reading, SourceTensor, refuse
 from . import _attributes, layout
-from ._heap import check_heaps
+from ._heap import SIGNATURE, check_heaps
 from ._layer import TorchTensor
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 # What h5py raises over a damaged file depends on where the damage is.
 _DAMAGE: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError,
                   IndexError, MemoryError, OverflowError)  # fmt: skip
@@ -76,8 +75,10 @@ def _prove(content: Path | IO[bytes], path: Path) -> None:
     try:
         with content.open("rb") if isinstance(content, Path) else nullcontext(content) as file:
             check_heaps(PackedFile(file, str(path), owned=False))
-    except (SourceError, OSError) as error:
+    except (SourceError, PackedFileError) as error:
         raise SourceError(f"{path}: {error}") from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _as_they_are(h5py: Any, file: Any) -> list[TorchTensor]:
@@ -125,7 +126,7 @@ def _read(
 
 
 def _matches(head: bytes) -> bool:
-    return head.startswith(_SIGNATURE)
+    return head.startswith(SIGNATURE)
 
 
 FORMAT: Final = Format("keras-hdf5", (".h5", ".hdf5"), _matches, _open, "h5py>=3.10")
