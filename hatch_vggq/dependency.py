@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -17,6 +17,8 @@ from .config import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from packaging.markers import Marker
 
     from .config import Model
 
@@ -79,19 +81,13 @@ def _errors_of_copies(
 
 
 def _at_run_time(dependencies: Iterable[str], name: str) -> list[Requirement]:
-    found = []
-    for text in dependencies:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            # hatchling has its own words for that.
-            continue
-        marker = requirement.marker
-        if canonicalize_name(requirement.name) == name and (
-            marker is None or marker.evaluate({"extra": ""})
-        ):
-            found.append(requirement)
-    return found
+    # hatchling has refused what is no requirement.
+    requirements = map(Requirement, dependencies)
+    return [r for r in requirements if canonicalize_name(r.name) == name and _holds(r.marker)]
+
+
+def _holds(marker: Marker | None) -> bool:
+    return marker is None or marker.evaluate({"extra": ""})
 
 
 def _admits(requirement: Requirement, first: Version) -> bool:

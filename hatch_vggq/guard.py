@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from typing import TYPE_CHECKING, Final
 
 import vggq
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _WARN_FROM: Final = 0.9
 _LARGEST: Final = 3
+_SLACK: Final = 64
+_NO_WAY_OUT: Final = "  no number of bits would fit: split the package, or ask for a higher limit"
 
 
 def check(root: Path, config: Config, artifact: Path, *, shipped_as: Callable[[str], str]) -> None:
@@ -116,7 +119,7 @@ def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
     largest = sorted((row for target in targets for row in _tensors(target)), reverse=True)
     for stored, name, _, how in largest[:_LARGEST]:
         yield f"  {megabytes(stored)} {name}, {how}"
-    yield _smaller(targets, size, limit) or _narrower(largest, size, limit)
+    yield from _ways_out(targets, largest, size, limit)
     yield from (_request(target) for target in targets)
 
 
@@ -131,24 +134,34 @@ def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:
             yield stored, name, bits, how if tensor.quantized else "stored exactly"
 
 
-def _smaller(targets: list[Path], size: int, limit: int) -> str | None:
-    """What to write where a fidelity or a size was asked for, of the only model."""
-    if len(targets) != 1:
-        return None
-    with vggq.open(targets[0]) as weights:
-        fits = limit - (size - weights.size)
-        if weights.manifest.options.get("bits") is not None or fits <= 0:
-            return None
-    return f"  size = {fits} would fit: {megabytes(fits)} for the packed file"
+def _ways_out(
+    targets: list[Path], tensors: list[tuple[int, str, int, str]], size: int, limit: int
+) -> list[str]:
+    """What to write instead into a model's table."""
+    fits = _share(targets[0], size, limit) if len(targets) == 1 else 0
+    share = f"  size = {fits} would fit: {megabytes(fits)} for the packed file"
+    shares = [share] if fits > 0 else []
+    if any(bits for _, _, bits, _ in tensors):
+        width = _narrower(tensors, size, limit)
+        return [width, *shares] if width else [_NO_WAY_OUT]
+    return shares or [_NO_WAY_OUT]
 
 
-def _narrower(tensors: list[tuple[int, str, int, str]], size: int, limit: int) -> str:
+def _share(target: Path, size: int, limit: int) -> int:
+    """Bytes that a packed file may have in an archive of the limit, by a safe estimate."""
+    # An archive compresses a packed file's header, and little else of it.
+    others = size - len(zlib.compress(target.read_bytes()))
+    # Nothing that is deflated grows by more than a thousandth; what names its size may.
+    return (limit - others) * 999 // 1000 - _SLACK
+
+
+def _narrower(tensors: list[tuple[int, str, int, str]], size: int, limit: int) -> str | None:
     for bits in range(MAX_BITS - 1, 0, -1):
         # Stored bytes fall faster than in proportion to the bits: this errs on the safe side.
         saved = sum(stored * (was - bits) // was for stored, _, was, _ in tensors if was > bits)
         if size - saved <= limit:
             return f"  bits = {bits} would fit: about {megabytes(size - saved)}, by estimate"
-    return "  no number of bits would fit: split the package, or ask for a higher limit"
+    return None
 
 
 def _request(target: Path) -> str:

@@ -101,8 +101,8 @@ def _provide(root: Path, model: Model) -> Prepared:
         )
     try:
         model = _with_weights(root, model)
-        if not source.exists() and target.is_file():
-            return _shipping(model, _pass_through(target, model), [model.source])
+        if not source.exists():
+            return _without_source(root, model)
         check_target(source, target)
         withheld = source_paths(root, model)
         if is_current(target, source, model.options):
@@ -201,7 +201,25 @@ def _scratch(target: Path) -> Path:
     return target.parent / "__pycache__"
 
 
-def _pass_through(target: Path, model: Model) -> str:
+def _without_source(root: Path, model: Model) -> Prepared:
+    target = root / model.target
+    if not target.is_file():
+        raise errors.SourceError(
+            f"{model.source}: no such file beside pyproject.toml, and no {model.target} that was "
+            "packed before"
+        )
+    _pass_through(target, model)
+    # An sdist has no source to find; anywhere else its name may be mistyped.
+    stale = f"vggq: {model.source}: no such file: {model.target} may be of other weights"
+    return _shipping(
+        model,
+        f"used as it is, there is no {model.source} to pack",
+        [model.source],
+        warnings=[] if (root / "PKG-INFO").is_file() else [stale],
+    )
+
+
+def _pass_through(target: Path, model: Model) -> None:
     import vggq  # noqa: PLC0415
     from vggq.encode import Options, verify  # noqa: PLC0415
 
@@ -215,7 +233,6 @@ def _pass_through(target: Path, model: Model) -> str:
         if differing:
             raise errors.OptionError(differing)
         verify(weights)
-    return f"used as it is, there is no {model.source} to pack"
 
 
 def _lines(root: Path, model: Model, error: errors.VggqError) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,8 +41,15 @@ EXPLAINED: Final = {
     "if len({tensor.name for tensor in tensors}) < len(tensors):": "a set of them is never longer",
     "if version is not VERSION:": "CPython has one object for each small integer",
     "if type(size) != int or size != expected_size:": "a type equals itself alone",
+    "tensor.codec.write(content, tensor.stored_dtype, plain.reshape(~1))": (
+        "numpy takes any negative size for the one that is left"
+    ),
+    "tensor.codec.write(content, tensor.stored_dtype, plain.reshape(- 2))": "likewise",
 }
 """Lines that a surviving mutant adds, and why no test can tell."""
+
+ANNOTATION: Final = re.compile(r"def .*: \w+ \S+ None\b")
+"""An operator between two types: no annotation is ever evaluated."""
 
 CONFIGURATION: Final = """\
 [cosmic-ray]
@@ -86,6 +94,10 @@ def _change(result: dict[str, Any] | None) -> str:
     return "\n".join(line[1:].strip() for line in lines if line[:1] == "+" and line[:3] != "+++")
 
 
+def _explanation(change: str) -> str | None:
+    return "an annotation" if ANNOTATION.match(change) else EXPLAINED.get(change)
+
+
 def main() -> int:
     unexplained = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -97,8 +109,8 @@ def main() -> int:
             count, left = survivors(module, tree)
             print(f"{module}: {count} mutants, {len(left)} survive")
             for change in left:
-                print(f"    {change}: {EXPLAINED.get(change, 'NOT EXPLAINED')}")
-            unexplained += sum(change not in EXPLAINED for change in left)
+                print(f"    {change}: {_explanation(change) or 'NOT EXPLAINED'}")
+            unexplained += sum(_explanation(change) is None for change in left)
     return 1 if unexplained else 0
 
 

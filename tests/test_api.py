@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_every_error_is_a_vggq_error_and_in_the_tree() -> None:
     }
     assert drawn == classes
     assert all(issubclass(getattr(errors, name), errors.VggqError) for name in classes)
+
+
+def test_torch_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("vggq.torch")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(errors.MissingDependencyError, match=r"needs torch: .*torch") as caught:
+        importlib.import_module("vggq.torch")
+    assert isinstance(caught.value, ImportError)
 
 
 @pytest.mark.parametrize(

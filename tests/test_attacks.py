@@ -95,7 +95,7 @@ def test_every_byte_that_is_another(small: bytes) -> None:
 
 
 def test_bytes_behind_the_end(small: bytes) -> None:
-    with pytest.raises(FormatError, match="leave a gap"):
+    with pytest.raises(FormatError, match="goes on behind its last entry"):
         vggq.load(small + b"\0")
 
 

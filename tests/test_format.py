@@ -79,9 +79,15 @@ def test_the_bytes_are_canonical() -> None:
     assert text.isascii()
 
 
-@pytest.mark.parametrize("metadata", [{}, {"other": "x"}, {"vggq": "x", "format": "pt"}])
-def test_what_is_no_packed_file(metadata: dict[str, str]) -> None:
-    assert str(refused(metadata)) == "not a .vggq file: its metadata is not one key, 'vggq'"
+@pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"a": "x", "b": "y"}])
+def test_a_checkpoint_is_no_packed_file(metadata: dict[str, str]) -> None:
+    assert str(refused(metadata)) == (
+        "a safetensors file, but no packed one: its metadata has no key 'vggq'"
+    )
+
+
+def test_metadata_beside_the_manifest() -> None:
+    assert str(refused({"vggq": "x", "format": "pt"})) == "its metadata has other keys than 'vggq'"
 
 
 def test_every_altered_character_is_noticed() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vggq._codecs import Grid
+from vggq._codecs import Grid, grid
 from vggq._codecs._levels import Kind, Plain, Runs
 from vggq.encode.grid import streams
 
@@ -79,6 +80,59 @@ def test_every_content_is_restored_as_documented(made: tuple[bytes, int, Grid]) 
     assert codec.content_size(count, "F32") == len(content)
     restored = restore(content, count, codec)
     np.testing.assert_array_equal(restored, documented(content, count, codec))
+
+
+@given(contents())
+def test_rows_that_pieces_begin_and_end_in(made: tuple[bytes, int, Grid]) -> None:
+    content, count, codec = made
+    whole = restore(content, count, codec)
+    with patch.object(grid, "_PIECE", 1):
+        np.testing.assert_array_equal(restore(content, count, codec), whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"taps": 2.0}, "expected taps, first, rows, dependent, size"),
+        ({"first": 0}, "expected taps, first, rows, dependent, size"),
+        ({"more": 1}, "expected taps, first, rows, dependent, size"),
+        ({"taps": 0}, "expected up to 128 taps and 65536 rows"),
+        ({"taps": 129}, "expected up to 128 taps and 65536 rows"),
+        ({"rows": 0}, "expected up to 128 taps and 65536 rows"),
+        ({"rows": 65537}, "expected up to 128 taps and 65536 rows"),
+    ],
+)
+def test_parameters_that_are_none(changes: dict[str, Any], message: str) -> None:
+    parameters = Grid(taps=128, first=True, rows=65536, dependent=False, size=9).parameters()
+    assert Grid.from_parameters(parameters).parameters() == parameters
+    with pytest.raises(ValueError, match=message):
+        Grid.from_parameters(parameters | changes)
+
+
+def test_an_order_that_is_none() -> None:
+    band = streams.content_of([streams._stream(Plain(0), 1, np.zeros(3, np.int32))])
+    for order in ([0, 0, 1], [1, 2, 3]):
+        content = b"".join([np.float32(1).tobytes(), np.array(order, "<u2").tobytes(), *band])
+        with pytest.raises(ValueError, match="the order of the rows is none"):
+            Grid(1, False, 3, False, len(content)).check(content, 3, "F32")
+
+
+def test_products_are_left_to_this_thread_by_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def noted(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
+        shapes.append((*a.shape, b.shape[1]))
+        np.einsum("ij,jk->ik", a, b, out=out)
+
+    monkeypatch.setattr(np, "matmul", noted)
+    rng = np.random.default_rng(0)
+    for taps, count in ((9, 5_000), (9, 3_236), (128, 200), (2, 1)):
+        shapes.clear()
+        matrix, values = rng.integers(-9, 9, (taps, taps)), rng.integers(-9, 9, (taps, count))
+        product = grid._product(matrix, values, np.empty_like(values))
+        np.testing.assert_array_equal(product, np.einsum("ij,jk->ik", matrix, values))
+        assert sum(columns for _, _, columns in shapes) == count
+        assert all(m * n * k <= 1 << 18 or k == 64 for m, n, k in shapes)
 
 
 def test_a_level_beyond_what_sums_take() -> None:

@@ -47,7 +47,11 @@ def test_what_was_restored_does_not_lie_in_it(tmp_path: Path) -> None:
     target = pack(save_npz(tmp_path / "s.npz", state), tmp_path / "s.vggq").target
     with vggq.open(target) as weights:
         expected = {name: weights[name] for name in weights}
-    for restored in (vggq.load(target), vggq.load(target, threads=4)):
+    for restored in (
+        vggq.load(target),
+        vggq.load(target, threads=4),
+        vggq.load(target.read_bytes()),
+    ):
         for name, array in restored.items():
             np.testing.assert_array_equal(array, expected[name])
             assert array.flags.owndata

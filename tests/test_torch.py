@@ -464,6 +464,17 @@ def test_tied_parameters(tmp_path: Path, difference: int, *, by_data: bool, thre
     assert module.second.weight.data_ptr() == module.first.weight.data_ptr()
 
 
+def test_tensors_without_elements(tmp_path: Path) -> None:
+    weight = np.ones((50, 40), np.float32)
+    path = packed_from(tmp_path, {"weight": weight, "a": np.empty((0, 3)), "b": np.empty(0)})
+    module = nn.Linear(40, 50, bias=False)
+    module.register_buffer("a", torch.empty(0, 3))
+    module.register_buffer("b", torch.empty(0))
+    vggq.torch.load_into(module, path)
+    np.testing.assert_array_equal(module.weight.detach().numpy(), weight)
+    assert (module.a.shape, module.b.shape) == ((0, 3), (0,))
+
+
 def test_a_batch_norm_that_was_saved_without_its_counter(tmp_path: Path) -> None:
     state = arrays_of(Small())
     del state["norm.num_batches_tracked"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,7 @@ def test_load_from_a_package_in_a_zip_file(
         file.write(packed, "zipped_weights/w.vggq")
     monkeypatch.syspath_prepend(archive)
     assert_near(vggq.load("zipped_weights", "w.vggq"), state)
+    assert_near(vggq.load(resources.files("zipped_weights") / "w.vggq"), state)
     with pytest.raises(errors.PackedFileError) as caught:
         vggq.load("zipped_weights", "gone.vggq")
     assert str(caught.value) == (
@@ -93,15 +95,17 @@ def test_load_from_a_namespace_package(
 
 
 def test_what_is_missing_is_named(package: types.ModuleType, tmp_path: Path) -> None:
-    way_out = "is not there; was the wheel built without its build hooks?"
-    for call, where in (
-        ((tmp_path / "no.vggq",), str(tmp_path / "no.vggq")),
-        (("pkg_with_weights", "no.vggq"), "'no.vggq' of the package 'pkg_with_weights'"),
-        ((package, "no.vggq"), "'no.vggq' of the package 'pkg_with_weights'"),
+    path = tmp_path / "no.vggq"
+    named = "'no.vggq' of the package 'pkg_with_weights'"
+    way_out = "; was the wheel built without its build hooks?"
+    for call, expected in (
+        ((path,), f"{path} is not there"),
+        (("pkg_with_weights", "no.vggq"), f"{named} is not there{way_out}"),
+        ((package, "no.vggq"), f"{named} is not there{way_out}"),
     ):
         with pytest.raises(errors.PackedFileError) as caught:
             vggq.load(*call)
-        assert str(caught.value) == f"{where} {way_out}"
+        assert str(caught.value) == expected
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
@@ -198,6 +202,14 @@ def test_the_arrays_do_not_depend_on_threads(
     for name, array in restored.items():
         assert array.flags.writeable
         assert array.tobytes() == expected[name].tobytes()
+
+
+def test_processors_where_the_system_tells_of_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= _threads.available() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for counted, expected in ((8, 8), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
+        assert _threads.available() == expected
 
 
 def test_an_error_in_a_thread_is_the_callers(packed: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +104,17 @@ def test_more_content_than_declared(scratch: Scratch | None) -> None:
     at = bytes(honest).index((300 - 256).to_bytes(2, "little"))
     honest[at : at + 2] = (290 - 256).to_bytes(2, "little")
     refused(bytes(honest), 290, scratch=scratch)
+
+
+def test_a_library_that_does_not_hold_content_against_what_is_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_zstd, "_stdlib", None)
+    assert _zstd.decompress(frame(), len(CONTENT), Scratch()) == CONTENT
+    library = SimpleNamespace(stream_reader=lambda _: BytesIO(CONTENT[:-1]))
+    monkeypatch.setattr(_zstd._of_thread, "decompressor", library)
+    why = refused(frame(), scratch=Scratch())
+    assert why == "the frame has less content than it declares"
 
 
 def test_frames_of_every_kind_of_header_and_block(scratch: Scratch | None) -> None:

@@ -165,7 +165,11 @@ def _parse_entry(name: str, value: object, data_start: int) -> Entry:
 
 def _check_coverage(entries: dict[str, Entry], start: int, file_size: int) -> None:
     ranges = sorted((entry.start, entry.start + entry.size) for entry in entries.values())
-    for (_, end), (begin, _) in pairwise([(start, start), *ranges, (file_size, file_size)]):
+    for (_, end), (begin, _) in pairwise([(start, start), *ranges]):
         if end != begin:
             kind = "overlap" if begin < end else "leave a gap"
             raise HeaderError(f"the entries {kind} at byte {min(begin, end)} of {file_size}")
+    last = ranges[-1][1] if ranges else start
+    if last != file_size:
+        kind = "was cut short" if file_size < last else "goes on behind its last entry"
+        raise HeaderError(f"the file {kind}: it has {file_size} bytes, the entries end at {last}")

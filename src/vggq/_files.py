@@ -7,7 +7,7 @@ import os
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from .errors import ClosedError, PackedFileError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | Traversable | IO[bytes]
     Package = str | ModuleType
+
+
+_FORGOTTEN: Final = "; was the wheel built without its build hooks?"
 
 
 class PackedFile:
@@ -206,17 +209,15 @@ def _open_traversable(traversable: Traversable, where: str) -> PackedFile:
         raise _missing(where, error) from error
 
 
-def _open_path(path: Path, where: str | None = None) -> PackedFile:
-    where = where or str(path)
+def _open_path(path: Path, resource: str | None = None) -> PackedFile:
+    where = resource or str(path)
     try:
         return PackedFile(path.open("rb"), where)
     except OSError as error:
-        raise _missing(where, error) from error
+        raise _missing(where, error, _FORGOTTEN if resource else "") from error
 
 
-def _missing(where: str, error: Exception) -> PackedFileError:
+def _missing(where: str, error: Exception, hint: str = _FORGOTTEN) -> PackedFileError:
     if isinstance(error, FileNotFoundError | KeyError):
-        return PackedFileError(
-            f"{where} is not there; was the wheel built without its build hooks?"
-        )
+        return PackedFileError(f"{where} is not there{hint}")
     return PackedFileError(f"{where} cannot be opened: {getattr(error, 'strerror', error)}")

@@ -83,8 +83,10 @@ _TENSOR_KEYS: Final = {
 
 
 def _verified_table(metadata: dict[str, str]) -> dict[str, Any]:
-    if set(metadata) != {METADATA_KEY}:
-        raise ManifestError("not a .vggq file: its metadata is not one key, 'vggq'")
+    if METADATA_KEY not in metadata:
+        raise ManifestError("a safetensors file, but no packed one: its metadata has no key 'vggq'")
+    if len(metadata) > 1:
+        raise ManifestError("its metadata has other keys than 'vggq'")
     text = metadata[METADATA_KEY]
     digest, manifest = (
         text[: check.DIGEST_LENGTH],

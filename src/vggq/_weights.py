@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from . import _decode, _format, _limit, _wanted
 from ._container import read_header
 from ._files import PackedFile, open_file
-from .errors import FormatError, HeaderError, UnknownTensorError
+from .errors import DataError, FormatError, HeaderError, UnknownTensorError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,10 +74,13 @@ class Weights(Mapping[str, "NDArray[Any]"]):
 
         """
         entry = self._entry(name)
-        if scratch is None or entry.size < _SCRATCH_FROM:
-            return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
-        frame = self._file.read_into(entry.start, scratch.take("frame", entry.size))
-        return _decode.read(frame, self.tensors[name], scratch)
+        try:
+            if scratch is None or entry.size < _SCRATCH_FROM:
+                return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
+            frame = self._file.read_into(entry.start, scratch.take("frame", entry.size))
+            return _decode.read(frame, self.tensors[name], scratch)
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@
     ├── SourceError              a source that cannot be read, or not as asked
     ├── TargetError              a target that cannot be written
     ├── VerificationError        a packed file that does not match its source
-    └── MissingDependencyError   an optional library that is not installed
+    └── MissingDependencyError   an optional library that is not installed (also an ImportError)
 """
 
 from __future__ import annotations
@@ -90,5 +90,5 @@ class VerificationError(VggqError):
     """The packed file does not restore what its source holds."""
 
 
-class MissingDependencyError(VggqError):
+class MissingDependencyError(VggqError, ImportError):
     """A library is not installed that only building, the command line or an option needs."""

@@ -178,7 +178,7 @@ def test_verify_finds_damage(packed: str, capsys: pytest.CaptureFixture[str]) ->
     damaged[-1] ^= 1
     Path(packed).write_bytes(damaged)
     assert main(["verify", packed]) == 1
-    assert capsys.readouterr().err.startswith("vggq: error: tensor 'count': ")
+    assert capsys.readouterr().err.startswith(f"vggq: error: {packed}: tensor 'count': ")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -235,7 +235,7 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
         (["pack", "{source}", "."], "vggq: error: . does not end in .vggq"),
         (
             ["inspect", "gone.vggq"],
-            "vggq: error: gone.vggq is not there; was the wheel built without its build hooks?",
+            "vggq: error: gone.vggq is not there",
         ),
         (
             ["inspect", "{junk}"],

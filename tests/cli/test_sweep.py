@@ -141,7 +141,10 @@ def test_what_is_no_list_of_widths(text: str) -> None:
         (["--aim", "overall"], "aim: it is for a size only"),
         (["--sqnr", "20", "--aim", "overall"], "aim: it is for a size only"),
         (["--weights", "w.json"], "weights: they are for a size only"),
-        (["--size", "100"], "size: 100 B cannot be met: the smallest is 1.6 kB"),
+        (
+            ["--size", "100"],
+            "size: 100 B cannot be met: the smallest is 1.6 kB, at an SQNR of 0.00 dB",
+        ),
         (["--eval", "judge"], "eval: expected module:function, found 'judge'"),
         (["--keep", "no"], "keep: the pattern 'no' matches no tensor"),
         (["--rename", "abc"], "rename: expected REGEX=TEXT, found 'abc'"),

@@ -71,9 +71,22 @@ def test_a_size_is_met_and_never_exceeded(
 
 
 def test_a_size_that_cannot_be_met(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"size: 500 B cannot be met: the smallest is .* kB"):
+    with pytest.raises(
+        OptionError,
+        match=r"size: 500 B cannot be met: the smallest is .* kB, at an SQNR of 0\.00 dB",
+    ):
         packed(source, tmp_path, size=500)
     assert not (tmp_path / "model.vggq").exists()
+
+
+def test_tensors_that_are_all_but_lost_are_remarked(source: Path, tmp_path: Path) -> None:
+    found = packed(source, tmp_path, size="20 kB", aim="overall")
+    lost = {name: sqnr for name, sqnr in sqnr_of(found).items() if sqnr < 3}
+    worst = min(lost, key=lost.__getitem__)
+    (remark,) = found.remarks
+    assert remark.startswith(f"{len(lost)} of {len(sqnr_of(found))} quantized tensors are all but")
+    assert f"{worst!r} at {lost[worst]:.2f} dB is the worst" in remark
+    assert packed(source, tmp_path, sqnr=3.5).remarks == ()
 
 
 def test_what_an_aim_is_for(source: Path, tmp_path: Path) -> None:

@@ -6,19 +6,18 @@ import io
 import os
 import sys
 import tarfile
+import tempfile
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vggq
 from tests.helpers import save_npz
+from vggq.encode import pack
 
 from .conftest import MODEL, Project, sdist_names, wheel_names
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = "tool.hatch.build.hooks.vggq.models[0]"
 DIST_INFO = {
@@ -104,10 +103,23 @@ def test_without_the_source_the_packed_file_is_used(project: Project) -> None:
     direct = packed_in_wheel(project)
     project.source.unlink()
     result = project.build()
-    assert "vggq: src/tiny/tiny.vggq: used as it is, there is no weights/tiny.npz to pack" in (
-        result.lines
-    )
+    used = "vggq: src/tiny/tiny.vggq: used as it is, there is no weights/tiny.npz to pack"
+    stale = "vggq: weights/tiny.npz: no such file: src/tiny/tiny.vggq may be of other weights"
+    assert used in result.lines
+    assert stale in result.lines
     assert packed_in_wheel(project) == direct
+
+
+def test_an_unpacked_sdist_has_no_source_to_miss(project: Project) -> None:
+    assert project.build("-s").code == 0
+    project.source.unlink()
+    project.target.unlink()
+    with tarfile.open(project.sdist) as archive:
+        archive.extractall(project.root.parent, filter="data")
+    result = Project(project.root.parent / "tiny-1.0").build()
+    assert result.code == 0, result.output
+    assert "used as it is" in result.output
+    assert "no such file" not in result.output
 
 
 def test_factors_come_from_a_file_of_the_project(project: Project) -> None:
@@ -147,7 +159,9 @@ def test_a_damaged_packed_file_is_refused(project: Project) -> None:
     project.target.write_bytes(damaged)
     result = project.build()
     assert result.code == 1
-    assert any(line.startswith(f"{KEY}: tensor 'steps': ") for line in result.lines)
+    assert any(
+        line.startswith(f"{KEY}: src/tiny/tiny.vggq: tensor 'steps': ") for line in result.lines
+    )
 
 
 def test_a_second_build_reuses(project: Project) -> None:
@@ -209,13 +223,26 @@ def npz_bytes() -> bytes:
     return buffer.getvalue()
 
 
+def vggq_bytes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.npz").write_bytes(npz_bytes())
+        return pack(Path(folder, "a.npz"), Path(folder, "a.vggq")).target.read_bytes()
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 @pytest.mark.parametrize(
     ("tables", "content", "expected"),
     [
-        ('source = "gone.npz"', b"", ".source: gone.npz: no such file"),
+        (
+            'source = "gone.npz"',
+            b"",
+            (
+                ".source: gone.npz: no such file beside pyproject.toml, and no src/tiny/tiny.vggq "
+                "that was packed before"
+            ),
+        ),
         ('source = "weights"', b"", ".source: weights is a directory, not a file"),
         (
             'source = "n"',
@@ -239,6 +266,14 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             'source = "n.npz"',
             b"",
             ".source: n.npz: its suffix is of npz, its content is not of that format (it is empty)",
+        ),
+        (
+            'source = "n.vggq"',
+            vggq_bytes(),
+            (
+                ".source: n.vggq is a packed file already: give the checkpoint that it was packed "
+                "from, or what `vggq unpack` makes of it"
+            ),
         ),
         (
             'source = "n.npz"',

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from ..encode.compare import compare, overall
-from ..errors import VerificationError
+from ..encode.pack import SUFFIX
+from ..errors import PackedFileError, VerificationError
 from .console import (
     add_json_flag,
     decibels,
@@ -62,6 +64,12 @@ def _decibels(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    first, second = Path(arguments.a), Path(arguments.b)
+    if second.suffix == SUFFIX != first.suffix:
+        raise PackedFileError(
+            f"{first} does not end in {SUFFIX}: the packed file comes first, as in "
+            f"`vggq compare {second} {first}`"
+        )
     with progress("comparing") as advance:
         found = compare(arguments.a, arguments.b, advance)
     differing = [c for c in found if not c.within(arguments.tolerance)]

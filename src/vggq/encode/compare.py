@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """One side's: its shape, and what gives it as it is restored."""
+    """One side's: its shape, what gives it as it is restored, and whether that is only near."""
 
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
+    quantized: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Comparison:
             dtypes, shapes or the places of what is not finite are not the same.
         largest: the largest absolute difference, infinite likewise.
         floating: whether both are floating point; integers and booleans are the same or are not.
+        quantized: whether one is, so that it was restored only nearly.
 
     """
 
@@ -61,6 +63,7 @@ class Comparison:
     noise: float = math.inf
     largest: float = math.inf
     floating: bool = False
+    quantized: bool = False
 
     @property
     def sqnr(self) -> float:
@@ -109,7 +112,7 @@ def compare(
 
 def _packed(weights: Weights) -> dict[str, _Tensor]:
     return {
-        name: _Tensor(info.shape, partial(weights.__getitem__, name))
+        name: _Tensor(info.shape, partial(weights.__getitem__, name), info.quantized)
         for name, info in weights.tensors.items()
     }
 
@@ -141,7 +144,9 @@ def _compare(name: str, ours: _Tensor | None, theirs: _Tensor | None) -> Compari
         return Comparison(name, *shapes)
     floating = array.dtype.kind == "f"
     same = np.array_equal(array, reference, equal_nan=floating)
-    return Comparison(name, *shapes, same, *_differences(array, reference), floating)
+    differences = _differences(array, reference)
+    quantized = ours.quantized or theirs.quantized
+    return Comparison(name, *shapes, same, *differences, floating, quantized)
 
 
 def _differences(array: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float, float]:
@@ -161,6 +166,13 @@ def largest_error(values: NDArray[Any], others: NDArray[Any]) -> float:
 
 
 def overall(comparisons: Iterable[Comparison]) -> float:
-    """The SQNR in dB of all tensors that both sides have as weights of one shape."""
-    pairs = [c for c in comparisons if c.floating and math.isfinite(c.noise)]
+    """The SQNR in dB of all weights of one shape that are quantized or differ.
+
+    Against the source that is the manifest's: what is stored exactly does not count.
+    """
+    pairs = [
+        c
+        for c in comparisons
+        if c.floating and math.isfinite(c.noise) and (c.quantized or not c.same)
+    ]
     return sqnr(sum(c.energy for c in pairs), sum(c.noise for c in pairs))

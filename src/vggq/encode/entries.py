@@ -39,6 +39,8 @@ Progress = Callable[[int, int], None]
 # What a level takes beyond the log2 of its spread in steps, with some for escapes.
 _BITS_OF_A_STEP: Final = 2.3
 _BYTE: Final = 8
+# Half of a tensor's energy is error.
+_LOST_BELOW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Work:
 
     def _fit(self, budget: int, stack: ExitStack) -> Entries:
         kept: list[tuple[Entries, ExitStack]] = []
+        fidelities: dict[int, float] = {}
         attempts = itertools.count()
 
         def size_of(scale: float) -> int:
@@ -110,6 +113,7 @@ class Work:
             frames = attempt.enter_context(Frames(self.folder))
             part = _attempt(self.progress, next(attempts)) if self.progress else None
             entries = self._encode(frames, 2.0**scale, part)
+            fidelities[entries.size] = entries.manifest.sqnr
             if entries.size > budget or (kept and entries.size < kept[0][0].size):
                 attempt.close()
             else:
@@ -120,7 +124,10 @@ class Work:
 
         smallest = search(size_of, budget, self._shared, self._first_scale(budget))
         if not kept:
-            problem = f"{megabytes(budget)} cannot be met: the smallest is {megabytes(smallest)}"
+            problem = (
+                f"{megabytes(budget)} cannot be met: the smallest is {megabytes(smallest)}, "
+                f"at an SQNR of {fidelities[smallest]:.2f} dB"
+            )
             raise OptionError([("size", problem)])
         if self.progress:
             whole = sum(tensor.count for tensor in self.source.tensors)
@@ -217,4 +224,19 @@ def _collect(
                 f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
                 f"{tensor.count} values are not finite"
             )
+    remarks += _lost(infos)
     return tuple(infos), tuple(remarks)
+
+
+def _lost(infos: list[TensorInfo]) -> list[str]:
+    """A line where tensors were quantized to little more than zeros."""
+    lost = sorted((info.sqnr, info.name) for info in infos if info.sqnr < _LOST_BELOW)
+    if not lost:
+        return []
+    worst, name = lost[0]
+    quantized = sum(info.quantized for info in infos)
+    how_many = f"{len(lost)} of {quantized} quantized tensors are all but lost"
+    way_out = "ask for more, or give it a goal in `tensors`"
+    return [
+        f"{how_many}, under {_LOST_BELOW} dB: {name!r} at {worst:.2f} dB is the worst; {way_out}"
+    ]

@@ -15,6 +15,7 @@ import numpy as np
 from .._container import LENGTH_BYTES, read_header
 from .._dtypes import STORAGE
 from .._files import PackedFile
+from .._format import METADATA_KEY
 from ..errors import HeaderError, SourceError
 from ._source import Contents, Format, Reading, SourceTensor, refuse
 
@@ -33,10 +34,15 @@ def _open(path: Path, reading: Reading) -> Iterator[Contents]:
     with path.open("rb") as binary:
         file = PackedFile(binary, str(path))
         try:
-            entries = read_header(file.read_at, file.size).entries
+            header = read_header(file.read_at, file.size)
         except HeaderError as error:
             raise SourceError(f"{path}: {error}") from error
-        yield Contents([_tensor(file, name, entry) for name, entry in entries.items()])
+        if METADATA_KEY in header.metadata:
+            raise SourceError(
+                f"{path} is a packed file already: give the checkpoint that it was packed from, "
+                "or what `vggq unpack` makes of it"
+            )
+        yield Contents([_tensor(file, name, entry) for name, entry in header.entries.items()])
 
 
 def _tensor(file: PackedFile, name: str, entry: Entry) -> SourceTensor:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._weights import open as open_weights
-from . import _module, _plan, _tensor
+from ..errors import MissingDependencyError
+
+try:
+    from . import _module, _plan, _tensor
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"vggq.torch needs torch: {error}; `vggq.load` gives numpy arrays without it"
+    ) from error
 
 if TYPE_CHECKING:
     import torch
