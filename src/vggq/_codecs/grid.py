@@ -2,9 +2,7 @@
 
 docs/format.md describes the content. A tensor is seen as vectors of `taps` weights, its last axes
 or its first, the vectors in `rows` of one length; the levels t of all vectors make up band t. With
-`dependent`, what a level stands for depends on the parities of those before it (4-state dependent
-quantization: Schwarz et al., "Hybrid video coding with trellis-coded quantization", 2019,
-https://doi.org/10.1109/DCC.2019.00026).
+`dependent`, what a level stands for depends on the parities of those before it.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from ._bands import HEADER, Band, parse
+from ._dependent import LANE, resolve
 from ._levels import MOST_ZEROS
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 MAX_TAPS: Final = 128
 MAX_ROWS: Final = 1 << 16
-LANE: Final = 512
-"""After so many levels of a band the dependency begins anew."""
 STEP: Final = np.dtype("<f4")
 BASIS: Final = np.dtype("<i2")
 ROW: Final = np.dtype("<u2")
@@ -185,25 +182,6 @@ def _product(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> N
         piece = np.s_[:, begin : begin + part]
         np.matmul(matrix, values[piece], out=out[piece])
     return out
-
-
-def resolve(levels: NDArray[Any]) -> None:
-    """Dependent levels, of shape (bands, levels), to multiples of the step, in place.
-
-    In the state h = 0 a level q stands for 2q, in h = 1 for 2q - sgn(q). After the parities p the
-    state is h(t + 1) = p(t) xor h(t - 1), from 0 on: running sums of every other parity.
-    """
-    bands, count = levels.shape
-    parity = np.zeros((bands, -(-count // LANE) * LANE), np.uint8)
-    np.bitwise_and(levels, 1, out=parity[:, :count], casting="unsafe")
-    lanes = parity.reshape(-1, LANE)
-    state = np.zeros(lanes.shape, np.int8)
-    np.bitwise_xor.accumulate(lanes[:, 0:-1:2], axis=1, out=state.view(np.uint8)[:, 1::2])
-    np.bitwise_xor.accumulate(lanes[:, 1:-1:2], axis=1, out=state.view(np.uint8)[:, 2::2])
-    signs = np.sign(levels)
-    signs *= state.reshape(bands, -1)[:, :count]
-    levels <<= 1
-    levels -= signs
 
 
 def _place(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs.grid import LANE, resolve
+from vggq._codecs._dependent import LANE, resolve
 from vggq.encode.grid import rounding, trellis
 from vggq.encode.grid.rates import LARGEST, rates_of
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._codecs import Grid
 from ..._codecs._bands import MAX_LEVEL
-from ..._codecs.grid import BASIS, MAX_ROWS, ROW, STEP, resolve
+from ..._codecs._dependent import resolve
+from ..._codecs.grid import BASIS, MAX_ROWS, ROW, STEP
 from . import rounding, trellis
 from .rates import rates_of
 from .streams import content_of, shortest

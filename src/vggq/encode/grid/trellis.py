@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..._codecs.grid import LANE
+from ..._codecs._dependent import LANE
 from .rates import LARGEST
 
 if TYPE_CHECKING:
