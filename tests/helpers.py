@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+def untraced() -> dict[str, str]:
+    """The environment of a process that coverage is to leave alone: it takes time, and locks."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
 
 
 def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:

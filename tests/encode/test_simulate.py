@@ -134,7 +134,10 @@ def test_a_dtype_that_no_file_holds_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 100}, "size: 100 B cannot be met: the smallest is [0-9.]+ kB"),
+        (
+            {"size": 100},
+            "size: 100 B cannot be met: the smallest is [0-9.]+ kB, at an SQNR of 0.00 dB",
+        ),
         ({"sqnr": 30, "bits": 3}, "sqnr: one of bits, sqnr, size is expected, found bits and sqnr"),
         ({"size": 9000, "weights": {"x": 2.0}}, "weights: 'x' is no tensor"),
         ({"tensors": [{"match": "x", "bits": 3}]}, "tensors: the pattern 'x' matches no tensor"),

@@ -110,6 +110,18 @@ def test_without_the_source_the_packed_file_is_used(project: Project) -> None:
     assert packed_in_wheel(project) == direct
 
 
+def test_an_editable_build_is_not_checked(project: Project) -> None:
+    mode = '[tool.hatch.build]\ndev-mode-dirs = ["src"]\n'
+    project.configure(f"{mode}[tool.hatch.build.hooks.vggq]\nsize-limit = 1\n{MODEL}")
+    build = "import hatchling.build; hatchling.build.build_editable('dist')"
+    result = project.run(sys.executable, "-c", build)
+    assert result.code == 0, result.output
+    assert project.target.is_file()
+    names = wheel_names(project.wheel)
+    assert "tiny/tiny.vggq" not in names
+    assert any(name.endswith(".pth") for name in names)
+
+
 def test_an_unpacked_sdist_has_no_source_to_miss(project: Project) -> None:
     assert project.build("-s").code == 0
     project.source.unlink()

@@ -137,6 +137,15 @@ def test_a_limit_that_no_width_meets(large: Project) -> None:
     )
 
 
+def test_a_fidelity_that_no_size_would_make_fit(large: Project) -> None:
+    # What else is in the wheel takes it all.
+    limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = 500\n"
+    large.configure(f"{limit}{MODEL}sqnr = 30\n")
+    assert told(large)[4] == (
+        "  no number of bits would fit: split the package, or ask for a higher limit"
+    )
+
+
 def test_near_the_limit_is_a_warning_and_false_is_no_limit(large: Project) -> None:
     assert large.build().code == 0
     size = large.wheel.stat().st_size
@@ -391,6 +400,14 @@ def test_builds_with_a_given_date_are_byte_identical(project: Project) -> None:
     assert archives[0] == archives[1]
 
 
+RENAMED = """\
+import os, platform, socket
+real = os.uname()
+os.uname = lambda: os.uname_result((real[0], {name!r}, *real[2:]))
+platform.node = socket.gethostname = lambda: {name!r}
+"""
+
+
 def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path) -> None:
     built = []
     for number in range(2):
@@ -400,9 +417,16 @@ def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path)
         shutil.copytree(project.root, moved.root)
         for path in moved.root.rglob("*"):
             os.utime(path, (number * 1e6, number * 1e6))
+        (home / "sitecustomize.py").write_text(RENAMED.format(name=name))
+        paths = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
         names = dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME", "COMPUTERNAME"), name)
         places = dict.fromkeys(("HOME", "TMPDIR"), str(home))
-        result = moved.build("-s", "-w", SOURCE_DATE_EPOCH="1700000000", **names, **places)
+        assert moved.run(
+            sys.executable, "-c", "print(__import__('socket').gethostname())", PYTHONPATH=paths
+        ).lines == [name]
+        result = moved.build(
+            "-s", "-w", SOURCE_DATE_EPOCH="1700000000", PYTHONPATH=paths, **names, **places
+        )
         assert result.code == 0, result.output
         assert str(tmp_path).encode() not in moved.target.read_bytes()
         built.append([p.read_bytes() for p in (moved.sdist, moved.wheel, moved.target)])

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.helpers import untraced
 from tests.sources.pickles import Call, legacy, tensor_pickle, zipped
 
 if TYPE_CHECKING:
@@ -222,10 +223,8 @@ def verdicts(folder: Path) -> dict[str, Verdict]:
         paths[label] = folder / name
         write(paths[label])
     command = [sys.executable, "-c", CHILD, *map(str, paths.values())]
-    # Without the tracing of coverage, which would be measured too.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
     run = subprocess.run(
-        command, cwd=folder, env=env, check=True, stdout=subprocess.PIPE, timeout=120
+        command, cwd=folder, env=untraced(), check=True, stdout=subprocess.PIPE, timeout=120
     )
     found = [Verdict(*json.loads(line)) for line in run.stdout.splitlines()]
     return dict(zip(paths, found, strict=True))
