@@ -29,6 +29,7 @@ _MODEL_KEYS: Final = ("source", "target", "sdist", *OPTION_NAMES)
 _SUFFIX: Final = ".vggq"
 _SDIST: Final = ("packed", "source")
 _SIZE_LIMIT: Final = "100 MiB"
+_MAX_NAME: Final = 255
 
 
 class ConfigurationError(Exception):
@@ -149,6 +150,8 @@ def _path_errors(key: str, table: dict[str, Any]) -> Iterator[str]:
         if not isinstance(value, str) or not value:
             found = "nothing" if value is None else repr(value)
             yield f"{key}.{name}: expected the path of a file, found {found}"
+        elif not _can_be(value):
+            yield f"{key}.{name}: expected names of at most {_MAX_NAME} bytes, found {value!r}"
         elif name == "target":
             yield from _target_errors(f"{key}.target", value)
     if _has_paths(table) and _normal(table["source"]) == _normal(table["target"]):
@@ -181,6 +184,12 @@ def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Itera
 
 def _has_paths(table: dict[str, Any]) -> bool:
     return all(isinstance(table.get(name), str) and table[name] for name in ("source", "target"))
+
+
+def _can_be(path: str) -> bool:
+    """Whether file systems have such names, and none of them ends at a NUL."""
+    names = _normal(path).split("/")
+    return "\0" not in path and all(len(name.encode()) <= _MAX_NAME for name in names)
 
 
 def _is_outside(path: str) -> bool:

@@ -25,19 +25,36 @@ def requirements(root: Path, models: Iterable[Model]) -> list[str]:
     """What has to be installed to pack; nothing for a model whose packed file is all there is."""
     wanted: set[str] = set()
     for model in models:
-        if (root / model.source).exists():
-            wanted.update(_ALWAYS, _format_requirement(root / model.source))
+        # What is wrong with a source is said when it is packed, and not when this is asked.
+        with suppress(errors.SourceError):
+            if _has_source(root, model):
+                wanted.update(_ALWAYS)
+                wanted.update(_format_requirement(root / model.source))
     return sorted(wanted)
+
+
+def _has_source(root: Path, model: Model) -> bool:
+    """Whether a model's source is there.
+
+    Raises:
+        SourceError: the system does not tell.
+
+    """
+    try:
+        (root / model.source).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise errors.SourceError(f"{model.source!r} cannot be read: {why}") from error
+    return True
 
 
 def _format_requirement(source: Path) -> list[str]:
     from vggq.sources import identify  # noqa: PLC0415
 
-    # What is wrong with a source is said when it is packed, and not when this is asked.
-    with suppress(errors.SourceError):
-        if requirement := identify(source).requirement:
-            return [requirement]
-    return []
+    requirement = identify(source).requirement
+    return [requirement] if requirement else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +118,7 @@ def _provide(root: Path, model: Model) -> Prepared:
         )
     try:
         model = _with_weights(root, model)
-        if not source.exists():
+        if not _has_source(root, model):
             return _without_source(root, model)
         check_target(source, target)
         withheld = source_paths(root, model)
@@ -122,9 +139,14 @@ def _with_weights(root: Path, model: Model) -> Model:
     """
     weights = model.options.weights
     is_path = _is_path("weights", weights)
-    if is_path and not (root / model.source).exists() and not (root / str(weights)).exists():
+    if is_path and not _has_source(root, model) and not _is_file(root / str(weights)):
         return model
     return replace(model, options=model.options.loaded(root))
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike Path's, this is false where the system does not tell.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _is_path(key: str, value: object) -> bool:
@@ -169,7 +191,7 @@ def remove(root: Path, model: Model) -> None:
 
     target = root / model.target
     remove_litter(target, _scratch(target))
-    if not (root / model.source).is_file() or not target.is_file():
+    if not _is_file(root / model.source) or not _is_file(target):
         return
     try:
         vggq.open(target).close()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LONG = "l" * 300
+
+
 def test_pack_tells_what_it_came_to(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +218,18 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
     ("arguments", "line"),
     [
         (["pack", "gone.npz", "t.vggq"], "vggq: error: gone.npz: no such file"),
+        (
+            ["pack", f"{LONG}.npz", "t.vggq"],
+            f"vggq: error: {LONG}.npz cannot be read: File name too long",
+        ),
+        (
+            ["pack", "{source}", f"{LONG}.vggq"],
+            f"vggq: error: {LONG}.vggq cannot be written: File name too long",
+        ),
+        (
+            ["pack", "a\0.npz", "t.vggq"],
+            "vggq: error: 'a\\x00.npz' cannot be read: embedded null byte",
+        ),
         (["pack", "{source}", "t.bin"], "vggq: error: t.bin does not end in .vggq"),
         (
             ["pack", "{source}", "t.vggq", "--bits", "9"],

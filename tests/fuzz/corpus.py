@@ -179,7 +179,10 @@ def _seeds() -> dict[str, list[bytes]]:
         "keras-config": [KERAS_CONFIG],
         "keras-weights": [weights],
         "safetensors": [safetensors.numpy.save(STATE), safetensors.numpy.save(SMALL)],
-        "sharded": [json.dumps(index).encode()],
+        "sharded": [
+            json.dumps(index).encode(),
+            json.dumps({"weight_map": {"w": "n" * 256}}).encode(),
+        ],
         "torch": [torch_zip(TORCH_PICKLE)],
         "torch-pickle": [TORCH_PICKLE, pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2)],
         "torch-legacy": [_LEGACY_HEAD + TORCH_PICKLE + pickle.dumps(["0"], 2) + storage],

@@ -241,6 +241,7 @@ def vggq_bytes() -> bytes:
         return pack(Path(folder, "a.npz"), Path(folder, "a.vggq")).target.read_bytes()
 
 
+LONG = "l" * 300
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -316,6 +317,24 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             'source = "weights/tiny.npz"\nlayout = "torch"',
             b"",
             ".source: weights/tiny.npz is npz: layout = 'torch' is for Keras sources only",
+        ),
+        (
+            f'source = "{LONG}.npz"',
+            b"",
+            f".source: expected names of at most 255 bytes, found '{LONG}.npz'",
+        ),
+        (
+            'source = "weights/tiny\\u0000.npz"',
+            b"",
+            ".source: expected names of at most 255 bytes, found 'weights/tiny\\x00.npz'",
+        ),
+        (
+            'source = "weights/tiny.npz/a.npz"',
+            b"",
+            (
+                ".source: weights/tiny.npz/a.npz: no such file beside pyproject.toml, and no "
+                "src/tiny/tiny.vggq that was packed before"
+            ),
         ),
         (
             'source = "src/tiny/tiny.vggq"',

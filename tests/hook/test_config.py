@@ -71,6 +71,21 @@ def test_folders_inside_the_project(folder: str) -> None:
     assert parse({"models": [GOOD | {"target": target}]}).models[0].target == target
 
 
+@pytest.mark.parametrize("key", ["source", "target"])
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127 + "n"])
+def test_names_that_files_have(key: str, name: str) -> None:
+    path = f"{name}/{name}/a.vggq"
+    (model,) = parse({"models": [GOOD | {key: path}]}).models
+    assert getattr(model, key) == path
+
+
+@pytest.mark.parametrize("key", ["source", "target"])
+@pytest.mark.parametrize("path", ["n" * 256 + "/a.vggq", "a/" + "ü" * 126 + ".vggq", "a\0.vggq"])
+def test_names_that_no_file_has(key: str, path: str) -> None:
+    expected = f"expected names of at most 255 bytes, found {path!r}"
+    assert errors_of({"models": [GOOD | {key: path}]}) == [f"{BASE}.models[0].{key}: {expected}"]
+
+
 def test_a_way_back_is_left_out() -> None:
     assert parse({"models": [GOOD | {"target": "a/../b.vggq"}]}).models[0].target == "b.vggq"
 

@@ -113,6 +113,8 @@ def test_index_and_shards_have_to_agree(index: Path) -> None:
     assert error_of(index) == (
         "other.safetensors is listed in the index, and there is no such file"
     )
+    save_index(index, MAP | {"b": "n" * 256})
+    assert error_of(index) == f"{'n' * 256} is listed in the index, and there is no such file"
     (index.parent / NAMES[1]).write_text("version 1")
     save_index(index, MAP)
     assert error_of(index) == (

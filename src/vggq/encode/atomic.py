@@ -63,9 +63,11 @@ def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes
 
 def remove_litter(target: Path, scratch: Path | None = None) -> None:
     """Remove the temporary files of `target` that no process is writing any more."""
-    for path in (scratch or target.parent).glob(f".{glob.escape(target.name)}.*.tmp"):
-        with suppress(OSError):
-            _remove_unused(path)
+    # Where the system lets nobody look, or no such name can be, there is no litter.
+    with suppress(OSError):
+        for path in (scratch or target.parent).glob(f".{glob.escape(target.name)}.*.tmp"):
+            with suppress(OSError):
+                _remove_unused(path)
 
 
 def _remove_unused(path: Path) -> None:

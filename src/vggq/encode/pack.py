@@ -168,7 +168,10 @@ def check_target(source: Path, target: Path) -> None:
     """
     if target.suffix != SUFFIX:
         raise TargetError(f"{target} does not end in {SUFFIX}")
-    if target.is_dir():
-        raise TargetError(f"{target} is a directory")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise TargetError(f"{target} is the source itself")
+    try:
+        if target.is_dir():
+            raise TargetError(f"{target} is a directory")
+        if target.exists() and source.exists() and target.samefile(source):
+            raise TargetError(f"{target} is the source itself")
+    except OSError as error:
+        raise TargetError(f"{target} cannot be written: {error.strerror}") from error

@@ -68,17 +68,20 @@ def _formats_of_suffix(path: Path) -> list[Format]:
 
 
 def _read_head(path: Path) -> bytes:
-    if refusal := _refusals.by_place(path):
-        raise SourceError(f"{path} {refusal}")
-    if path.is_dir():
-        raise SourceError(f"{path} is a directory, not a file")
     try:
+        if refusal := _refusals.by_place(path):
+            raise SourceError(f"{path} {refusal}")
+        if path.is_dir():
+            raise SourceError(f"{path} is a directory, not a file")
         with path.open("rb") as file:
             return file.read(_HEAD)
     except FileNotFoundError as error:
         raise SourceError(f"{path}: no such file") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        # A NUL in its name.
+        raise SourceError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def files(path: Path) -> list[Path]:

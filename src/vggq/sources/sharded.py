@@ -7,6 +7,7 @@ https://huggingface.co/docs/transformers/big_models#sharded-checkpoints
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +66,8 @@ def _files(path: Path) -> list[Path]:
     names = dict.fromkeys(_read(path).values())
     shards = [path.parent / name for name in sorted(names)]
     for shard in shards:
-        if not shard.is_file():
+        # Unlike Path's, this says of a name that is too long that there is no such file.
+        if not os.path.isfile(shard):  # noqa: PTH113
             raise SourceError(f"{shard} is listed in the index, and there is no such file")
     return [path, *shards]
 
