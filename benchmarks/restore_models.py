@@ -76,9 +76,10 @@ class Files:
         """What no reader of this packed file can do without, on one core."""
         with vggq.open(self.packed) as weights:
             content = self.packed.read_bytes()
+            decompressor = zstandard.ZstdDecompressor()
             for entry in weights._header.entries.values():  # noqa: SLF001
                 frame = content[entry.start : entry.start + entry.size]
-                zstandard.ZstdDecompressor().decompress(frame)
+                decompressor.decompress(frame)
             for tensor in weights.tensors.values():
                 np.empty(tensor.shape, tensor.dtype).fill(0)
 

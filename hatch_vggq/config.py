@@ -102,6 +102,7 @@ def parse(config: dict[str, Any]) -> Config:
     keyed = [(f"{BASE}.models[{index}]", table) for index, table in enumerate(tables)]
     errors += [error for key, table in keyed for error in _model_errors(key, table)]
     errors += _shared_targets(keyed)
+    errors += _split_sources(keyed)
     if errors:
         raise ConfigurationError(errors)
     models = tuple(_model(key, table) for key, table in keyed)
@@ -162,7 +163,7 @@ def _target_errors(key: str, value: str) -> Iterator[str]:
     path = _normal(value)
     if _is_outside(path):
         yield f"{key}: expected a path inside the project, found {value!r}"
-    if not path.endswith(_SUFFIX):
+    if posixpath.splitext(path)[1] != _SUFFIX:
         yield f"{key}: expected a path that ends in {_SUFFIX}, found {value!r}"
 
 
@@ -173,6 +174,19 @@ def _shared_targets(keyed: list[tuple[str, Any]]) -> Iterator[str]:
             other = first.setdefault(_normal(table["target"]), key)
             if other != key:
                 yield f"{key}.target: {table['target']!r} is the target of {other} as well"
+
+
+def _split_sources(keyed: list[tuple[str, Any]]) -> Iterator[str]:
+    """Where an sdist is to carry a source for one model, and to withhold it for another."""
+    first: dict[str, tuple[str, object]] = {}
+    for key, table in keyed:
+        if isinstance(table, dict) and _has_paths(table):
+            sdist = table.get("sdist", "packed")
+            other, there = first.setdefault(_normal(table["source"]), (key, sdist))
+            if there != sdist:
+                yield (
+                    f"{key}.sdist: {sdist!r} is asked for, and {there!r} by {other}, for one source"
+                )
 
 
 def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Iterator[str]:

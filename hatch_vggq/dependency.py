@@ -33,16 +33,20 @@ def check(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> N
         ConfigurationError: something is missing, or too old; the lines say what to write.
 
     """
-    try:
-        copies = [copy for model in models for copy in vendor.find_copies(root / model.target)]
-    except TargetError as error:
-        raise ConfigurationError([str(error).replace(f"{root}/", "")]) from error
-    if copies:
-        errors = _errors_of_copies(root, copies, dependencies)
-    else:
-        errors = _errors_without_a_copy(dependencies)
+    errors = [error for model in models for error in _errors(root, model, dependencies)]
     if errors:
-        raise ConfigurationError(errors)
+        # Models of one package have theirs in common.
+        raise ConfigurationError(list(dict.fromkeys(errors)))
+
+
+def _errors(root: Path, model: Model, dependencies: Sequence[str]) -> list[str]:
+    try:
+        copies = vendor.find_copies(root, root / model.target)
+    except TargetError as error:
+        return [str(error).replace(f"{root}/", "")]
+    if copies:
+        return _errors_of_copies(root, copies, dependencies)
+    return _errors_without_a_copy(dependencies)
 
 
 def _errors_without_a_copy(dependencies: Iterable[str]) -> list[str]:

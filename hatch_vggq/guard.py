@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Final
 import vggq
 from vggq._codecs import Codebook
 from vggq.encode.goals import MAX_BITS
+from vggq.encode.options import Options
 from vggq.encode.sizes import megabytes
-from vggq.sources import file_digest
+from vggq.sources import file_digest, matches
 
 from .archive import members
 from .config import BASE, ConfigurationError
 from .plugin import source_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from .config import Config, Model
@@ -28,13 +29,21 @@ _SLACK: Final = 64
 _NO_WAY_OUT: Final = "  no number of bits would fit: split the package, or ask for a higher limit"
 
 
-def check(root: Path, config: Config, artifact: Path, *, shipped_as: Callable[[str], str]) -> None:
+def check(
+    root: Path,
+    config: Config,
+    artifact: Path,
+    digests: Mapping[str, str | None],
+    *,
+    shipped_as: Callable[[str], str],
+) -> None:
     """Remove an archive that must not be published: hatchling has put it in its place already.
 
     Args:
         root: the project's.
         config: the hook's.
         artifact: a wheel or an sdist.
+        digests: of each target the SHA-256 that was prepared.
         shipped_as: a file's path in the project to its path in the archive.
 
     Raises:
@@ -44,7 +53,9 @@ def check(root: Path, config: Config, artifact: Path, *, shipped_as: Callable[[s
     errors = [
         error
         for model in config.models
-        for error in (_left_out(root, model, artifact, shipped_as) + _leaked(root, model, artifact))
+        for error in (
+            _left_out(root, model, artifact, digests, shipped_as) + _leaked(root, model, artifact)
+        )
     ]
     errors = errors or list(_too_large(root, config, artifact))
     if errors:
@@ -70,21 +81,34 @@ def _carries_source(model: Model, artifact: Path) -> bool:
 
 
 def _left_out(
-    root: Path, model: Model, artifact: Path, shipped_as: Callable[[str], str]
+    root: Path,
+    model: Model,
+    artifact: Path,
+    digests: Mapping[str, str | None],
+    shipped_as: Callable[[str], str],
 ) -> list[str]:
     key = "source" if _carries_source(model, artifact) else "target"
-    return [
-        f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's packages, "
-        "include or exclude leave it out"
-        for wanted in _ships(root, model, artifact)
-        if not _is_member(root / wanted, shipped_as(wanted), artifact)
-    ]
+    errors = []
+    for wanted in _ships(root, model, artifact):
+        expected = digests.get(wanted) or file_digest(root / wanted)
+        found = _digest_in(artifact, shipped_as(wanted))
+        if found is None:
+            errors.append(
+                f"{model.key}.{key}: {wanted} is not in {artifact.name}: the build target's "
+                "packages, include or exclude leave it out"
+            )
+        elif found != expected:
+            errors.append(
+                f"{model.key}.{key}: {wanted} in {artifact.name} is not what this build prepared: "
+                "it was written meanwhile, build again"
+            )
+    return errors
 
 
-def _is_member(path: Path, name: str, artifact: Path) -> bool:
-    # A build beside this one may have failed, and taken away what it had written.
-    content = path.read_bytes() if path.is_file() else None
-    return any(m.name == name and m.read() == content for m in members(artifact))
+def _digest_in(artifact: Path, name: str) -> str | None:
+    """The SHA-256 of an archive's member; None where it has none of that name."""
+    found = (hashlib.sha256(m.read()).hexdigest() for m in members(artifact) if m.name == name)
+    return next(found, None)
 
 
 def _leaked(root: Path, model: Model, artifact: Path) -> list[str]:
@@ -124,14 +148,20 @@ def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
 
 
 def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:
-    """Stored bytes, name, the bits asked for (0 where none were) and the way, of each entry."""
+    """Stored bytes, name, the model's bits where they hold for it (else 0) and the way, of each."""
     with vggq.open(target) as weights:
-        asked = weights.manifest.options.get("bits") or 0
+        options = Options.from_table(weights.manifest.options)
         for tensor in {tensor.entry: tensor for tensor in weights.tensors.values()}.values():
-            bits = asked if isinstance(tensor.codec, Codebook) else 0
+            bits = options.goal(tensor.name).bits if isinstance(tensor.codec, Codebook) else None
             how = f"{bits} bits" if bits else f"SQNR {tensor.sqnr:.1f} dB"
+            own = any(matches(tensor.name, [other.match]) for other in options.tensors)
             name, stored = tensor.name, weights.stored_size(tensor.name)
-            yield stored, name, bits, how if tensor.quantized else "stored exactly"
+            yield (
+                stored,
+                name,
+                0 if own else bits or 0,
+                how if tensor.quantized else "stored exactly",
+            )
 
 
 def _ways_out(

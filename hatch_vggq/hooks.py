@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .config import Config
+    from .plugin import Prepared
 
 
 class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -27,9 +28,9 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     PLUGIN_NAME = "vggq"
 
     @cached_property
-    def _written(self) -> list[Path]:
-        """What this build wrote: a build that fails takes it away again."""
-        return []
+    def _prepared(self) -> dict[str, Prepared]:
+        """What became of each model, by its target: a build that fails undoes it."""
+        return {}
 
     def dependencies(self) -> list[str]:
         """What the build needs beyond hatch-vggq itself: nothing where nothing is packed."""
@@ -55,8 +56,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             self._check_dependencies(config)
             for model in config.models:
                 prepared = prepare(Path(self.root), model, self.target_name)
-                if prepared.written:
-                    self._written.append(prepared.written)
+                self._prepared[model.target] = prepared
                 self.app.display_info(prepared.message)
                 for warning in prepared.warnings:
                     self.app.display_warning(warning)
@@ -101,9 +101,11 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         self._folder.cleanup()
         with self._aborting():
             config = self._parse()
-            guard.check(Path(self.root), config, artifact, shipped_as=self._shipped_as)
+            digests = {target: prepared.sha256 for target, prepared in self._prepared.items()}
+            guard.check(Path(self.root), config, artifact, digests, shipped_as=self._shipped_as)
             if warning := guard.find_warning(config, artifact):
                 self.app.display_warning(warning)
+        self._let_go()
 
     def _shipped_as(self, path: str) -> str:
         wheel = self.target_name == "wheel"
@@ -123,15 +125,24 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     @contextmanager
     def _aborting(self) -> Iterator[None]:
+        from vggq.errors import VggqError  # noqa: PLC0415
+
         from .config import ConfigurationError  # noqa: PLC0415
 
         try:
             yield
-        except ConfigurationError as error:
-            for path in self._written:
-                path.unlink(missing_ok=True)
+        except (ConfigurationError, VggqError) as error:
+            for prepared in self._prepared.values():
+                if prepared.undo:
+                    prepared.undo.back()
+            self._let_go()
             # A raised exception would come out as a traceback under every front end.
             self.app.abort(str(error))
+
+    def _let_go(self) -> None:
+        for prepared in self._prepared.values():
+            if prepared.undo:
+                prepared.undo.close()
 
 
 @hookimpl

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .config import Model
+    from .undo import Undo
 
 _ALWAYS = ("kmeans1d>=0.4", "zstandard>=0.22")
 
@@ -66,7 +67,8 @@ class Prepared:
         patterns: of the files that are to ship though git ignores them, as hatchling wants them.
         withheld: the paths of those that are not.
         warnings: what of the source whoever builds has to know, a line each.
-        written: the packed file, where this build wrote it.
+        sha256: of the packed file, where that is what ships.
+        undo: the way back, where this build wrote the packed file.
 
     """
 
@@ -74,7 +76,8 @@ class Prepared:
     patterns: list[str]
     withheld: list[str]
     warnings: list[str] = field(default_factory=list)
-    written: Path | None = None
+    sha256: str | None = None
+    undo: Undo | None = None
 
 
 def prepare(root: Path, model: Model, build_target: str) -> Prepared:
@@ -124,8 +127,8 @@ def _provide(root: Path, model: Model) -> Prepared:
         withheld = source_paths(root, model)
         if is_current(target, source, model.options):
             unchanged = f"reused, {model.source} and its options are unchanged"
-            return _shipping(model, unchanged, withheld)
-        return _pack(source, target, model, withheld)
+            return _shipping(root, model, unchanged, withheld)
+        return _pack(root, model, withheld)
     except errors.VggqError as error:
         raise ConfigurationError(_lines(root, model, error)) from error
 
@@ -200,22 +203,36 @@ def remove(root: Path, model: Model) -> None:
     target.unlink()
 
 
-def _shipping(model: Model, what: str, withheld: list[str], **more: Any) -> Prepared:
+def _shipping(root: Path, model: Model, what: str, withheld: list[str], **more: Any) -> Prepared:
+    from vggq.sources import file_digest  # noqa: PLC0415
+
     return Prepared(
         message=f"vggq: {model.target}: {what}",
         patterns=[_pattern(model.target)],
         withheld=withheld,
+        sha256=file_digest(root / model.target),
         **more,
     )
 
 
-def _pack(source: Path, target: Path, model: Model, withheld: list[str]) -> Prepared:
+def _pack(root: Path, model: Model, withheld: list[str]) -> Prepared:
     from vggq.encode import describe, pack  # noqa: PLC0415
 
-    packed = pack(source, target, **model.options.to_table(), scratch=_scratch(target))
+    from .undo import Undo  # noqa: PLC0415
+
+    target = root / model.target
+    scratch = _scratch(target)
+    undo = Undo(target, scratch)
+    try:
+        options = model.options.to_table()
+        packed = pack(root / model.source, target, **options, scratch=scratch)
+    except BaseException:
+        undo.close()
+        raise
+    undo.note()
     what = f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
     warnings = [f"vggq: {model.source}: {remark}" for remark in packed.remarks]
-    return _shipping(model, what, withheld, warnings=warnings, written=target)
+    return _shipping(root, model, what, withheld, warnings=warnings, undo=undo)
 
 
 def _scratch(target: Path) -> Path:
@@ -234,6 +251,7 @@ def _without_source(root: Path, model: Model) -> Prepared:
     # An sdist has no source to find; anywhere else its name may be mistyped.
     stale = f"vggq: {model.source}: no such file: {model.target} may be of other weights"
     return _shipping(
+        root,
         model,
         f"used as it is, there is no {model.source} to pack",
         [model.source],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import vggq
+from vggq.encode.goals import GOALS
 from vggq.sources import file_digest
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _facts(manifest: Manifest) -> dict[str, object]:
         "source:sha256": manifest.source_sha256,
         "encoder": manifest.encoder,
         "zstd": manifest.zstd,
-        "bits": manifest.options.get("bits", ""),
+        **{f"asked:{goal}": manifest.options[goal] for goal in GOALS if manifest.options.get(goal)},
         "sqnr": "exact" if exact else f"{manifest.sqnr:.2f} dB",
         "tensors": len(manifest.tensors),
         "parameters": sum(tensor.count for tensor in entries.values()),

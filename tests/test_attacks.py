@@ -17,7 +17,14 @@ from vggq import _zstd
 from vggq._container import write_header
 from vggq.encode import pack
 from vggq.encode.zstd import compress
-from vggq.errors import DataError, FormatError, LimitError, ManifestError
+from vggq.errors import (
+    DataError,
+    FormatError,
+    HeaderError,
+    LimitError,
+    ManifestError,
+    OptionError,
+)
 
 from .helpers import save_npz
 
@@ -198,6 +205,23 @@ def test_the_most_that_may_be_opened(small: bytes) -> None:
     vggq.open(small, max_bytes=2 * most).close()
     with pytest.raises(LimitError, match=f"bytes> takes .* more than max_bytes, {most // 2}"):
         vggq.open(small, max_bytes=most // 2)
+
+
+def test_a_long_header_counts() -> None:
+    text = json.dumps({"__metadata__": {"vggq": "x" * 70_000}}).encode()
+    data = len(text).to_bytes(8, "little") + text
+    with pytest.raises(LimitError, match=f"takes {25 * len(text)} bytes for its header, more than"):
+        vggq.open(data, max_bytes=25 * len(text) - 1)
+    with pytest.raises(ManifestError, match="SHA-256 does not match"):
+        vggq.open(data, max_bytes=25 * len(text))
+    # A length that no file has is what it is without a limit.
+    with pytest.raises(HeaderError, match="more than the file holds"):
+        vggq.open(b"\xff" * 8, max_bytes=1)
+
+
+def test_a_limit_that_is_no_number(small: bytes) -> None:
+    with pytest.raises(OptionError, match="max_bytes: expected a number of bytes, found '1'"):
+        vggq.open(small, max_bytes="1")  # type: ignore[arg-type]
 
 
 def test_the_largest_shape_of_no_elements_is_an_array() -> None:

@@ -90,6 +90,13 @@ def test_metadata_beside_the_manifest() -> None:
     assert str(refused({"vggq": "x", "format": "pt"})) == "its metadata has other keys than 'vggq'"
 
 
+@pytest.mark.parametrize("value", ["1e999", "-1e999", '"\\ud800"', '{"\\ud800": 1}', "[[1e999]]"])
+def test_options_that_are_no_json(value: str) -> None:
+    text = json.dumps(table() | {"options": {"a": "HERE"}}).replace('"HERE"', value)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    assert str(refused({"vggq": seal + text})).startswith("manifest: options is {'a': ")
+
+
 def test_every_altered_character_is_noticed() -> None:
     text = _format.dump(MANIFEST)["vggq"]
     for position in range(len(text)):

@@ -139,6 +139,8 @@ def test_without_ml_dtypes_the_way_out_is_named(
     [
         (np.int32, "is int32, expected float16, float32, float64, bfloat16 or 'source'"),
         (bool, "is bool, expected"),
+        ("i99,(", ""),
+        ("3000000000000000000000f4", ""),
         (">f4", "is >f4, expected"),
         (ml_dtypes.float8_e5m2, "is float8_e5m2, expected"),
         ("surprise", "'surprise' not understood"),

@@ -258,6 +258,19 @@ def test_a_device_that_is_not_there(small: Path) -> None:
         vggq.torch.load(small, device="no_such_device")
 
 
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.float64])
+def test_the_most_that_the_caller_allows(tmp_path: Path, dtype: Any) -> None:
+    path = packed_from(tmp_path, {"weight": np.ones((50, 40), np.float32)})
+    most = 2000 * (dtype or torch.float32).itemsize
+    assert vggq.torch.load(path, dtype=dtype, max_bytes=most)["weight"].shape == (50, 40)
+    with pytest.raises(errors.LimitError, match=f"more than max_bytes, {most - 1}"):
+        vggq.torch.load(path, dtype=dtype, max_bytes=most - 1)
+    module = nn.Linear(40, 50, bias=False)
+    vggq.torch.load_into(module, path, max_bytes=8000)
+    with pytest.raises(errors.LimitError, match="more than max_bytes, 7999"):
+        vggq.torch.load_into(module, path, max_bytes=7999)
+
+
 # Filling a module
 
 

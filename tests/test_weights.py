@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import sys
 import zipfile
@@ -115,6 +117,67 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         vggq.load("no_such", "w")
     with pytest.raises(errors.PackedFileError, match=r"'w' of the package 'json\.decoder'"):
         vggq.load("json.decoder", "w")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_path_that_none_can_be(path: str) -> None:
+    with pytest.raises(errors.PackedFileError, match=r"cannot be opened: .*(null|encode)"):
+        vggq.open(path)
+
+
+def test_what_is_nothing_to_read_from() -> None:
+    with pytest.raises(errors.PackedFileError, match="None is no path, bytes, traversable or bin"):
+        vggq.load(None)  # type: ignore[arg-type]
+
+
+def test_a_damaged_member_of_a_zipped_package(
+    tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("damaged_weights/__init__.py", "")
+        file.write(packed, "damaged_weights/w.vggq")
+    data = bytearray(archive.read_bytes())
+    data[data.index(packed.read_bytes()) + 100] ^= 1
+    archive.write_bytes(data)
+    monkeypatch.syspath_prepend(archive)
+    with pytest.raises(errors.PackedFileError, match="cannot be opened: Bad CRC-32"):
+        vggq.load("damaged_weights", "w.vggq")
+    monkeypatch.delitem(sys.modules, "damaged_weights")
+
+
+def test_a_damaged_compressed_file(tmp_path: Path, packed: Path, state: State) -> None:
+    path = tmp_path / "w.xz"
+    path.write_bytes(lzma.compress(packed.read_bytes()))
+    with lzma.open(path) as file:
+        assert_near(vggq.load(file), state)
+    path.write_bytes(path.read_bytes()[:60] + b"damage" + path.read_bytes()[66:])
+    with lzma.open(path) as file, pytest.raises(errors.PackedFileError, match="cannot be read: "):
+        vggq.load(file)
+
+
+class Torn(io.BytesIO):
+    """A file that can be measured, and not read: for the reason it is made with."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(bytes(100))
+        self.reason = reason
+
+    def read(self, size: int | None = -1) -> bytes:
+        del size
+        raise self.reason
+
+    def tell(self) -> int:
+        if isinstance(self.reason, MemoryError):
+            raise self.reason
+        return super().tell()
+
+
+def test_whatever_a_file_raises() -> None:
+    with pytest.raises(errors.PackedFileError, match="<Torn> cannot be read: torn"):
+        vggq.open(Torn(RuntimeError("torn")))
+    with pytest.raises(MemoryError):
+        vggq.open(Torn(MemoryError()))
 
 
 def test_open_tells_without_decoding(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

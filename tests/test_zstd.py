@@ -117,6 +117,16 @@ def test_a_library_that_does_not_hold_content_against_what_is_declared(
     assert why == "the frame has less content than it declares"
 
 
+def test_a_frame_of_any_window(scratch: Scratch | None) -> None:
+    content = bytes(130 << 20)
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=28, write_checksum=True, write_content_size=True
+    )
+    whole = zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+    assert zstandard.get_frame_parameters(whole).window_size > 1 << 27
+    assert _zstd.decompress(whole, len(content), scratch) == content
+
+
 def test_frames_of_every_kind_of_header_and_block(scratch: Scratch | None) -> None:
     rng = np.random.default_rng(0)
     for size in (1, 255, 256, 65_791, 65_792, 300_000):

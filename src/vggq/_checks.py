@@ -43,6 +43,23 @@ def is_table(value: object) -> bool:
     return isinstance(value, dict)
 
 
+def is_plain(value: object) -> bool:
+    """Whether a value of JSON is one: no infinity, no text that UTF-8 cannot hold."""
+    if isinstance(value, dict):
+        return all(is_text(key) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return (
+        is_text(value)
+        if isinstance(value, str)
+        else not isinstance(value, float) or math.isfinite(value)
+    )
+
+
+def is_plain_table(value: object) -> bool:
+    return isinstance(value, dict) and is_plain(value)
+
+
 def is_list(value: object) -> bool:
     return isinstance(value, list)
 

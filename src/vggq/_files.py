@@ -71,11 +71,13 @@ class PackedFile:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            why = error.strerror or error
+        except MemoryError:
+            raise
+        except Exception as error:  # a file of the caller's may raise what it likes
+            if isinstance(error, ValueError) and not isinstance(error, OSError):
+                raise ClosedError(f"{self.name} was closed") from error
+            why = getattr(error, "strerror", None) or error
             raise PackedFileError(f"{self.name} cannot be read: {why}") from error
-        except ValueError as error:
-            raise ClosedError(f"{self.name} was closed") from error
 
     def _read(self, offset: int, size: int) -> bytes:
         if self._descriptor is None:
@@ -159,13 +161,14 @@ def open_file(source: Readable | Package, resource: str | None) -> PackedFile:
         return PackedFile(io.BytesIO(source), f"<{len(source)} bytes>")
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source))
+    if not hasattr(source, "read_bytes"):
+        raise PackedFileError(f"{source!r} is no path, bytes, traversable or binary file")
     traversable: Any = source
     return _open_traversable(traversable, str(source))
 
 
 def _open_binary(file: Any) -> PackedFile:
-    import zipfile  # noqa: PLC0415 - a path has no need of them
-    import zlib  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415 - a path has no need of it
 
     name = getattr(file, "name", None)
     where = name if isinstance(name, str) else f"<{type(file).__name__}>"
@@ -176,7 +179,9 @@ def _open_binary(file: Any) -> PackedFile:
             # Seeking back in a member of a zip archive starts over.
             return PackedFile(io.BytesIO(_whole(file)), where)
         return PackedFile(file, where, owned=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the file's own, whatever it is
         why = getattr(error, "strerror", None) or error
         raise PackedFileError(f"{where} cannot be read: {why}") from error
 
@@ -205,7 +210,9 @@ def _open_traversable(traversable: Traversable, where: str) -> PackedFile:
     try:
         # A member of a zip archive is read whole: seeking back in one starts over.
         return PackedFile(io.BytesIO(traversable.read_bytes()), where)
-    except (OSError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # an archive's own, whatever it is
         raise _missing(where, error) from error
 
 
@@ -213,11 +220,12 @@ def _open_path(path: Path, resource: str | None = None) -> PackedFile:
     where = resource or str(path)
     try:
         return PackedFile(path.open("rb"), where)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _missing(where, error, _FORGOTTEN if resource else "") from error
 
 
 def _missing(where: str, error: Exception, hint: str = _FORGOTTEN) -> PackedFileError:
     if isinstance(error, FileNotFoundError | KeyError):
         return PackedFileError(f"{where} is not there{hint}")
-    return PackedFileError(f"{where} cannot be opened: {getattr(error, 'strerror', error)}")
+    why = getattr(error, "strerror", None) or error
+    return PackedFileError(f"{where} cannot be opened: {why}")

@@ -111,7 +111,7 @@ def _parse_manifest(table: dict[str, Any]) -> Manifest:
         source_sha256=check.field(
             source, "sha256", check.is_digest, "64 hexadecimal digits", "source"
         ),
-        options=check.field(table, "options", check.is_table, "a table", "manifest"),
+        options=check.field(table, "options", check.is_plain_table, "a table", "manifest"),
         tensors=tuple(_parse_tensor(index, item) for index, item in enumerate(tensors)),
     )
 

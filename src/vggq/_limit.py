@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
-from .errors import LimitError
+from ._container import LENGTH_BYTES
+from .errors import LimitError, OptionError
 
 if TYPE_CHECKING:
-    from ._manifest import Manifest
-    from ._wanted import Choice
+    from collections.abc import Callable
+
+    from ._files import PackedFile
+    from ._manifest import Manifest, TensorInfo
+
+    Choice = Callable[[TensorInfo], "Dtype"]
+
+# What a header takes while it is parsed and proved, in units of its bytes; a short one is free.
+_PARSED: Final = 25
+_SHORT: Final = 1 << 16
+
+
+class Dtype(Protocol):
+    """numpy's or torch's."""
+
+    @property
+    def itemsize(self) -> int: ...
+
+
+def check_header(file: PackedFile, most: int | None) -> None:
+    """Hold the length of a header, which nothing was read of yet, against the most.
+
+    Args:
+        file: a packed file.
+        most: bytes; None for no limit.
+
+    Raises:
+        LimitError: parsing it takes more.
+        OptionError: the most is no number of bytes.
+
+    """
+    if most is None:
+        return
+    if not isinstance(most, int):
+        raise OptionError([("max_bytes", f"expected a number of bytes, found {most!r}")])
+    length = min(int.from_bytes(file.read_at(0, LENGTH_BYTES), "little"), file.size)
+    if length > _SHORT and length * _PARSED > most:
+        raise LimitError(
+            f"{file.name} takes {length * _PARSED} bytes for its header, more than max_bytes, "
+            f"{most}"
+        )
 
 
 def check(name: str, manifest: Manifest, choose: Choice, most: int | None) -> None:

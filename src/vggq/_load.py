@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _decode, _limit, _out, _threads, _wanted
+from . import _decode, _out, _threads, _wanted
 from ._scratch import Scratch
-from ._weights import open as open_weights
+from ._weights import open_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ def load(
             source, and those that were stored exactly have all its bits.
         out: an array for each tensor, by name, to be written to; of its shape and dtype, of any
             strides, none overlapping another. None is written to before all is known to be
-            sound.
+            sound; an interruption, or a disk that fails between two readings, may come later.
         max_bytes: the most that all tensors may take together, as for `open`, in `dtype`.
 
     Returns:
@@ -62,8 +62,7 @@ def load(
 
     """
     choose = _wanted.choice(dtype)
-    with open_weights(source, resource) as weights:
-        _limit.check(weights.name, weights.manifest, choose, max_bytes)
+    with open_within(source, resource, choose, max_bytes) as weights:
         dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
         if out is not None:
             arrays = _out.checked(out, weights.tensors, dtypes)

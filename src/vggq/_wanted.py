@@ -41,7 +41,7 @@ def choice(dtype: DTypeLike | None) -> Choice:
 def _parse(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         wanted = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError, OverflowError) as error:
         raise OptionError([("dtype", str(error))]) from error
     if wanted.name not in _WANTED or not wanted.isnative:
         expected = f"{', '.join(_WANTED)} or {SOURCE!r}"

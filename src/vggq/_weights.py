@@ -146,19 +146,29 @@ def open(  # noqa: A001
             anything else before the weights are closed.
         resource: the packed file's name in that package.
         max_bytes: the most that all tensors may take together, restored or decompressed,
-            whichever is more, tied ones counted once. Without it a file may ask for as much as
-            its entries can hold: zstd makes 128 KiB of four bytes, and a codec more of that.
+            whichever is more, tied ones counted once; and a header of more than 64 KiB, which
+            takes up to 25 times its bytes. Without it a file may ask for as much as its entries
+            can hold: zstd makes 128 KiB of four bytes, and a codec more of that.
 
     Raises:
         PackedFileError: there is no such file, or it cannot be read.
         FormatError: it is no sound packed file.
-        LimitError: it is sound, and takes more than `max_bytes`.
+        LimitError: it takes more than `max_bytes`.
+        OptionError: `max_bytes` is no number of bytes.
 
     """
+    return open_within(source, resource, _wanted.choice(None), max_bytes)
+
+
+def open_within(
+    source: Readable | Package, resource: str | None, choose: _limit.Choice, most: int | None
+) -> Weights:
+    """As `open`, for tensors that are to be restored as `choose` says."""
     file = open_file(source, resource)
     try:
+        _limit.check_header(file, most)
         weights = Weights(file)
-        _limit.check(file.name, weights.manifest, _wanted.choice(None), max_bytes)
+        _limit.check(file.name, weights.manifest, choose, most)
     except HeaderError as error:
         file.close()
         raise HeaderError(f"{file.name} is not a sound .vggq file: {error}") from error

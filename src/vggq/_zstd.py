@@ -24,6 +24,8 @@ _of_thread = threading.local()
 
 # RFC 8878: a block holds at most 128 KiB, and takes three bytes of header and one that it repeats.
 _BLOCK_CONTENT = 1 << 17
+# Any window: no more memory is taken for it than for the content, which was held against the file.
+_WINDOW_LOG = 31
 _LEAST_BLOCK = 4
 
 
@@ -67,7 +69,8 @@ def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buff
 def _with_stdlib(frame: Buffer, size: int) -> bytes:
     try:
         _check_declared(_stdlib.get_frame_info(frame).decompressed_size, size)
-        decompressor = _stdlib.ZstdDecompressor()
+        window = {_stdlib.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        decompressor = _stdlib.ZstdDecompressor(options=window)
         # One byte of room more, so that content beyond what is declared shows.
         content: bytes = decompressor.decompress(frame, size + 1)
     except _stdlib.ZstdError as error:
@@ -87,7 +90,7 @@ def _with_zstandard(frame: Buffer, size: int, scratch: Scratch | None) -> Buffer
         _check_declared(None if declared < 0 else declared, size)
         # Making one takes longer than decompressing a small frame.
         if not hasattr(_of_thread, "decompressor"):
-            _of_thread.decompressor = zstandard.ZstdDecompressor()
+            _of_thread.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
         if scratch is not None:
             return _into(scratch, frame, size)
         content: bytes = _of_thread.decompressor.decompress(frame, allow_extra_data=False)

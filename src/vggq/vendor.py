@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -67,12 +68,20 @@ def _write(folder: Path) -> Copy:
     return copy
 
 
-def find_copies(target: Path) -> list[Copy]:
-    """The copies in the package that a packed file belongs to."""
-    package = target.parent
-    while (package.parent / "__init__.py").is_file():
-        package = package.parent
-    return [_read(stamp) for stamp in sorted(package.rglob(STAMP))]
+def find_copies(root: Path, target: Path) -> list[Copy]:
+    """The copies in the package that a project's packed file belongs to.
+
+    That is the outermost folder around it, below the root, that goes on being one; the file's own
+    where none is.
+    """
+    package = None
+    for folder in itertools.takewhile(lambda folder: folder != root, target.parents):
+        if (folder / "__init__.py").is_file():
+            package = folder
+        elif package:
+            break
+    package = package or target.parent
+    return [] if package == root else [_read(stamp) for stamp in sorted(package.rglob(STAMP))]
 
 
 def _read(stamp: Path) -> Copy:

@@ -200,6 +200,41 @@ def test_unpack_gives_what_load_gives(tmp_path: Path, packed: str, suffix: str) 
         np.testing.assert_array_equal(found[name], array)
 
 
+@pytest.mark.parametrize(
+    ("name", "suffix", "message"),
+    [
+        ("a\0b", "npz", "tensor 'a\\x00b' has a name that no zip archive holds: unpack to .safe"),
+        ("ü" * 32_766, "npz", "has a name that no zip archive holds: unpack to .safetensors"),
+        ("__metadata__", "safetensors", "has a name that safetensors keeps for itself: unpack to"),
+    ],
+)
+def test_unpack_refuses_a_name_that_would_be_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, suffix: str, message: str
+) -> None:
+    source = tmp_path / "s.npz"
+    save_npz(source, {"a": np.arange(3)})
+    packed = str(tmp_path / "s.vggq")
+    assert main(["pack", str(source), packed, "--rename", f"^a$={name}"]) == 0
+    capsys.readouterr()
+    out = tmp_path / f"out.{suffix}"
+    assert main(["unpack", packed, str(out)]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_name_does_nothing_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_npz(tmp_path / "s.npz", {"a": np.ones((40, 40), np.float32) * 0.1})
+    packed = str(tmp_path / "s.vggq")
+    for options in ([], ["--keep", "*"]):
+        assert main(["pack", str(source), packed, "--rename", "^a$=\x1b]0;a\x07[b]", *options]) == 0
+        assert main(["inspect", packed]) == 0
+        out, err = capsys.readouterr()
+        assert "\\x1b]0;a\\x07[b]" in out
+        assert "\x1b" not in out + err
+
+
 def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
     names = ["file", "args", "a/b", "dot.", "allow_pickle", "größe"]
     made = {name: np.full(3, index) for index, name in enumerate(names)}

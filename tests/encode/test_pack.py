@@ -95,6 +95,20 @@ def test_names_are_in_natural_order(tmp_path: Path) -> None:
     assert list(vggq.load(packed.target)) == ["a", "layer.1.b", "layer.2.b", "layer.10.b"]
 
 
+def test_names_with_more_digits_than_an_integer_is_read_from(tmp_path: Path) -> None:
+    names = ["a9", "a10", "a" + "0" * 5000 + "11", "a" + "1" * 5000]
+    state = {name: np.arange(index) for index, name in enumerate(names)}
+    source = tmp_path / "s.safetensors"
+    safetensors.numpy.save_file(dict(reversed(state.items())), source)
+    assert list(vggq.load(pack(source, tmp_path / "s.vggq").target)) == names
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_number_of_threads_that_is_none(tmp_path: Path, source: Path, threads: int) -> None:
+    with pytest.raises(OptionError, match=f"threads: expected at least 1, found {threads}"):
+        pack(source, tmp_path / "s.vggq", threads=threads)
+
+
 def test_the_stated_fidelity_is_the_measured_one(
     tmp_path: Path, source: Path, state: State
 ) -> None:

@@ -86,6 +86,33 @@ def test_names_that_no_file_has(key: str, path: str) -> None:
     assert errors_of({"models": [GOOD | {key: path}]}) == [f"{BASE}.models[0].{key}: {expected}"]
 
 
+def test_one_source_goes_one_way_into_an_sdist() -> None:
+    other = {"source": "./weights/a.npz", "target": "src/b.vggq", "sdist": "source"}
+    (error,) = errors_of({"models": [GOOD, other]})
+    first, second = (f"{BASE}.models[{index}]" for index in (0, 1))
+    assert (
+        error == f"{second}.sdist: 'source' is asked for, and 'packed' by {first}, for one source"
+    )
+    assert len(parse({"models": [GOOD, other | {"sdist": "packed"}]}).models) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("size", "9" * 400, "expected a size from 1 byte to 2^53, found '9"),
+        ("size", 2**53 + 2, "expected a size from 1 byte to 2^53, found 9007199254740994"),
+        ("weights", {"a": 10**400}, "expected a table of names and factors above 0 such as"),
+        ("rename", {"a\\": "b"}, "'a\\\\' = 'b' is not a replacement: bad escape"),
+        ("rename", {f"a{{{'9' * 30}}}": "b"}, "'a{999999999999999999999999999999}' = 'b' is not a"),
+        ("target", "src/.vggq", "expected a path that ends in .vggq, found 'src/.vggq'"),
+    ],
+)
+def test_values_that_no_number_and_no_library_holds(key: str, value: Any, expected: str) -> None:
+    (error,) = errors_of({"models": [GOOD | {key: value}]})
+    assert error.startswith(f"{BASE}.models[0].{key}: {expected}")
+    assert errors_of({"models": [GOOD], "size-limit": "9" * 400})
+
+
 def test_a_way_back_is_left_out() -> None:
     assert parse({"models": [GOOD | {"target": "a/../b.vggq"}]}).models[0].target == "b.vggq"
 
@@ -234,7 +261,7 @@ def test_what_is_no_size_limit(limit: object) -> None:
 def test_a_size_limit_of_nothing() -> None:
     for limit in ("0 MB", 0):
         assert errors_of({"models": [GOOD], "size-limit": limit}) == [
-            f"{BASE}.size-limit: expected a size above 0, found {limit!r}"
+            f"{BASE}.size-limit: expected a size from 1 byte to 2^53, found {limit!r}"
         ]
 
 

@@ -130,6 +130,65 @@ def test_an_archive_over_the_limit(large: Project) -> None:
         assert large.build().code == 0
 
 
+def test_a_build_that_fails_puts_the_old_packed_file_back(large: Project) -> None:
+    assert large.build().code == 0
+    large.wheel.unlink()
+    before = large.target.read_bytes()
+    limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = 9000\n"
+    large.configure(f"{limit}{MODEL}bits = 4\n")
+    assert told(large)[0].startswith(f"{BASE}.size-limit: ")
+    assert large.target.read_bytes() == before
+    # A second model that cannot be packed takes nothing away from the first.
+    second = MODEL.replace("weights/tiny", "weights/gone").replace("tiny.vggq", "gone.vggq")
+    large.configure(MODEL + "bits = 4\n" + second)
+    assert "weights/gone.npz" in told(large)[0]
+    assert large.target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "told_of"),
+    [
+        ("path.unlink()", f"src/tiny/tiny.vggq is not in {WHEEL}: the build target's packages"),
+        (
+            "path.write_bytes(b'another')",
+            f"src/tiny/tiny.vggq in {WHEEL} is not what this build prepared: it was written",
+        ),
+    ],
+)
+def test_what_another_build_writes_meanwhile_does_not_ship(
+    project: Project, meanwhile: str, told_of: str
+) -> None:
+    (project.root / "hatch_build.py").write_text(
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "from pathlib import Path\n"
+        "class Hook(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        path = Path(self.root, 'src/tiny/tiny.vggq')\n"
+        f"        {meanwhile}\n"
+    )
+    project.configure(MODEL + "[tool.hatch.build.hooks.custom]\n")
+    result = project.build()
+    assert result.code == 1
+    assert any(line.startswith(f"{KEY}.target: {told_of}") for line in result.lines), result.output
+    assert not list(project.root.glob("dist/*"))
+    # What is there is the other build's.
+    assert not project.target.exists() or project.target.read_bytes() == b"another"
+
+
+def test_the_width_that_would_fit_is_of_tensors_without_a_goal_of_their_own(
+    large: Project,
+) -> None:
+    limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = '92 kB'\n"
+    own = 'tensors = [{ match = "a", bits = 8 }]\n'
+    large.configure(f"{limit}{MODEL}bits = 6\n{own}")
+    lines = told(large)
+    assert [line.split()[2:] for line in lines[1:3]] == [["a,", "8", "bits"], ["b,", "6", "bits"]]
+    bits = re.fullmatch(r"  (bits = [1-5]) would fit: .*", lines[4])
+    assert bits is not None
+    large.configure(f"{limit}{MODEL}{bits[1]}\n{own}")
+    assert large.build().code == 0
+
+
 def test_a_limit_that_no_width_meets(large: Project) -> None:
     configure_limit(large, '"5 kB"')
     assert told(large)[4] == (

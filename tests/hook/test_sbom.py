@@ -75,7 +75,7 @@ def test_a_wheel_tells_of_its_models(project: Project) -> None:
         "vggq:source:sha256": file_digest(project.source),
         "vggq:encoder": str(manifest.encoder),
         "vggq:zstd": manifest.zstd,
-        "vggq:bits": "8",
+        "vggq:asked:bits": "8",
         "vggq:tensors": "3",
         "vggq:parameters": str(64 * 32 + 64 + 5),
     }
@@ -89,7 +89,7 @@ def test_two_models_of_one_wheel(project: Project, arrays: dict[str, np.ndarray]
     first, second = parsed(read(project.wheel))["components"]
     assert (first["name"], second["name"]) == ("tiny/tiny.vggq", "tiny/other.vggq")
     assert properties(second)["vggq:sqnr"] == "exact"
-    assert properties(second)["vggq:bits"] == "3"
+    assert properties(second)["vggq:asked:bits"] == "3"
 
 
 def test_it_is_the_same_from_another_place_and_from_the_sdist(

@@ -58,7 +58,7 @@ def _check(band: Stored, count: int) -> None:
     escapes = band.kind.count_escapes(band.stream, count)
     if escapes != band.escapes.size:
         raise ValueError(f"a band has {escapes} escapes, and values for {band.escapes.size}")
-    largest = int(np.abs(band.escapes.astype(np.int64)).max(initial=0))
+    largest = _largest(band.escapes)
     if largest > MAX_LEVEL:
         raise ValueError(f"an escape stands for a level of {largest}")
 
@@ -84,8 +84,8 @@ class Band:
         if not self._signed.size:
             return 0
         ends = int(self._signed.min()), int(self._signed.max()) + 1
-        escaped = np.abs(self._escapes.astype(np.int64)).max(initial=0)
-        return max(-ends[0] << self._shift, ends[1] << self._shift, int(escaped))
+        escaped = _largest(self._escapes)
+        return max(-ends[0] << self._shift, ends[1] << self._shift, escaped)
 
     def write(self, begin: int, out: NDArray[Any]) -> None:
         """Write as many levels as fit to an array of integers, from `begin` on, a multiple of 8."""
@@ -97,6 +97,11 @@ class Band:
         if self._places is not None:
             first, last = np.searchsorted(self._places, (begin, end))
             out[self._places[first:last] - begin] = self._escapes[first:last]
+
+
+def _largest(values: NDArray[np.int32]) -> int:
+    """The largest absolute value, without a copy of them."""
+    return max(-int(values.min(initial=0)), int(values.max(initial=0)))
 
 
 def _unpack(low: Bytes, width: int, count: int) -> Bytes:

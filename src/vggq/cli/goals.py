@@ -53,7 +53,10 @@ def parse_widths(text: str) -> list[int]:
     """
     try:
         ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        widths = {width for part in ends for width in range(part[0], part[-1] + 1)}
+        # As far as what is out of range shows.
+        widths = {
+            width for part in ends for width in range(part[0], min(part[-1], MAX_BITS + 1) + 1)
+        }
     except ValueError:
         ends, widths = [], set()
     sound = all(len(part) <= 2 and part[0] <= part[-1] for part in ends)

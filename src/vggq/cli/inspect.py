@@ -9,7 +9,7 @@ from rich.markup import escape
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
-from ..encode.describe import asked, codec_label
+from ..encode.describe import asked, codec_label, printable
 from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
 from .console import (
@@ -50,9 +50,8 @@ def _run(arguments: argparse.Namespace) -> None:
         told = asked(manifest.options)
         # repr, so that a stranger's text does nothing to a terminal.
         own = [f"{key} = {value!r}" for key, value in told.items() if key not in PROVENANCE]
-        print_line(
-            f"from {manifest.source_format}, sha256 {manifest.source_sha256}; {', '.join(own)}"
-        )
+        source = f"{printable(manifest.source_format)}, sha256 {manifest.source_sha256}"
+        print_line(f"from {source}; {', '.join(own)}")
         for key in PROVENANCE:
             if key in told:
                 print_line(f"{key} = {told[key]!r}")
@@ -64,7 +63,7 @@ def _as_table(weights: Weights) -> Table:
     for name, tensor in weights.tensors.items():
         stored = weights.stored_size(name)
         table.add_row(
-            escape(name),
+            escape(printable(name)),
             dimensions(tensor.shape),
             tensor.source_dtype,
             codec_label(tensor.codec),

@@ -51,7 +51,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--independent",
         action="store_true",
-        help="a few percent larger, and about twice as fast to restore, for --sqnr and --size",
+        help="a few percent larger, and restored in four fifths of the time, for --sqnr and --size",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from reprlib import repr as short
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,6 +52,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> None:
     save = require("safetensors.numpy", "build").save
+    if _METADATA in weights:
+        raise TargetError(
+            f"tensor {_METADATA!r} has a name that safetensors keeps for itself: unpack to .npz"
+        )
     tensors = {}
     for done, name in enumerate(weights, 1):
         tensors[name] = weights[name]
@@ -59,6 +64,11 @@ def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> N
 
 
 def _write_npz(weights: Weights, file: IO[bytes], advance: Advance) -> None:
+    for name in weights:
+        if "\0" in name or len(name.encode()) > _MOST_OF_A_NAME:
+            raise TargetError(
+                f"tensor {short(name)} has a name that no zip archive holds: unpack to .safetensors"
+            )
     # Not numpy.savez, whose keyword arguments leave no room for a tensor named "file".
     with zipfile.ZipFile(file, "w") as archive:
         for done, name in enumerate(weights, 1):
@@ -69,4 +79,6 @@ def _write_npz(weights: Weights, file: IO[bytes], advance: Advance) -> None:
             advance(done, len(weights))
 
 
+_METADATA: Final = "__metadata__"
+_MOST_OF_A_NAME: Final = (1 << 16) - 1 - len(".npy")
 _WRITERS: Final = {".safetensors": _write_safetensors, ".npz": _write_npz}

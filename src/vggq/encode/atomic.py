@@ -53,6 +53,9 @@ def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if fcntl is None:
+                # An open file cannot be moved there. Elsewhere it is locked until it is in place.
+                file.close()
             temporary.replace(target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

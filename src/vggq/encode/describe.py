@@ -29,7 +29,12 @@ def fidelity(manifest: Manifest) -> str:
     worst = manifest.worst
     if worst is None or math.isinf(worst.sqnr):
         return "exact"
-    return f"SQNR {manifest.sqnr:.2f} dB (worst {worst.sqnr:.2f} dB, {worst.name})"
+    return f"SQNR {manifest.sqnr:.2f} dB (worst {worst.sqnr:.2f} dB, {printable(worst.name)})"
+
+
+def printable(text: str) -> str:
+    """A stranger's text as it may be printed: what is no character, and could move one, escaped."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def asked(options: Mapping[str, object]) -> dict[str, object]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, float]
 
+_MOST: Final = sys.float_info.max
 _EXPECTED: Final = 'a table of names and factors above 0 such as { "conv1.weight": 2.5 }'
 
 
@@ -30,7 +31,7 @@ def weights_problem(value: object) -> str | None:
 
 
 def _is_sound(name: object, factor: object) -> bool:
-    return isinstance(name, str) and type(factor) in (int, float) and 0 < factor < math.inf  # type: ignore[operator]
+    return isinstance(name, str) and type(factor) in (int, float) and 0 < factor <= _MOST  # type: ignore[operator]
 
 
 def read_weights(

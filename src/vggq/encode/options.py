@@ -242,9 +242,10 @@ def _rename_problem(value: object) -> str | None:
         if not isinstance(pair, list | tuple) or [type(item) for item in pair] != [str, str]:
             return f"{expected}, found {pair!r}"
         try:
+            re.compile(pair[0])
             # Replacing nothing in nothing checks the replacement's own groups as well.
             re.sub(pair[0] + "|", pair[1], "")
-        except (re.error, IndexError) as error:
+        except (re.error, IndexError, OverflowError, RecursionError) as error:
             return f"{pair[0]!r} = {pair[1]!r} is not a replacement: {error}"
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _threads
-from ..errors import TargetError
+from ..errors import OptionError, TargetError
 from ..sources import check_patterns, check_unchanged, open_source
 from .atomic import atomic_write
 from .entries import Work
@@ -134,6 +134,8 @@ def pack(
             "url": url,
         }
     ).loaded()
+    if threads is not None and threads < 1:
+        raise OptionError([("threads", f"expected at least 1, found {threads}")])
     target = Path(target)
     threads = threads or _threads.available()
     check_target(Path(source), target)
@@ -168,6 +170,8 @@ def check_target(source: Path, target: Path) -> None:
     """
     if target.suffix != SUFFIX:
         raise TargetError(f"{target} does not end in {SUFFIX}")
+    if "\0" in str(target):
+        raise TargetError(f"{str(target)!r} cannot be written: no file has a NUL in its name")
     try:
         if target.is_dir():
             raise TargetError(f"{target} is a directory")

@@ -15,6 +15,7 @@ _UNITS: Final = {
     "MIB": 2**20,
     "GIB": 2**30,
 }
+_MOST: Final = 2**53
 _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -29,10 +30,10 @@ def parse_size(text: str | int) -> int:
     unit = _UNITS.get(found[2].upper()) if found else None
     if isinstance(text, bool) or found is None or unit is None:
         raise ValueError(f"expected a size such as '60 MB', '100 MiB' or bytes, found {text!r}")
-    size = int(float(found[1]) * unit)
-    if size < 1:
-        raise ValueError(f"expected a size above 0, found {text!r}")
-    return size
+    size = float(found[1]) * unit
+    if not 1 <= size <= _MOST:
+        raise ValueError(f"expected a size from 1 byte to 2^53, found {text!r}")
+    return int(size)
 
 
 def megabytes(size: int) -> str:

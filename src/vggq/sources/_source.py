@@ -120,10 +120,16 @@ class Format:
     files: Callable[[Path], list[Path]] = _itself
 
 
-def natural_order(tensor: SourceTensor) -> list[tuple[int, int | str]]:
+def natural_order(tensor: SourceTensor) -> list[tuple[int, int, str]]:
     """A sorting key by which features.2 comes before features.10."""
     parts = re.split(r"([0-9]+)", tensor.name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+    return [_number(part) if part[:1].isdigit() else (1, 0, part) for part in parts]
+
+
+def _number(digits: str) -> tuple[int, int, str]:
+    # Not int, which takes its time for many digits, and no more than 4,300.
+    significant = digits.lstrip("0")
+    return (0, len(significant), significant)
 
 
 def refuse(

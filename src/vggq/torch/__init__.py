@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._weights import open as open_weights
+from .._weights import open_within
 from ..errors import MissingDependencyError
 
 try:
-    from . import _module, _plan, _tensor
+    from . import _dtypes, _module, _plan, _tensor
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"vggq.torch needs torch: {error}; `vggq.load` gives numpy arrays without it"
@@ -30,6 +30,7 @@ def load(
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | str | None = None,
     threads: int | None = None,
+    max_bytes: int | None = None,
 ) -> dict[str, torch.Tensor]:
     """Restore every tensor of a packed file.
 
@@ -42,6 +43,7 @@ def load(
             dtype of torch. With ``"source"`` every tensor has the dtype it had in the source,
             and those that were stored exactly have all its bits.
         threads: as for `vggq.load`.
+        max_bytes: as for `vggq.load`.
 
     Returns:
         The tensors by name: writable, leaves that ask for no gradient, with memory of their
@@ -50,11 +52,13 @@ def load(
     Raises:
         PackedFileError: there is no such file, or it cannot be read.
         FormatError: it is no sound packed file, or a tensor's bytes are damaged.
+        LimitError: it takes more than `max_bytes`; nothing was decoded.
         OptionError: `dtype` is none of these.
 
     """
-    with open_weights(source, resource) as weights:
-        return _tensor.restore_all(weights, device, dtype, threads)
+    choose = _dtypes.choice(dtype)
+    with open_within(source, resource, choose, max_bytes) as weights:
+        return _tensor.restore_all(weights, device, choose, threads)
 
 
 def load_into(
@@ -65,11 +69,13 @@ def load_into(
     strict: bool = True,
     assign: bool = False,
     threads: int | None = None,
+    max_bytes: int | None = None,
 ) -> _IncompatibleKeys:
     """Fill a module's parameters and buffers, as ``module.load_state_dict`` would.
 
     Weights are decoded to where they belong, without a second copy of them, where that is plain
-    memory of the CPU. When an error is raised the module is as it was.
+    memory of the CPU. The module is as it was when a file or a module is not as it should be; an
+    interruption, or a disk that fails between two readings, may leave some of it filled.
 
     A module that loads in a way of its own, by hooks or by a method that it overrides, gets the
     restored tensors through its own ``load_state_dict``.
@@ -82,6 +88,7 @@ def load_into(
         assign: put fresh float32 tensors in place of those of the module, whose
             ``requires_grad`` they take over; this is for modules on the meta device.
         threads: as for `vggq.load`.
+        max_bytes: as for `vggq.load`, in float32.
 
     Returns:
         What ``load_state_dict`` does: `missing_keys` and `unexpected_keys`.
@@ -91,16 +98,18 @@ def load_into(
             ``load_state_dict``.
         PackedFileError: there is no such file, or it cannot be read.
         FormatError: it is no sound packed file, or a tensor's bytes are damaged.
+        LimitError: it takes more than `max_bytes`; nothing was decoded.
         OptionError: the module is on the meta device, and `assign` is False.
 
     """
-    with open_weights(source, resource) as weights:
+    choose = _dtypes.choice(None)
+    with open_within(source, resource, choose, max_bytes) as weights:
         if not assign:
             _plan.refuse_meta(module, weights)
             found = _plan.plan(module, weights, strict=strict)
             if found is not None:
                 _module.fill(weights, found.copies, threads)
                 return found.keys
-        state = _tensor.restore_all(weights, None, None, threads)
+        state = _tensor.restore_all(weights, None, choose, threads)
     with _module.unchanged_on_error(module, assign=assign):
         return module.load_state_dict(state, strict=strict, assign=assign)

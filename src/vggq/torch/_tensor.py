@@ -13,6 +13,8 @@ from .._scratch import Scratch
 from . import _dtypes as _torch_dtypes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._manifest import TensorInfo
     from .._scratch import Buffer
     from .._weights import Weights
@@ -26,11 +28,10 @@ _PIECE: Final = 1 << 22
 def restore_all(
     weights: Weights,
     device: torch.device | str | int | None,
-    dtype: torch.dtype | str | None,
+    choose: Callable[[TensorInfo], torch.dtype],
     threads: int | None,
 ) -> dict[str, torch.Tensor]:
     """Every tensor by name, as `vggq.torch.load` says."""
-    choose = _torch_dtypes.choice(dtype)
     # Resolved here, since each thread has a current device of its own.
     place = torch.empty(0, device="cpu" if device is None else device).device
 
