@@ -112,10 +112,10 @@ class Runs:
         """Each level of a proved stream, and -128 for escapes."""
         steps, levels = self._tables()
         ends = np.cumsum(steps.take(stream), dtype=np.intp)
-        some = stream != MORE_ZEROS
-        expanded = np.zeros(count, np.int8)
-        expanded[ends[some] - 1] = levels.take(stream[some])
-        return expanded
+        # The last symbol may go beyond the band's end.
+        expanded = np.zeros(count + self.reach, np.int8)
+        expanded[ends - 1] = levels.take(stream)
+        return expanded[:count]
 
     def _tables(self) -> tuple[Bytes, Signed]:
         """How far each symbol goes, 0 where it is none, and the level that it ends with."""
@@ -125,6 +125,7 @@ class Runs:
         index = symbols % self.width
         levels = np.where(index < self.most, index + 1, self.most - 1 - index)
         levels[index == self.width - 1] = ESCAPE
+        levels[MORE_ZEROS] = 0
         return steps.astype(np.uint8), levels.astype(np.int8)
 
 
