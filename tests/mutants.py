@@ -39,6 +39,7 @@ EXPLAINED: Final = {
         "0, which False equals, was refused before"
     ),
     "if len({tensor.name for tensor in tensors}) < len(tensors):": "a set of them is never longer",
+    "if len(metadata) != 1:": "one key is among them",
     "if version is not VERSION:": "CPython has one object for each small integer",
     "if type(size) != int or size != expected_size:": "a type equals itself alone",
     "tensor.codec.write(content, tensor.stored_dtype, plain.reshape(~1))": (

@@ -88,12 +88,17 @@ def test_names_that_no_file_has(key: str, path: str) -> None:
 
 def test_one_source_goes_one_way_into_an_sdist() -> None:
     other = {"source": "./weights/a.npz", "target": "src/b.vggq", "sdist": "source"}
-    (error,) = errors_of({"models": [GOOD, other]})
     first, second = (f"{BASE}.models[{index}]" for index in (0, 1))
-    assert (
-        error == f"{second}.sdist: 'source' is asked for, and 'packed' by {first}, for one source"
-    )
-    assert len(parse({"models": [GOOD, other | {"sdist": "packed"}]}).models) == 2
+    for models, asked, there in (
+        ([GOOD, other], "source", "packed"),
+        ([other, GOOD], "packed", "source"),
+    ):
+        (error,) = errors_of({"models": models})
+        expected = f"{asked!r} is asked for, and {there!r} by {first}, for one source"
+        assert error == f"{second}.sdist: {expected}"
+    # Strings that are equal, and not the same.
+    alike = {"sdist": str(b"source", "ascii")}
+    assert len(parse({"models": [GOOD | alike, other]}).models) == 2
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,7 @@ def test_one_source_goes_one_way_into_an_sdist() -> None:
         ("weights", {"a": 10**400}, "expected a table of names and factors above 0 such as"),
         ("rename", {"a\\": "b"}, "'a\\\\' = 'b' is not a replacement: bad escape"),
         ("rename", {f"a{{{'9' * 30}}}": "b"}, "'a{999999999999999999999999999999}' = 'b' is not a"),
+        ("target", "src/a.zip", "expected a path that ends in .vggq, found 'src/a.zip'"),
         ("target", "src/.vggq", "expected a path that ends in .vggq, found 'src/.vggq'"),
     ],
 )
