@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _WARN_FROM: Final = 0.9
 _LARGEST: Final = 3
+_MUCH: Final = 0.1
 _SLACK: Final = 64
 _NO_WAY_OUT: Final = "  no number of bits would fit: split the package, or ask for a higher limit"
 
@@ -57,7 +58,7 @@ def check(
             _left_out(root, model, artifact, digests, shipped_as) + _leaked(root, model, artifact)
         )
     ]
-    errors = errors or list(_too_large(root, config, artifact))
+    errors = errors or list(_too_large(root, config, artifact, shipped_as))
     if errors:
         artifact.unlink()
         raise ConfigurationError(errors)
@@ -134,7 +135,9 @@ def _copies(path: Path, artifact: Path) -> list[str]:
     return [name for name, found in alike.items() if found == sha256]
 
 
-def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
+def _too_large(
+    root: Path, config: Config, artifact: Path, shipped_as: Callable[[str], str]
+) -> Iterator[str]:
     size, limit = artifact.stat().st_size, config.size_limit
     if limit is None or size <= limit:
         return
@@ -143,8 +146,22 @@ def _too_large(root: Path, config: Config, artifact: Path) -> Iterator[str]:
     largest = sorted((row for target in targets for row in _tensors(target)), reverse=True)
     for stored, name, _, how in largest[:_LARGEST]:
         yield f"  {megabytes(stored)} {name}, {how}"
+    shipped = {shipped_as(path) for m in config.models for path in _ships(root, m, artifact)}
+    yield from _besides(artifact, shipped, limit)
     yield from _ways_out(targets, largest, size, limit)
     yield from (_request(target) for target in targets)
+
+
+def _besides(artifact: Path, shipped: set[str], limit: int) -> Iterator[str]:
+    """The largest of the files that are no packed ones, where it takes much of the limit."""
+    others = [
+        (member.size, member.name)
+        for member in members(artifact)
+        if member.name not in shipped and ".dist-info/" not in member.name
+    ]
+    size, name = max(others, default=(0, ""))
+    if size > limit * _MUCH:
+        yield f"  {megabytes(size)} {name}, before compression: exclude it, if it need not ship"
 
 
 def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:

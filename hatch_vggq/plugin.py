@@ -265,8 +265,9 @@ def _pass_through(target: Path, model: Model) -> None:
 
     with vggq.open(target) as weights:
         packed = Options.from_table(weights.manifest.options).to_table()
+        gone = f"and there is no {model.source} to pack anew"
         differing = [
-            (key, f"{value!r} is asked for, {model.target} was packed with {packed[key]!r}")
+            (key, f"{value!r} is asked for, {model.target} was packed with {packed[key]!r}, {gone}")
             for key, value in model.options.to_table().items()
             if packed[key] != value and not _is_path(key, value)
         ]

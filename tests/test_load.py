@@ -121,6 +121,13 @@ def test_the_bits_of_float32_are_kept(mixed: Path) -> None:
         np.testing.assert_array_equal(vggq.load(mixed, dtype=dtype)["f32"].view("u4"), expected)
 
 
+def test_bfloat16_by_its_name(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same(vggq.load(packed, dtype="bfloat16"), vggq.load(packed, dtype=BFLOAT16))
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(errors.MissingDependencyError, match="dtype = 'bfloat16', which numpy has"):
+        vggq.load(packed, dtype="bfloat16")
+
+
 def test_without_ml_dtypes_the_way_out_is_named(
     mixed: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,13 +144,14 @@ def test_without_ml_dtypes_the_way_out_is_named(
 @pytest.mark.parametrize(
     ("dtype", "problem"),
     [
+        ("flaot16", "is 'flaot16', expected float16, float32, float64, bfloat16 or 'source'"),
         (np.int32, "is int32, expected float16, float32, float64, bfloat16 or 'source'"),
         (bool, "is bool, expected"),
         ("i99,(", ""),
         ("3000000000000000000000f4", ""),
         (">f4", "is >f4, expected"),
         (ml_dtypes.float8_e5m2, "is float8_e5m2, expected"),
-        ("surprise", "'surprise' not understood"),
+        ("surprise", "is 'surprise', expected float16,"),
     ],
 )
 def test_a_dtype_that_floating_point_is_not_restored_as(

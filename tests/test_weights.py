@@ -125,6 +125,13 @@ def test_a_path_that_none_can_be(path: str) -> None:
         vggq.open(path)
 
 
+def test_a_git_lfs_pointer(tmp_path: Path) -> None:
+    path = tmp_path / "m.vggq"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(errors.HeaderError, match="file: it is a Git LFS pointer: run `git lfs pu"):
+        vggq.open(path)
+
+
 def test_what_is_nothing_to_read_from() -> None:
     with pytest.raises(errors.PackedFileError, match="None is no path, bytes, traversable or bin"):
         vggq.load(None)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Package = str | ModuleType
 
 
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""What the file that Git LFS leaves in place of another begins with."""
 _FORGOTTEN: Final = "; was the wheel built without its build hooks?"
 
 

@@ -40,8 +40,9 @@ def load(
         threads: how many large tensors are decoded at a time, on which the arrays do not depend;
             by default as many as there are processors. Small ones have no use for a thread.
         dtype: what floating point is restored as: float32 by default, float16, float64, or
-            ml_dtypes' bfloat16. With ``"source"`` every tensor has the dtype it had in the
-            source, and those that were stored exactly have all its bits.
+            ml_dtypes' bfloat16; what is beyond the range of one becomes infinite. With
+            ``"source"`` every tensor has the dtype it had in the source, and those that were
+            stored exactly have all its bits.
         out: an array for each tensor, by name, to be written to; of its shape and dtype, of any
             strides, none overlapping another. None is written to before all is known to be
             sound; an interruption, or a disk that fails between two readings, may come later.

@@ -39,12 +39,14 @@ def choice(dtype: DTypeLike | None) -> Choice:
 
 
 def _parse(dtype: DTypeLike) -> np.dtype[Any]:
+    expected = f"{', '.join(_WANTED)} or {SOURCE!r}"
     try:
-        wanted = np.dtype(dtype)
+        # numpy knows ml_dtypes' by its type alone.
+        own = isinstance(dtype, str) and dtype == "bfloat16"
+        wanted = np.dtype(_ml_dtypes("dtype = 'bfloat16'").bfloat16 if own else dtype)
     except (TypeError, ValueError, SyntaxError, OverflowError) as error:
-        raise OptionError([("dtype", str(error))]) from error
+        raise OptionError([("dtype", f"is {dtype!r}, expected {expected}")]) from error
     if wanted.name not in _WANTED or not wanted.isnative:
-        expected = f"{', '.join(_WANTED)} or {SOURCE!r}"
         raise OptionError([("dtype", f"is {wanted}, expected {expected}")])
     return wanted
 
@@ -59,12 +61,17 @@ def _own(tensor: TensorInfo) -> np.dtype[Any]:
     name = tensor.source_dtype
     if name not in _dtypes.FOREIGN:
         return _dtypes.STORAGE[name].newbyteorder("=")
+    ml_dtypes = _ml_dtypes(f"tensor {tensor.name!r} is {_dtypes.FOREIGN[name]}")
+    own: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _dtypes.FOREIGN[name]))
+    return own
+
+
+def _ml_dtypes(what: str) -> Any:
     try:
         import ml_dtypes  # noqa: PLC0415 - few files need it
     except ImportError as error:
         raise MissingDependencyError(
-            f"tensor {tensor.name!r} is {_dtypes.FOREIGN[name]}, which numpy has from ml_dtypes, "
-            "and that is not installed: pip install ml_dtypes"
+            f"{what}, which numpy has from ml_dtypes, and that is not installed: "
+            "pip install ml_dtypes"
         ) from error
-    own: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _dtypes.FOREIGN[name]))
-    return own
+    return ml_dtypes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _decode, _format, _limit, _wanted
 from ._container import read_header
-from ._files import PackedFile, open_file
+from ._files import LFS_POINTER, PackedFile, open_file
 from .errors import DataError, FormatError, HeaderError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ def open_within(
         weights = Weights(file)
         _limit.check(file.name, weights.manifest, choose, most)
     except HeaderError as error:
+        pointer = file.read_at(0, len(LFS_POINTER)) == LFS_POINTER
+        why = "it is a Git LFS pointer: run `git lfs pull`" if pointer else error
         file.close()
-        raise HeaderError(f"{file.name} is not a sound .vggq file: {error}") from error
+        raise HeaderError(f"{file.name} is not a sound .vggq file: {why}") from error
     except FormatError as error:
         file.close()
         raise type(error)(f"{file.name}: {error}") from error

@@ -173,7 +173,10 @@ def test_verify_finds_a_changed_source(
     assert main(["verify", packed, "--against", str(other)]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "vggq: error: tensor 'a.bias': differs, and it is stored exactly\n"
+    assert err == (
+        f"vggq: error: {packed} is not what {other} gives: "
+        "tensor 'a.bias': differs, and it is stored exactly\n"
+    )
 
 
 def test_verify_finds_damage(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,7 +275,7 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
         ),
         (
             ["pack", "{source}", "t.vggq", "--keep", "*.bais"],
-            "vggq: error: keep: the pattern '*.bais' matches no tensor",
+            "vggq: error: keep: the pattern '*.bais' matches no tensor; did you mean 'a.bias'?",
         ),
         (
             ["pack", "{source}", "t.vggq", "--rename", "abc"],

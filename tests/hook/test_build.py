@@ -160,7 +160,8 @@ def test_a_packed_file_with_other_options_is_refused(project: Project) -> None:
     project.configure(MODEL + "bits = 4\n")
     result = project.build()
     assert result.code == 1
-    assert f"{KEY}.bits: 4 is asked for, src/tiny/tiny.vggq was packed with 8" in result.lines
+    told = f"{KEY}.bits: 4 is asked for, src/tiny/tiny.vggq was packed with 8"
+    assert f"{told}, and there is no weights/tiny.npz to pack anew" in result.lines
 
 
 def test_a_damaged_packed_file_is_refused(project: Project) -> None:

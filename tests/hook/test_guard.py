@@ -189,6 +189,15 @@ def test_the_width_that_would_fit_is_of_tensors_without_a_goal_of_their_own(
     assert large.build().code == 0
 
 
+def test_what_else_is_large_is_named(large: Project) -> None:
+    (large.root / "src" / "tiny" / "copy.safetensors").write_bytes(os.urandom(200_000))
+    configure_limit(large, '"250 kB"')
+    lines = told(large)
+    assert lines[4] == (
+        "  200.0 kB tiny/copy.safetensors, before compression: exclude it, if it need not ship"
+    )
+
+
 def test_a_limit_that_no_width_meets(large: Project) -> None:
     configure_limit(large, '"5 kB"')
     assert told(large)[4] == (

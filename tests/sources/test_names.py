@@ -62,7 +62,7 @@ def test_names_that_come_to_be_one_are_refused(source: Path) -> None:
 
 
 def test_dropping_everything_is_refused(source: Path) -> None:
-    with pytest.raises(SourceError, match="holds no tensors"):
+    with pytest.raises(SourceError, match="has no tensors that `drop` leaves"):
         names(source, Reading(drop=("*",)))
 
 

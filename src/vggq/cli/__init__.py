@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import MissingDependencyError, VggqError
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     from . import compare, inspect, pack, report, sweep, unpack, vendor, verify  # noqa: PLC0415
 
     parser = _Parser(prog="vggq", description="Pack model weights for a wheel, and look at them.")
+    parser.add_argument("--version", action="version", version=f"vggq {version('hatch-vggq')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (pack, inspect, verify, compare, sweep, report, unpack, vendor):
         command.add_to(commands)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from .. import _weights
 from ..encode import verify, verify_against
+from ..errors import VerificationError
 from .console import add_json_flag, print_json, print_line, progress
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from .._weights import Weights
     from .console import Commands
 
 
@@ -33,10 +36,17 @@ def _run(arguments: argparse.Namespace) -> None:
         if arguments.against is None:
             verify(weights, step)
         else:
-            verify_against(weights, arguments.against, step)
+            _verify_against(weights, arguments.against, step)
         tensors = len(weights)
     if arguments.json:
         print_json({"file": arguments.file, "tensors": tensors, "against": arguments.against})
     else:
         source = f", and as near to {arguments.against} as it says" if arguments.against else ""
         print_line(f"{arguments.file}: {tensors} tensors, all sound{source}")
+
+
+def _verify_against(weights: Weights, source: str, step: Callable[[str], None]) -> None:
+    try:
+        verify_against(weights, source, step)
+    except VerificationError as error:
+        raise VerificationError(f"{weights.name} is not what {source} gives: {error}") from error

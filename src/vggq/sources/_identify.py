@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._checks import is_text
+from .._files import LFS_POINTER
 from ..errors import SourceError
 from . import _refusals, keras, npy, npz, onnx, safetensors, sharded, torch
 from ._names import select
@@ -30,7 +31,6 @@ FORMATS: Final[tuple[Format, ...]] = (
 
 _HEAD: Final = 1 << 17
 _AS_IT_IS: Final = Reading()
-_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
 def identify(path: Path) -> Format:
@@ -42,7 +42,7 @@ def identify(path: Path) -> Format:
 
     """
     head = _read_head(path)
-    if head.startswith(_LFS_POINTER):
+    if head.startswith(LFS_POINTER):
         raise SourceError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
     if refusal := _refusals.by_content(head):
         raise SourceError(f"{path} {refusal}")
@@ -155,7 +155,8 @@ def open_source(path: str | os.PathLike[str], reading: Reading = _AS_IT_IS) -> I
         if odd := [name for name in names if not is_text(name)]:
             raise SourceError(f"{path}: a tensor's name, {odd[0]!a}, is not valid Unicode")
         if not tensors:
-            raise SourceError(f"{path} holds no tensors")
+            left = "holds no tensors" if not found.tensors else "has no tensors that `drop` leaves"
+            raise SourceError(f"{path} {left}")
         yield Source(fmt.name, sha256, sorted(tensors, key=natural_order), found.key)
 
 

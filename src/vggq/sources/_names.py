@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -46,4 +47,10 @@ def check_patterns(option: str, patterns: Iterable[str], names: Sequence[str]) -
     """
     idle = [p for p in patterns if not any(fnmatchcase(name, p) for name in names)]
     if idle:
-        raise OptionError([(option, f"the pattern {p!r} matches no tensor") for p in idle])
+        raise OptionError([(option, _idle(pattern, names)) for pattern in idle])
+
+
+def _idle(pattern: str, names: Sequence[str]) -> str:
+    near = get_close_matches(pattern, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"the pattern {pattern!r} matches no tensor{hint}"
