@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from vggq.encode.options import OPTION_NAMES, Options, find_problems
 from vggq.encode.sizes import parse_size
@@ -101,8 +101,9 @@ def parse(config: dict[str, Any]) -> Config:
         raise ConfigurationError(errors)
     keyed = [(f"{BASE}.models[{index}]", table) for index, table in enumerate(tables)]
     errors += [error for key, table in keyed for error in _model_errors(key, table)]
-    errors += _shared_targets(keyed)
-    errors += _split_sources(keyed)
+    located = [(key, table) for key, table in keyed if _has_paths(table)]
+    errors += _shared_targets(located)
+    errors += _split_sources(located)
     if errors:
         raise ConfigurationError(errors)
     models = tuple(_model(key, table) for key, table in keyed)
@@ -167,26 +168,22 @@ def _target_errors(key: str, value: str) -> Iterator[str]:
         yield f"{key}: expected a path that ends in {_SUFFIX}, found {value!r}"
 
 
-def _shared_targets(keyed: list[tuple[str, Any]]) -> Iterator[str]:
+def _shared_targets(located: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
     first: dict[str, str] = {}
-    for key, table in keyed:
-        if isinstance(table, dict) and _has_paths(table):
-            other = first.setdefault(_normal(table["target"]), key)
-            if other != key:
-                yield f"{key}.target: {table['target']!r} is the target of {other} as well"
+    for key, table in located:
+        other = first.setdefault(_normal(table["target"]), key)
+        if other != key:
+            yield f"{key}.target: {table['target']!r} is the target of {other} as well"
 
 
-def _split_sources(keyed: list[tuple[str, Any]]) -> Iterator[str]:
+def _split_sources(located: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
     """Where an sdist is to carry a source for one model, and to withhold it for another."""
     first: dict[str, tuple[str, object]] = {}
-    for key, table in keyed:
-        if isinstance(table, dict) and _has_paths(table):
-            sdist = table.get("sdist", "packed")
-            other, there = first.setdefault(_normal(table["source"]), (key, sdist))
-            if there != sdist:
-                yield (
-                    f"{key}.sdist: {sdist!r} is asked for, and {there!r} by {other}, for one source"
-                )
+    for key, table in located:
+        sdist = table.get("sdist", "packed")
+        other, there = first.setdefault(_normal(table["source"]), (key, sdist))
+        if there != sdist:
+            yield f"{key}.sdist: {sdist!r} is asked for, and {there!r} by {other}, for one source"
 
 
 def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Iterator[str]:
@@ -196,8 +193,10 @@ def _unknown_keys(key: str, found: Iterable[str], known: Iterable[str]) -> Itera
         yield f"{key}.{name}: unknown key; {hint}"
 
 
-def _has_paths(table: dict[str, Any]) -> bool:
-    return all(isinstance(table.get(name), str) and table[name] for name in ("source", "target"))
+def _has_paths(table: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(table, dict) and all(
+        isinstance(table.get(name), str) and table[name] for name in ("source", "target")
+    )
 
 
 def _can_be(path: str) -> bool:

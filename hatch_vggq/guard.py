@@ -26,7 +26,7 @@ def check(
     root: Path,
     config: Config,
     artifact: Path,
-    digests: Mapping[str, str | None],
+    digests: Mapping[str, str],
     *,
     shipped_as: Callable[[str], str],
 ) -> None:
@@ -77,7 +77,7 @@ def _left_out(
     root: Path,
     model: Model,
     artifact: Path,
-    digests: Mapping[str, str | None],
+    digests: Mapping[str, str],
     shipped_as: Callable[[str], str],
 ) -> list[str]:
     key = "source" if _carries_source(model, artifact) else "target"

@@ -65,9 +65,9 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
                     map(self.build_config.get_distribution_path, prepared.withheld)
                 )
             if config.sbom and self.target_name == "wheel" and version != "editable":
-                self._describe(config, build_data)
+                self._describe(build_data)
 
-    def _describe(self, config: Config, build_data: dict[str, Any]) -> None:
+    def _describe(self, build_data: dict[str, Any]) -> None:
         """Add a bill of materials of the models to the wheel."""
         from .sbom import NAME, Package, render  # noqa: PLC0415
 
@@ -79,8 +79,8 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             return
         package = Package(self.metadata.core.name, self.metadata.version)
         models = [
-            (self._shipped_as(model.target), Path(self.root, model.target))
-            for model in config.models
+            (self._shipped_as(target), Path(self.root, target), prepared.sha256)
+            for target, prepared in self._prepared.items()
         ]
         file = Path(self._folder.name, NAME)
         file.write_bytes(render(package, models))

@@ -45,9 +45,8 @@ def _has_source(root: Path, model: Model) -> bool:
         (root / model.source).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise errors.SourceError(f"{model.source!r} cannot be read: {why}") from error
+    except OSError as error:
+        raise errors.SourceError(f"{model.source!r} cannot be read: {error.strerror}") from error
     return True
 
 
@@ -67,7 +66,7 @@ class Prepared:
         patterns: of the files that are to ship though git ignores them, as hatchling wants them.
         withheld: the paths of those that are not.
         warnings: what of the source whoever builds has to know, a line each.
-        sha256: of the packed file, where that is what ships.
+        sha256: of the packed file; empty where it is not what ships.
         undo: the way back, where this build wrote the packed file.
 
     """
@@ -76,7 +75,7 @@ class Prepared:
     patterns: list[str]
     withheld: list[str]
     warnings: list[str] = field(default_factory=list)
-    sha256: str | None = None
+    sha256: str = ""
     undo: Undo | None = None
 
 

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import vggq
 from vggq.encode.goals import GOALS
-from vggq.sources import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,12 +31,12 @@ class Package:
     version: str
 
 
-def render(package: Package, models: Iterable[tuple[str, Path]]) -> bytes:
+def render(package: Package, models: Iterable[tuple[str, Path, str]]) -> bytes:
     """The bill of materials of a wheel; equal wheels have equal ones.
 
     Args:
         package: whose wheel it is.
-        models: of each, its path in the wheel and its packed file.
+        models: of each, its path in the wheel, its packed file and the SHA-256 of that.
 
     """
     purl = f"pkg:pypi/{package.name}@{quote(package.version)}"
@@ -49,7 +48,7 @@ def render(package: Package, models: Iterable[tuple[str, Path]]) -> bytes:
             "tools": {"components": [_library("hatch-vggq", version("hatch-vggq"))]},
             "component": _library(package.name, package.version) | {"bom-ref": purl, "purl": purl},
         },
-        "components": [_component(name, path) for name, path in models],
+        "components": [_component(*model) for model in models],
     }
     # From the content, and not by chance: a wheel is to be built twice to the same bytes.
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(content))
@@ -60,14 +59,14 @@ def _library(name: str, release: str) -> dict[str, Any]:
     return {"type": "library", "name": name, "version": release}
 
 
-def _component(name: str, path: Path) -> dict[str, Any]:
+def _component(name: str, path: Path, sha256: str) -> dict[str, Any]:
     with vggq.open(path) as weights:
         manifest = weights.manifest
     component = {
         "type": "machine-learning-model",
         "bom-ref": name,
         "name": name,
-        "hashes": [{"alg": "SHA-256", "content": file_digest(path)}],
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
         "properties": [
             {"name": f"vggq:{key}", "value": str(value)} for key, value in _facts(manifest).items()
         ],

@@ -10,7 +10,6 @@ from vggq._codecs import Codebook
 from vggq.encode.goals import MAX_BITS
 from vggq.encode.options import Options
 from vggq.encode.sizes import megabytes
-from vggq.sources import matches
 
 from .archive import members
 from .config import BASE
@@ -64,14 +63,9 @@ def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:
         for tensor in {tensor.entry: tensor for tensor in weights.tensors.values()}.values():
             bits = options.goal(tensor.name).bits if isinstance(tensor.codec, Codebook) else None
             how = f"{bits} bits" if bits else f"SQNR {tensor.sqnr:.1f} dB"
-            own = any(matches(tensor.name, [other.match]) for other in options.tensors)
-            name, stored = tensor.name, weights.stored_size(tensor.name)
-            yield (
-                stored,
-                name,
-                0 if own else bits or 0,
-                how if tensor.quantized else "stored exactly",
-            )
+            shared = 0 if options.own_goal(tensor.name) else bits or 0
+            stored = weights.stored_size(tensor.name)
+            yield stored, tensor.name, shared, how if tensor.quantized else "stored exactly"
 
 
 def _ways_out(

@@ -49,15 +49,13 @@ def is_plain(value: object) -> bool:
         return all(is_text(key) and is_plain(item) for key, item in value.items())
     if isinstance(value, list):
         return all(map(is_plain, value))
-    return (
-        is_text(value)
-        if isinstance(value, str)
-        else not isinstance(value, float) or math.isfinite(value)
-    )
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return is_text(value) or not isinstance(value, str)
 
 
 def is_plain_table(value: object) -> bool:
-    return isinstance(value, dict) and is_plain(value)
+    return is_table(value) and is_plain(value)
 
 
 def is_list(value: object) -> bool:

@@ -6,13 +6,14 @@ import io
 import os
 import threading
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .errors import ClosedError, PackedFileError
+from .errors import ClosedError, PackedFileError, VggqError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from importlib.resources.abc import Traversable
     from types import ModuleType
     from zipfile import ZipExtFile
@@ -55,7 +56,7 @@ class PackedFile:
             PackedFileError: the system cannot read it.
 
         """
-        with self._translating():
+        with _translating(self._refusal):
             return self._read(offset, size)
 
     def read_into(self, offset: int, out: memoryview) -> memoryview:
@@ -66,20 +67,13 @@ class PackedFile:
             PackedFileError: the system cannot read it.
 
         """
-        with self._translating():
+        with _translating(self._refusal):
             return out[: self._read_into(offset, out)]
 
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception as error:  # a file of the caller's may raise what it likes
-            if isinstance(error, ValueError) and not isinstance(error, OSError):
-                raise ClosedError(f"{self.name} was closed") from error
-            why = getattr(error, "strerror", None) or error
-            raise PackedFileError(f"{self.name} cannot be read: {why}") from error
+    def _refusal(self, error: Exception) -> VggqError:
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            return ClosedError(f"{self.name} was closed")
+        return _unreadable(self.name, error)
 
     def _read(self, offset: int, size: int) -> bytes:
         if self._descriptor is None:
@@ -111,6 +105,25 @@ class PackedFile:
         self._closed = True
         if self._owned:
             self._file.close()
+
+
+@contextmanager
+def _translating(refusal: Callable[[Exception], VggqError]) -> Iterator[None]:
+    """Tell in an error of ours whatever a file or an archive of the caller's raises."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise refusal(error) from error
+
+
+def _unreadable(where: str, error: Exception) -> PackedFileError:
+    return PackedFileError(f"{where} cannot be read: {_reason(error)}")
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def _descriptor(file: IO[bytes]) -> int | None:
@@ -176,16 +189,11 @@ def _open_binary(file: Any) -> PackedFile:
     where = name if isinstance(name, str) else f"<{type(file).__name__}>"
     if isinstance(file, io.TextIOBase):
         raise PackedFileError(f"{where} is open as text: open it in the mode 'rb'")
-    try:
+    with _translating(partial(_unreadable, where)):
         if isinstance(file, zipfile.ZipExtFile):
             # Seeking back in a member of a zip archive starts over.
             return PackedFile(io.BytesIO(_whole(file)), where)
         return PackedFile(file, where, owned=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # the file's own, whatever it is
-        why = getattr(error, "strerror", None) or error
-        raise PackedFileError(f"{where} cannot be read: {why}") from error
 
 
 def _whole(file: ZipExtFile) -> bytes:
@@ -209,13 +217,9 @@ def _open_resource(package: object, resource: str) -> PackedFile:
 def _open_traversable(traversable: Traversable, where: str) -> PackedFile:
     if isinstance(traversable, Path):
         return _open_path(traversable, where)
-    try:
+    with _translating(partial(_missing, where)):
         # A member of a zip archive is read whole: seeking back in one starts over.
         return PackedFile(io.BytesIO(traversable.read_bytes()), where)
-    except MemoryError:
-        raise
-    except Exception as error:  # an archive's own, whatever it is
-        raise _missing(where, error) from error
 
 
 def _open_path(path: Path, resource: str | None = None) -> PackedFile:
@@ -229,5 +233,4 @@ def _open_path(path: Path, resource: str | None = None) -> PackedFile:
 def _missing(where: str, error: Exception, hint: str = _FORGOTTEN) -> PackedFileError:
     if isinstance(error, FileNotFoundError | KeyError):
         return PackedFileError(f"{where} is not there{hint}")
-    why = getattr(error, "strerror", None) or error
-    return PackedFileError(f"{where} cannot be opened: {why}")
+    return PackedFileError(f"{where} cannot be opened: {_reason(error)}")

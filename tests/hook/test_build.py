@@ -122,6 +122,16 @@ def test_an_editable_build_is_not_checked(project: Project) -> None:
     assert any(name.endswith(".pth") for name in names)
 
 
+def test_a_source_that_the_system_does_not_let_look_at(project: Project) -> None:
+    project.source.unlink()
+    project.source.symlink_to(project.source.name)
+    result = project.build()
+    assert result.code == 1
+    why = "'weights/tiny.npz' cannot be read: Too many levels of symbolic links"
+    assert f"{KEY}.source: {why}" in result.lines
+    assert "Traceback" not in result.output
+
+
 def test_an_unpacked_sdist_has_no_source_to_miss(project: Project) -> None:
     assert project.build("-s").code == 0
     project.source.unlink()

@@ -111,7 +111,7 @@ def test_its_serial_number_is_of_its_content(tmp_path: Path) -> None:
     plain = pack(source, tmp_path / "a.vggq").target
     told = pack(source, tmp_path / "b.vggq", description="another").target
     package = Package("a", "1.0+local.1")
-    made = [render(package, [("a.vggq", path)]) for path in (plain, plain, told)]
+    made = [render(package, [("a.vggq", path, file_digest(path))]) for path in (plain, plain, told)]
     assert made[0] == made[1]
     first, other = parsed(made[0]), parsed(made[2])
     assert first["serialNumber"] != other["serialNumber"]

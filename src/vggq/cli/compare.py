@@ -7,14 +7,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from ..encode.compare import compare, overall
-from ..encode.describe import printable
 from ..encode.pack import SUFFIX
 from ..errors import PackedFileError, VerificationError
 from .console import (
     add_json_flag,
+    cell,
     decibels,
     dimensions,
     json_decibels,
@@ -101,7 +99,7 @@ def _as_table(found: list[Comparison], tolerance: float) -> Table:
     table = make_table(("tensor", "shape in A", "in B", ""), ("SQNR dB", "largest error"))
     for c in found:
         table.add_row(
-            escape(printable(c.name)),
+            cell(c.name),
             _shape(c.shape),
             _shape(c.reference_shape),
             "same" if c.same else "near" if c.within(tolerance) else "differs",

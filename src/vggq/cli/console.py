@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from ..encode.describe import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +56,11 @@ def make_table(text: Sequence[str], numbers: Sequence[str]) -> Table:
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def cell(text: str) -> str:
+    """A stranger's text for a table: it is no markup, and moves no terminal."""
+    return escape(printable(text))
 
 
 def print_table(table: Table) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from .. import _weights
 from .._codecs import to_table
 from ..encode import describe
@@ -14,6 +12,7 @@ from ..encode.options import PROVENANCE
 from ..encode.sizes import megabytes
 from .console import (
     add_json_flag,
+    cell,
     decibels,
     dimensions,
     json_decibels,
@@ -63,7 +62,7 @@ def _as_table(weights: Weights) -> Table:
     for name, tensor in weights.tensors.items():
         stored = weights.stored_size(name)
         table.add_row(
-            escape(printable(name)),
+            cell(name),
             dimensions(tensor.shape),
             tensor.source_dtype,
             codec_label(tensor.codec),

@@ -125,8 +125,12 @@ class Options:
 
     def goal(self, name: str) -> Goal:
         """What is asked of the tensor of a final name."""
+        return self.own_goal(name) or Goal(self.bits, self.sqnr)
+
+    def own_goal(self, name: str) -> Goal | None:
+        """What is asked of it and not of the whole model, if anything."""
         found = (other.goal for other in self.tensors if matches(name, [other.match]))
-        return next(found, Goal(self.bits, self.sqnr))
+        return next(found, None)
 
     def loaded(self, folder: str | os.PathLike[str] = "") -> Options:
         """With the weights themselves, where they are in a file; its path is relative to `folder`.
