@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import lzma
 import os
@@ -280,6 +281,21 @@ def test_processors_where_the_system_tells_of_no_mask(monkeypatch: pytest.Monkey
     for counted, expected in ((8, 8), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
         assert _threads.available() == expected
+
+
+def test_large_tensors_are_begun_from_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    class Recording(ThreadPoolExecutor):
+        def submit(self, function: Any, place: Any, /) -> Any:  # type: ignore[override]
+            begun.append(place)
+            return super().submit(function, place)
+
+    monkeypatch.setattr(concurrent.futures, "ThreadPoolExecutor", Recording)
+    monkeypatch.setattr(_threads, "_LARGE", 10)
+    counts = [5, 20, 40, 10, 30, 9]
+    assert list(_threads.each(str, range(6), counts, 2)) == list("012345")
+    assert begun == [2, 4, 1, 3]
 
 
 def test_an_error_in_a_thread_is_the_callers(packed: Path) -> None:

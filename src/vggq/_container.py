@@ -142,7 +142,8 @@ def _is_range(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 2
-        and all(map(is_count, value))
+        and is_count(value[0])
+        and is_count(value[1])
         and bool(value[0] <= value[1])
     )
 

@@ -64,8 +64,8 @@ class Weights(Mapping[str, "NDArray[Any]"]):
 
         Args:
             name: the tensor's.
-            scratch: memory to read and decompress into; the content is then good until this
-                thread uses it again.
+            scratch: of a load that asks for one tensor after the other: memory to read and
+                decompress into; the content is then good until this thread uses it again.
 
         Raises:
             UnknownTensorError: there is none of that name.
@@ -75,10 +75,13 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         """
         entry = self._entry(name)
         try:
-            if scratch is None or entry.size < _SCRATCH_FROM:
+            if scratch is None:
                 return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
-            frame = self._file.read_into(entry.start, scratch.take("frame", entry.size))
-            return _decode.read(frame, self.tensors[name], scratch)
+            if entry.size < _SCRATCH_FROM:
+                frame = scratch.ahead.read(self._file.read_at, entry.start, entry.size)
+                return _decode.read(frame, self.tensors[name])
+            large = self._file.read_into(entry.start, scratch.take("frame", entry.size))
+            return _decode.read(large, self.tensors[name], scratch)
         except DataError as error:
             raise DataError(f"{self.name}: {error}") from error
 

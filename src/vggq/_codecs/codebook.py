@@ -56,8 +56,8 @@ class Codebook:
         return self.centroids * _CENTROID.itemsize + -(-count * self.width // 8)
 
     def split(self, content: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The codebook, a copy of shape (centroids,), and the bytes of the codes, a view."""
-        codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32)
+        """The codebook, of shape (centroids,), and the codes' bytes: views, on most machines."""
+        codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32, copy=False)
         return codebook, np.frombuffer(content, np.uint8, offset=codebook.nbytes)
 
     def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002 - one signature for all
@@ -81,9 +81,10 @@ class Codebook:
         if out.dtype != codebook.dtype:
             with np.errstate(all="ignore"):
                 codebook = codebook.astype(out.dtype)
-        # As whole numbers, since numpy gathers those of foreign dtypes one by one.
-        bits = np.dtype(f"u{out.itemsize}")
-        look_up(codebook.view(bits), codes, self.width, out.view(bits))
+            # As whole numbers, since numpy gathers those of foreign dtypes one by one.
+            bits = np.dtype(f"u{out.itemsize}")
+            codebook, out = codebook.view(bits), out.view(bits)
+        look_up(codebook, codes, self.width, out)
 
     def decode(self, content: Buffer, count: int, dtype: str) -> NDArray[Any]:
         """A fresh float32 array of shape (count,).
@@ -107,7 +108,7 @@ def look_up(
         _gather(_pairs(codebook), codes[:whole].view("<u2"), out[:whole])
         _gather(codebook[:, None], codes[whole:], out[whole:])
     elif width == 8:
-        _gather(codebook[:, None], codes, out)
+        codebook.take(codes, out=out, mode="clip")
     else:
         _gather(weights_of_bytes(codebook, width), codes, out)
 

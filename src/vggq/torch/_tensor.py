@@ -88,7 +88,7 @@ def _looked_up(
 ) -> torch.Tensor:
     codebook, codes = codec.split(content)
     # As whole numbers, since numpy has not every floating-point dtype.
-    table = torch.from_numpy(codebook).to(device, dtype).view(_BITS[dtype.itemsize]).numpy()
+    table = torch.from_numpy(codebook.copy()).to(device, dtype).view(_BITS[dtype.itemsize]).numpy()
     out = np.empty(tensor.count, table.dtype)
     look_up(table, codes, codec.width, out)
     return torch.from_numpy(out).view(dtype)
