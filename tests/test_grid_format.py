@@ -149,3 +149,12 @@ def test_a_step_that_is_none(step: float) -> None:
     content = np.float32(step).tobytes() + bytes.fromhex(block("text"))[4:]
     with pytest.raises(ValueError, match="the step is"):
         Grid(2, False, 1, True, len(content)).check(content, 10, "F32")
+
+
+@pytest.mark.parametrize("level", [2, 1 << 23])
+def test_weights_beyond_float32_are_infinite_without_a_warning(level: int) -> None:
+    levels = np.array([level, -level, 0], np.int32)
+    band = streams.content_of([streams._stream(Plain(0), 127, levels)])
+    content = b"".join([np.float32(3e38).tobytes(), *band])
+    restored = restore(content, 3, Grid(1, False, 1, False, len(content)))
+    assert restored.tolist() == [np.inf, -np.inf, 0]

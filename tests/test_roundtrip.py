@@ -81,6 +81,21 @@ def test_a_tensor_of_any_shape_on_a_grid(
     assert 10 * np.log10(np.square(values, dtype=np.float64).sum() / error) >= 29.99
 
 
+@pytest.mark.parametrize("options", [{"sqnr": 1}, {"sqnr": 60}, {"size": "3 kB"}], ids=str)
+@pytest.mark.parametrize("largest", [3.4e38, 1.3e30, 1.2e30, 1e-38])
+def test_weights_of_any_magnitude(tmp_path: Path, largest: float, options: dict[str, Any]) -> None:
+    """No step and no product of theirs is beyond float32."""
+    values = np.zeros((40, 40), np.float32)
+    values[0, 0], values[1] = -largest, largest / 3
+    source = save_npz(tmp_path / "s.npz", {"w": values})
+    packed = pack(source, tmp_path / "s.vggq", **options)
+    (tensor,) = packed.manifest.tensors
+    assert tensor.quantized == (1e-38 < largest < 2**100)
+    restored = vggq.load(packed.target)["w"]
+    assert np.isfinite(restored).all()
+    assert (restored == values).all() or tensor.sqnr >= options.get("sqnr", 0)
+
+
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(strategies.states, st.integers(1, 8))
 def test_any_state_dict(state: dict[str, NDArray[Any]], bits: int) -> None:

@@ -137,9 +137,9 @@ class Grid:
         pieces = _integers(bands, basis.reshape(self.taps, -1), count, dependent=self.dependent)
         target = self._vectors(out)
         for begin, integers in pieces:
-            # The sums are exact: this is the one rounding.
-            values = np.multiply(integers, integers.dtype.type(step), out=integers)
             with np.errstate(over="ignore"):
+                # The sums are exact: this is the one rounding.
+                values = np.multiply(integers, integers.dtype.type(step), out=integers)
                 _place(values.astype(np.float32, copy=False).T, begin, order, target)
 
     def _vectors(self, out: NDArray[Any]) -> NDArray[Any]:

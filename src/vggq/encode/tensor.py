@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from .. import _dtypes
 from .._manifest import TensorInfo
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from ..sources import SourceTensor
     from .grid import Quantized
     from .options import Options
+
+
+# Larger weights times a basis, or a step times a level, are beyond float32.
+_LARGEST: Final = 2.0**100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ def _quantize(
         codec, content = codebook.encode(values, goal.bits)
         energy, noise = measure(values, codec.decode(content, values.size, "F32"))
         return EncodedTensor(codec, energy, noise, "F32", compress(content))
+    if np.max([-values.min(), values.max()]) > _LARGEST:
+        return None
     coder = Coder.of(values, dependent=options.dependent)
     if goal.sqnr is not None:
         return _on_grid(at_least(coder, values, goal.sqnr), values)

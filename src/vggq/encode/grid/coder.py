@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Independent levels have 1/12 of a squared step; dependent ones, of half the steps, more.
 _BIT: Final = {False: 0.1, True: 0.35}
 _BYTE: Final = 8
+_TINY: Final = float(np.finfo(np.float32).tiny)
+_HUGE: Final = float(np.finfo(np.float32).max)
 # A step of dependent levels that gives the noise of independent ones of step 1.
 _DEPENDENT_STEP: Final = 0.57
 
@@ -68,7 +70,7 @@ class Coder:
     def takes(self, step: float) -> bool:
         """Whether all levels are of at most 24 bits, and the step and its share normal float32."""
         unit = step / SCALE
-        if not np.finfo(np.float32).tiny < unit < step < np.finfo(np.float32).max:
+        if not _TINY < unit < step < _HUGE:
             return False
         largest = float(np.abs(self.bands).max(initial=0))
         return largest < step * MAX_LEVEL
