@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,10 +32,10 @@ class Stored:
 
 
 def parse(content: memoryview, bands: int, count: int) -> list[Stored]:
-    """Read and prove so many bands of so many levels.
+    """Take so many bands of so many levels apart.
 
     Raises:
-        ValueError: a band is damaged, or bytes are missing or left over.
+        ValueError: a band is of no kind, or bytes are missing or left over.
 
     """
     heads = np.frombuffer(content, HEADER, bands)
@@ -48,13 +49,16 @@ def parse(content: memoryview, bands: int, count: int) -> list[Stored]:
     parts = np.split(np.frombuffer(content, np.uint8, offset=heads.nbytes), np.cumsum(sizes)[:-1])
     values = np.stack(parts[2 * bands :], axis=1).view(LEVEL).reshape(-1)
     own = np.split(values, np.cumsum(escapes)[:-1])
-    found = list(map(Stored, kinds, parts[:bands], parts[bands : 2 * bands], own))
-    for band in found:
-        _check(band, count)
-    return found
+    return list(map(Stored, kinds, parts[:bands], parts[bands : 2 * bands], own))
 
 
-def _check(band: Stored, count: int) -> None:
+def check(band: Stored, count: int) -> None:
+    """Prove a band of so many levels.
+
+    Raises:
+        ValueError: it is damaged.
+
+    """
     escapes = band.kind.count_escapes(band.stream, count)
     if escapes != band.escapes.size:
         raise ValueError(f"a band has {escapes} escapes, and values for {band.escapes.size}")
@@ -92,7 +96,8 @@ class Band:
         end = begin + out.size
         out[:] = self._signed[begin:end]
         if self._shift:
-            out <<= self._shift
+            # As a product, which numpy makes of several numbers at a time, and a shift of one.
+            out *= 1 << self._shift
             out |= _unpack(self._low[begin * self._shift // 8 :], self._shift, out.size)
         if self._places is not None:
             first, last = np.searchsorted(self._places, (begin, end))
@@ -104,12 +109,16 @@ def _largest(values: NDArray[np.int32]) -> int:
     return max(-int(values.min(initial=0)), int(values.max(initial=0)))
 
 
-def _unpack(low: Bytes, width: int, count: int) -> Bytes:
+def _unpack(low: Bytes, width: int, count: int) -> NDArray[np.int16]:
     """Numbers of `width` bits, the first of a byte in its lowest bits."""
-    per_byte = 8 // width
-    shifts = np.arange(0, 8, width, dtype=np.uint8)
-    table = np.arange(256, dtype=np.uint8)[:, None] >> shifts & np.uint8((1 << width) - 1)
+    rows = _numbers_of_bytes(width)
     # A row of the table at a time: one look-up for all the numbers of a byte.
-    rows = table.view(f"<u{per_byte}").reshape(-1)
-    unpacked: Bytes = rows.take(low[: -(-count // per_byte)]).view(np.uint8)[:count]
-    return unpacked
+    return rows.take(low[: -(-count * width // 8)], axis=0, mode="clip").reshape(-1)[:count]
+
+
+@cache
+def _numbers_of_bytes(width: int) -> NDArray[np.int16]:
+    """The numbers of each byte, of shape (256, 8 / width)."""
+    shifts = np.arange(0, 8, width)
+    numbers = np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
+    return numbers.astype(np.int16)

@@ -28,12 +28,13 @@ def resolve(levels: NDArray[Any]) -> None:
     """Dependent levels, of shape (bands, levels), to multiples of the step, in place."""
     bands, count = levels.shape
     parity = np.zeros((bands, -(-count // LANE) * LANE), np.uint8)
-    np.bitwise_and(levels, 1, out=parity[:, :count], casting="unsafe")
+    parity[:, :count] = levels
+    parity &= 1
     words = np.packbits(parity, bitorder="little").view("<u8").reshape(-1, LANE // _WORD)
     states = np.unpackbits(_states(words).view(np.uint8).reshape(-1), bitorder="little")
     signs = np.sign(levels)
     signs *= states.view(np.int8).reshape(bands, -1)[:, :count]
-    levels <<= 1
+    levels += levels
     levels -= signs
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from ._bands import HEADER, Band, parse
+from ._bands import HEADER, Band, check, parse
 from ._dependent import LANE, resolve
 from ._levels import MOST_ZEROS
 
@@ -111,7 +111,9 @@ class Grid:
             raise ValueError(f"the step is {step}")
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError("the order of the rows is none")
-        parse(bands, self.taps, count // self.taps)
+        length = count // self.taps
+        for band in parse(bands, self.taps, length):
+            check(band, length)
 
     def _split(
         self, content: Buffer

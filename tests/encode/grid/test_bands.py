@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs._bands import HEADER, MAX_LEVEL, Band, parse
+from vggq._codecs._bands import HEADER, MAX_LEVEL, Band, check, parse
 from vggq._codecs._levels import SHIFTS, Kind, Plain, Runs, kind_of
 from vggq.encode.grid.streams import _stream, content_of, shortest
 
@@ -34,6 +34,7 @@ some_levels = npst.arrays(
 def back(content: bytes, bands: int, count: int) -> list[NDArray[np.int64]]:
     found = []
     for stored in parse(memoryview(content), bands, count):
+        check(stored, count)
         band = Band(stored, count)
         levels = np.empty(count, np.int64)
         # Pieces that are not of one length.
@@ -99,7 +100,8 @@ def content(kind: int, stream: bytes, escapes: int, rest: bytes = b"") -> bytes:
 )
 def test_damage_is_told(damaged: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse(memoryview(damaged), 1, 3)
+        for band in parse(memoryview(damaged), 1, 3):
+            check(band, 3)
 
 
 def test_zeros_beyond_the_end_are_ignored() -> None:
