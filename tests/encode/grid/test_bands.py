@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs._bands import HEADER, MAX_LEVEL, Band, check, parse
+from vggq._codecs._bands import HEADER, MAX_LEVEL, Band, Stored, check, parse
 from vggq._codecs._levels import SHIFTS, Kind, Plain, Runs, kind_of
 from vggq.encode.grid.streams import _stream, content_of, shortest
 
@@ -31,10 +31,16 @@ some_levels = npst.arrays(
 )
 
 
+def proved(content: bytes, bands: int, count: int) -> list[Stored]:
+    found = parse(memoryview(content), bands, count)
+    for band in found:
+        check(band, count)
+    return found
+
+
 def back(content: bytes, bands: int, count: int) -> list[NDArray[np.int64]]:
     found = []
-    for stored in parse(memoryview(content), bands, count):
-        check(stored, count)
+    for stored in proved(content, bands, count):
         band = Band(stored, count)
         levels = np.empty(count, np.int64)
         # Pieces that are not of one length.
@@ -100,8 +106,7 @@ def content(kind: int, stream: bytes, escapes: int, rest: bytes = b"") -> bytes:
 )
 def test_damage_is_told(damaged: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        for band in parse(memoryview(damaged), 1, 3):
-            check(band, 3)
+        proved(damaged, 1, 3)
 
 
 def test_zeros_beyond_the_end_are_ignored() -> None:
