@@ -3,7 +3,7 @@
     hatch run full:bench-restore [VGG19.h5] [--chart docs/restore.png]
 
 Ratios are of medians, the spread is between the quartiles, and the files are in the page cache
-unless it says cold. What a way takes depends on the memory it is given, so there are three tables:
+unless it says cold. What a way takes depends on the memory it is given, so there are three states:
 
 - The first load of a fresh process, which is what an import pays; with it the peak of its memory.
 - A packed file and its rival in turn in one process: the system takes memory back and gives it
@@ -11,7 +11,7 @@ unless it says cold. What a way takes depends on the memory it is given, so ther
 - Every way in turn with all memory at hand: the C library was told to keep what was freed. Left
   to itself it does so or not, by what else the process has taken, and the ratios with it.
 
-Each is pinned to one core and then to none.
+Each is pinned to one core and then to none. Cold, and into a module, are as the second.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import safetensors.numpy
-from restore_models import BASE, INTO, RIVAL, SEED, WAYS, Files, small_tensors, transformer
+from restore_models import (
+    BASE,
+    INTO,
+    RIVAL,
+    SEED,
+    WAYS,
+    Files,
+    load_of,
+    small_tensors,
+    transformer,
+)
 
 from vggq.encode import pack
 
@@ -74,7 +84,7 @@ def make_models(source: Path, folder: Path) -> list[Files]:
     ]
     vgg19.make(source, **VGG19)
     for name, options in (WIDTHS | GRIDS).items():
-        pack(source, vgg19.variant(variant(name)), **VGG19, **options)
+        pack(source, vgg19.packed_as(name), **VGG19, **options)
     for files, state in zip(others, (transformer(), small_tensors()), strict=True):
         path = folder / "source.safetensors"
         safetensors.numpy.save_file(state, path)
@@ -82,15 +92,10 @@ def make_models(source: Path, folder: Path) -> list[Files]:
     return models
 
 
-def variant(name: str) -> str:
-    """The way that reads VGG19 packed so."""
-    return f"{BASE} ({name})"
-
-
 def run(models: Sequence[Files], chart: Path | None) -> None:
     """All measurements, in the order of the tables."""
     vgg19, small = models[0], models[2]
-    grids = [variant(name) for name in GRIDS]
+    grids = [load_of(name) for name in GRIDS]
     drawn = {}
     everything = os.sched_getaffinity(0)
     for cores in ({min(everything)}, everything):
@@ -105,13 +110,13 @@ def run(models: Sequence[Files], chart: Path | None) -> None:
         for files in models:
             times = turns(files, WAYS, memory=KEPT)
             if files is vgg19:
-                times |= turns(files, [SEED], SLOW_ROUNDS)
+                times |= turns(files, [SEED], SLOW_ROUNDS, memory=KEPT)
             drawn[f"{files.name}, memory at hand, {on}"] = times
             print_table(f"{files.name}, memory at hand, {on}", times)
     os.sched_setaffinity(0, {min(everything)})
     cold = turns(vgg19, [BASE, RIVAL, "torch.load"], cold=True)
     print_table("VGG19 from a cold page cache, 1 core", cold)
-    widths = [BASE, *map(variant, WIDTHS), *grids, RIVAL]
+    widths = [BASE, *map(load_of, WIDTHS), *grids, RIVAL]
     print_table("VGG19 at every width, memory at hand, 1 core", turns(vgg19, widths, memory=KEPT))
     print_table("VGG19 into a module, 1 core", turns(vgg19, [BASE, INTO]))
     os.sched_setaffinity(0, everything)

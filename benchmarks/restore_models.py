@@ -30,8 +30,9 @@ BASE = "vggq.load"
 RIVAL = "safetensors.numpy.load_file"
 SEED = "the seed's table[codes.tolist()]"
 INTO = "vggq.torch.load_into"
+FLOOR = "zstd alone, and writing the floats"
 WAYS = (BASE, "vggq.torch.load", RIVAL, "safetensors.torch.load_file", "torch.load", "numpy.load",
-        "numpy.fromfile", "zstd alone, and writing the floats")  # fmt: skip
+        "numpy.fromfile", FLOOR)  # fmt: skip
 
 LAYERS, WIDTH = 8, 512
 SMALL_TENSORS, SIDE = 3000, 64
@@ -63,9 +64,9 @@ class Files:
         """The model's."""
         return self.packed.stem
 
-    def variant(self, way: str) -> Path:
-        """The model packed in another way: that of "vggq.load (2 bits)"."""
-        return self.packed.with_stem(f"{self.name} {way.partition(' ')[2]}")
+    def packed_as(self, options: str) -> Path:
+        """Where the model lies packed by other options, by their name."""
+        return self.packed.with_stem(f"{self.name}, {options}")
 
     def make(self, source: Path, **options: Any) -> None:
         """Pack a source, and write what it restores in the other formats."""
@@ -79,7 +80,7 @@ class Files:
     def way(self, name: str) -> Way:
         """A way of reading it all; what a library maps is copied, to outlive the file."""
         if name.startswith(f"{BASE} ("):
-            return partial(vggq.load, self.variant(name))
+            return partial(vggq.load, self.read_by(name))
         ways: dict[str, Way] = {
             BASE: lambda: vggq.load(self.packed),
             "vggq.torch.load": lambda: vggq.torch.load(self.packed),
@@ -90,7 +91,7 @@ class Files:
             "torch.load": lambda: torch.load(self.torch),
             "numpy.load": lambda: read_npz(self.npz),
             "numpy.fromfile": lambda: np.fromfile(self.raw, np.float32),
-            "zstd alone, and writing the floats": self.floor,
+            FLOOR: self.floor,
             SEED: lambda: [table[codes.tolist()] for table, codes in tables(self)],
             INTO: lambda: vggq.torch.load_into(module(self), self.packed),
         }
@@ -98,10 +99,18 @@ class Files:
 
     def read_by(self, name: str) -> Path:
         """The file that a way reads."""
-        by = {RIVAL: self.safetensors, "torch.load": self.torch, "numpy.load": self.npz}
-        return by.get(name, self.packed)
+        if name.startswith(f"{BASE} ("):
+            return self.packed_as(name[len(f"{BASE} (") : -1])
+        files = {
+            self.packed: (BASE, "vggq.torch.load", INTO, FLOOR),
+            self.safetensors: (RIVAL, "safetensors.torch.load_file"),
+            self.torch: ("torch.load",),
+            self.npz: ("numpy.load",),
+            self.raw: ("numpy.fromfile",),
+        }
+        return next(path for path, ways in files.items() if name in ways)
 
-    def floor(self) -> None:
+    def floor(self) -> State:
         """What no reader of this packed file can do without, on one core."""
         with vggq.open(self.packed) as weights:
             content = self.packed.read_bytes()
@@ -109,8 +118,10 @@ class Files:
             for entry in weights._header.entries.values():  # noqa: SLF001
                 frame = content[entry.start : entry.start + entry.size]
                 decompressor.decompress(frame)
-            for tensor in weights.tensors.values():
-                np.empty(tensor.shape, tensor.dtype).fill(0)
+            arrays = {n: np.empty(t.shape, t.dtype) for n, t in weights.tensors.items()}
+        for array in arrays.values():
+            array.fill(0)
+        return arrays
 
 
 @cache
@@ -132,6 +143,11 @@ def module(files: Files) -> torch.nn.Module:
         parameter = torch.nn.Parameter(torch.empty(array.shape))
         getattr(made, layer).register_parameter(kind, parameter)
     return made
+
+
+def load_of(options: str) -> str:
+    """The way that reads a model packed by other options."""
+    return f"{BASE} ({options})"
 
 
 def copied(arrays: State) -> State:

@@ -22,6 +22,11 @@ def untraced() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
 
 
+def no_file(offset: int, size: int) -> bytes:
+    """Where there is nothing to read."""
+    return b""
+
+
 def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write an archive as numpy.savez does, which has no room for a tensor named "file"."""
     with zipfile.ZipFile(path, "w") as archive:

@@ -35,24 +35,27 @@ class File:
 
 @given(st.lists(st.tuples(st.integers(0, 2100), st.integers(0, 300)), max_size=30))
 def test_the_bytes_are_those_of_the_file(reads: list[tuple[int, int]]) -> None:
-    ahead, file = Ahead(), File()
+    file = File()
+    ahead = Ahead(file.read_at)
     for offset, size in reads:
-        assert ahead.read(file.read_at, offset, size) == DATA[offset : offset + size]
+        assert ahead.read(offset, size) == DATA[offset : offset + size]
 
 
 def test_reads_that_follow_each_other_grow() -> None:
-    ahead, file = Ahead(), File()
+    file = File()
+    ahead = Ahead(file.read_at)
     for offset in range(0, len(DATA), 16):
-        assert ahead.read(file.read_at, offset, 16) == DATA[offset : offset + 16]
+        assert ahead.read(offset, 16) == DATA[offset : offset + 16]
     sizes = [size for _, size in file.reads]
     assert sizes == [16, 32, 64, 128, 256, 512, 1024, 2048]
 
 
 @pytest.mark.parametrize("offset", [5, 100, 1000])
 def test_a_read_elsewhere_takes_nothing_beyond_itself(offset: int) -> None:
-    ahead, file = Ahead(), File()
-    ahead.read(file.read_at, 50, 10)
-    ahead.read(file.read_at, offset, 10)
+    file = File()
+    ahead = Ahead(file.read_at)
+    ahead.read(50, 10)
+    ahead.read(offset, 10)
     assert file.reads == [(50, 10), (offset, 10)]
 
 
@@ -63,9 +66,9 @@ def test_a_window_has_a_bound() -> None:
         sizes.append(size)
         return bytes(size)
 
-    ahead = Ahead()
+    ahead = Ahead(read_at)
     for place in range(1000):
-        ahead.read(read_at, place << 12, 1 << 12)
+        ahead.read(place << 12, 1 << 12)
     assert max(sizes) == 1 << 18
 
 
@@ -84,4 +87,4 @@ def test_small_tensors_are_loaded_with_few_reads(
     monkeypatch.setattr(_files, "_pread", counted)
     restored = vggq.load(target)
     assert all((restored[name] == array).all() for name, array in state.items())
-    assert len(reads) < 20
+    assert 1 < len(reads) < 20

@@ -15,6 +15,8 @@ from vggq._manifest import TensorInfo
 from vggq._scratch import Scratch
 from vggq.errors import DataError
 
+from .helpers import no_file
+
 CODES = [0, 1, 2, 3, 3, 2]
 CENTROIDS = np.array([0.5, -1, 2, 4], "<f4")
 CONTENT = CENTROIDS.tobytes() + bytes([0b11100100, 0b1011])
@@ -26,7 +28,7 @@ def frame(content: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_checksum=True).compress(content)
 
 
-@pytest.mark.parametrize("scratch", [None, Scratch()])
+@pytest.mark.parametrize("scratch", [None, Scratch(no_file)])
 def test_a_tensor(scratch: Scratch | None) -> None:
     content = _decode.read(frame(CONTENT), TENSOR, scratch)
     assert bytes(content) == CONTENT

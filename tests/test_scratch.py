@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 import vggq
 from vggq._scratch import Scratch
 from vggq.encode import pack
 
-from .helpers import save_npz
+from .helpers import no_file, save_npz
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_it_is_used_again_and_grows() -> None:
-    scratch = Scratch()
+    scratch = Scratch(no_file)
     first = scratch.take("frame", 10)
     first[:] = b"0123456789"
     assert scratch.take("frame", 4).tobytes() == b"0123"
@@ -29,7 +30,7 @@ def test_it_is_used_again_and_grows() -> None:
 
 
 def test_each_use_and_each_thread_has_its_own() -> None:
-    scratch = Scratch()
+    scratch = Scratch(no_file)
     scratch.take("frame", 3)[:] = b"abc"
     scratch.take("content", 3)[:] = b"xyz"
     with ThreadPoolExecutor(1) as pool:
@@ -55,3 +56,20 @@ def test_what_was_restored_does_not_lie_in_it(tmp_path: Path) -> None:
         for name, array in restored.items():
             np.testing.assert_array_equal(array, expected[name])
             assert array.flags.owndata
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_small_and_large_tensors_side_by_side(tmp_path: Path, threads: int) -> None:
+    rng = np.random.default_rng(2)
+    state: dict[str, NDArray[Any]] = {}
+    for n in range(40):
+        state[f"{n}.bias"] = rng.standard_normal(rng.integers(1, 3000))
+        state[f"{n}.raw"] = rng.integers(0, 2**40, (rng.integers(100, 300), 100))
+    state["large"] = rng.integers(0, 2**40, (600, 500))
+    state["larger"] = rng.integers(0, 2**40, (700, 500))
+    target = pack(save_npz(tmp_path / "s.npz", state), tmp_path / "s.vggq").target
+    restored = vggq.load(target, threads=threads)
+    assert set(restored) == set(state)
+    for name, array in state.items():
+        expected = array.astype(np.float32) if array.dtype.kind == "f" else array
+        np.testing.assert_array_equal(restored[name], expected)

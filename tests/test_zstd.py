@@ -14,13 +14,15 @@ from backports import zstd as backport
 from vggq import _zstd
 from vggq._scratch import Scratch
 
+from .helpers import no_file
+
 CONTENT = bytes(range(200)) * 3 + b"\0" * 500
 
 
 @pytest.fixture(params=["zstandard", "zstandard into scratch", "stdlib"], autouse=True)
 def scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scratch | None:
     monkeypatch.setattr(_zstd, "_stdlib", backport if request.param == "stdlib" else None)
-    return Scratch() if request.param == "zstandard into scratch" else None
+    return Scratch(no_file) if request.param == "zstandard into scratch" else None
 
 
 def frame(content: bytes = CONTENT, **options: bool) -> bytes:
@@ -110,10 +112,10 @@ def test_a_library_that_does_not_hold_content_against_what_is_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_zstd, "_stdlib", None)
-    assert _zstd.decompress(frame(), len(CONTENT), Scratch()) == CONTENT
+    assert _zstd.decompress(frame(), len(CONTENT), Scratch(no_file)) == CONTENT
     library = SimpleNamespace(stream_reader=lambda _: BytesIO(CONTENT[:-1]))
     monkeypatch.setattr(_zstd._of_thread, "decompressor", library)
-    why = refused(frame(), scratch=Scratch())
+    why = refused(frame(), scratch=Scratch(no_file))
     assert why == "the frame has less content than it declares"
 
 

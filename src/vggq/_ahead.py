@@ -13,26 +13,20 @@ _MOST: Final = 1 << 18
 class Ahead:
     """A window over a file, for one thread.
 
-    It grows with every read that goes on where the last one ended, so that a lone read takes
-    nothing beyond itself.
+    It grows each time that it is read to its end and on, so that a lone read takes nothing beyond
+    itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_at: ReadAt) -> None:
+        self._read_at = read_at
         self._start = 0
         self._window = b""
 
-    def read(self, read_at: ReadAt, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`; fewer where the file ends.
-
-        Args:
-            read_at: reads the file, always the same.
-            offset: in bytes.
-            size: in bytes.
-
-        """
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer where the file ends."""
         begin = offset - self._start
         if not 0 <= begin <= len(self._window) - size:
             more = 2 * len(self._window) if 0 <= begin <= len(self._window) else 0
-            self._window = read_at(offset, max(size, min(more, _MOST)))
+            self._window = self._read_at(offset, max(size, min(more, _MOST)))
             self._start, begin = offset, 0
         return self._window[begin : begin + size]

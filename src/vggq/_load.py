@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import _decode, _out, _threads, _wanted
-from ._scratch import Scratch
 from ._weights import open_within
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def load(
             fill(weights, list(arrays.items()), prove(weights, arrays, threads), threads)
             return {name: out[name] for name in weights}
 
-        scratch = Scratch()
+        scratch = weights.scratch()
 
         def restore(name: str) -> NDArray[Any]:
             content = weights.content(name, scratch)

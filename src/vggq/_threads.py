@@ -36,7 +36,7 @@ def each(
 
     """
     sizes = dict(enumerate(counts))
-    # The largest first, so that all threads end at nearly the same time.
+    # The largest first, so that the threads end at nearly the same time, whatever the order.
     large = sorted((p for p in sizes if sizes[p] >= _LARGE), key=sizes.__getitem__, reverse=True)
     workers = min(available() if threads is None else threads, len(large))
     if workers <= 1:
@@ -47,7 +47,8 @@ def each(
     pool = ThreadPoolExecutor(workers)
     try:
         futures = {place: pool.submit(function, items[place]) for place in large}
-        for place, item in enumerate(items):
-            yield futures[place].result() if place in futures else function(item)
+        small = {p: function(item) for p, item in enumerate(items) if p not in futures}
+        for place in range(len(items)):
+            yield small[place] if place in small else futures[place].result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from . import _decode, _format, _limit, _wanted
 from ._container import read_header
 from ._files import LFS_POINTER, PackedFile, open_file
+from ._scratch import Scratch
 from .errors import DataError, FormatError, HeaderError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ._container import Entry
     from ._files import Package, Readable
     from ._manifest import Manifest, TensorInfo
-    from ._scratch import Buffer, Scratch
+    from ._scratch import Buffer
 
 
 # The system hands out less than this without clearing it.
@@ -64,8 +65,8 @@ class Weights(Mapping[str, "NDArray[Any]"]):
 
         Args:
             name: the tensor's.
-            scratch: of a load that asks for one tensor after the other: memory to read and
-                decompress into; the content is then good until this thread uses it again.
+            scratch: what `scratch` gave: memory to read and decompress into; the content is
+                then good until this thread uses it again.
 
         Raises:
             UnknownTensorError: there is none of that name.
@@ -78,12 +79,16 @@ class Weights(Mapping[str, "NDArray[Any]"]):
             if scratch is None:
                 return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
             if entry.size < _SCRATCH_FROM:
-                frame = scratch.ahead.read(self._file.read_at, entry.start, entry.size)
+                frame = scratch.ahead.read(entry.start, entry.size)
                 return _decode.read(frame, self.tensors[name])
             large = self._file.read_into(entry.start, scratch.take("frame", entry.size))
             return _decode.read(large, self.tensors[name], scratch)
         except DataError as error:
             raise DataError(f"{self.name}: {error}") from error
+
+    def scratch(self) -> Scratch:
+        """What to pass to `content` where it is asked for one tensor after the other."""
+        return Scratch(self._file.read_at)
 
     @property
     def name(self) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ._bits import numbers_of_bytes
 from ._levels import ESCAPE, Kind, kind_of
 
 if TYPE_CHECKING:
@@ -110,15 +110,6 @@ def _largest(values: NDArray[np.int32]) -> int:
 
 
 def _unpack(low: Bytes, width: int, count: int) -> NDArray[np.int16]:
-    """Numbers of `width` bits, the first of a byte in its lowest bits."""
-    rows = _numbers_of_bytes(width)
-    # A row of the table at a time: one look-up for all the numbers of a byte.
+    """Numbers of `width` bits, by one look-up for all of a byte."""
+    rows = numbers_of_bytes(width)
     return rows.take(low[: -(-count * width // 8)], axis=0, mode="clip").reshape(-1)[:count]
-
-
-@cache
-def _numbers_of_bytes(width: int) -> NDArray[np.int16]:
-    """The numbers of each byte, of shape (256, 8 / width)."""
-    shifts = np.arange(0, 8, width)
-    numbers = np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
-    return numbers.astype(np.int16)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from ._bits import numbers_of_bytes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -122,9 +124,7 @@ def _largest(codes: NDArray[np.uint8], width: int) -> int:
 
 def weights_of_bytes(codebook: NDArray[Any], width: int) -> NDArray[Any]:
     """The weights that each byte of codes stands for, of shape (256, 8 / width)."""
-    shifts = np.arange(0, 8, width)
-    codes = np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
-    return codebook.take(codes, mode="clip")
+    return codebook.take(numbers_of_bytes(width), mode="clip")
 
 
 def _pairs(codebook: NDArray[Any]) -> NDArray[Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .tensor import EncodedTensor
 
 ENCODER_VERSION: Final = 1
-"""Raised only when the same source and options come to give other bytes."""
+"""Raised when the same source and options come to give other bytes than in a release before."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of weights done and of all."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .options import Options
 
 
-# Larger weights times a basis, or a step times a level, are beyond float32.
+# A basis is 2^11 long and has up to 2^7 taps, and a step is several weights wide where few bits
+# are left: what comes of larger weights may be beyond float32.
 _LARGEST: Final = 2.0**100
 
 
@@ -106,6 +107,7 @@ def _quantize(
 def _on_grid(found: Quantized | None, values: NDArray[Any]) -> EncodedTensor | None:
     if found is None:
         return None
+    found.codec.check(b"".join(found.parts), values.size, "F32")
     frame = compress_parts(found.parts)
     if len(frame) >= values.nbytes:
         return None

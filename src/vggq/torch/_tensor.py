@@ -9,7 +9,6 @@ import torch
 
 from .. import _decode, _dtypes, _load
 from .._codecs.codebook import Codebook, look_up, weights_of_bytes
-from .._scratch import Scratch
 from . import _dtypes as _torch_dtypes
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def restore_all(
 
     names = list(_load.by_entry(weights).values())
     if decodes_here(place):
-        scratch = Scratch()
+        scratch = weights.scratch()
         decoded = _load.of_tensors(
             lambda name: made(name, weights.content(name, scratch)), weights, names, threads
         )
@@ -87,7 +86,8 @@ def _looked_up(
     tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     codebook, codes = codec.split(content)
-    # As whole numbers, since numpy has not every floating-point dtype.
+    # As whole numbers, since numpy has not every floating-point dtype; and from a copy, since torch
+    # warns of memory that may not be written to.
     table = torch.from_numpy(codebook.copy()).to(device, dtype).view(_BITS[dtype.itemsize]).numpy()
     out = np.empty(tensor.count, table.dtype)
     look_up(table, codes, codec.width, out)
