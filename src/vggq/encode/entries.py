@@ -124,8 +124,10 @@ class Work:
 
         smallest = search(size_of, budget, self._shared, self._first_scale(budget))
         if not kept:
+            # In bytes, since a rounded one may not be met either; the header, a multiple of eight
+            # bytes, has the size in it, of more digits than that which was asked for.
             problem = (
-                f"{megabytes(budget)} cannot be met: the smallest is {megabytes(smallest)}, "
+                f"{megabytes(budget)} cannot be met: the smallest is size = {smallest + 8}, "
                 f"at an SQNR of {fidelities[smallest]:.2f} dB"
             )
             raise OptionError([("size", problem)])
