@@ -20,6 +20,7 @@ _WORD_BITS: Final = 64
 _MOST_ARGUMENTS: Final = 16
 # What calls may be given to iterate over: the same list, again and again, would take for ever.
 _MOST_ITEMS: Final = 1_000_000
+_FREE: Final = 1 << 12
 
 
 # What pickletools, or what stands in for a name, raises over damage depends on where it is.
@@ -41,7 +42,8 @@ class _Bounded:
         self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        return self._file.read(min(size, self._end - self._file.tell()))
+        # Most are a byte, and to ask where a file stands takes as long as to read it.
+        return self._file.read(size if size < _FREE else min(size, self._end - self._file.tell()))
 
     def readline(self) -> bytes:
         return self._file.readline(_LONGEST_LINE)
