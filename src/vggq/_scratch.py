@@ -1,4 +1,4 @@
-"""Memory that is used again for one tensor after the other."""
+"""What one load works with: memory that is used again, and the entries that lie ahead."""
 
 from __future__ import annotations
 

@@ -76,13 +76,11 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         """
         entry = self._entry(name)
         try:
-            if scratch is None:
-                return _decode.read(self._file.read_at(entry.start, entry.size), self.tensors[name])
-            if entry.size < _SCRATCH_FROM:
-                frame = scratch.ahead.read(entry.start, entry.size)
-                return _decode.read(frame, self.tensors[name])
-            large = self._file.read_into(entry.start, scratch.take("frame", entry.size))
-            return _decode.read(large, self.tensors[name], scratch)
+            if scratch is None or entry.size < _SCRATCH_FROM:
+                read = self._file.read_at if scratch is None else scratch.ahead.read
+                return _decode.read(read(entry.start, entry.size), self.tensors[name])
+            frame = self._file.read_into(entry.start, scratch.take("frame", entry.size))
+            return _decode.read(frame, self.tensors[name], scratch)
         except DataError as error:
             raise DataError(f"{self.name}: {error}") from error
 
