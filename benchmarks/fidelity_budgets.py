@@ -10,7 +10,7 @@ import numpy as np
 from fidelity_points import weights_of
 
 import vggq
-from vggq.encode import pack
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from vggq.encode import Options
-from vggq.encode.sweep import original
+from vggq.packing import Options
+from vggq.packing.sweeps import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,7 @@ from fidelity_formats import (
     store_nf4,
 )
 
-from vggq.encode.codebook.kmeans import centroids
+from vggq.packing.codecs.codebook.kmeans import centroids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

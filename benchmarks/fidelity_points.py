@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 import vggq
-from vggq.encode import pack
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

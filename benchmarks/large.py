@@ -29,7 +29,7 @@ import numpy as np
 import onnx
 import safetensors.numpy
 
-from vggq.encode import pack
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,8 +21,8 @@ from typing import Any
 import kmeans1d
 import numpy as np
 
-from vggq.encode import pack
-from vggq.sources import Reading, open_source
+from vggq.packing import pack
+from vggq.packing.sources import ReadOptions, open_source
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
 MEASURED_LAYER = "block2_conv2.weight"
@@ -68,7 +68,7 @@ def pack_once(source: str, target: str) -> int:
 
 def seed_seconds(source: Path) -> float:
     """CPU seconds that exact kmeans1d would take for all kernels, from one that is measured."""
-    with open_source(source, Reading("torch")) as opened:
+    with open_source(source, ReadOptions("torch")) as opened:
         kernels = {t.name: t for t in opened.tensors if len(t.shape) > 1}
         layer = kernels[MEASURED_LAYER].read().astype(np.float32).reshape(-1)
         begin = time.process_time()

@@ -40,7 +40,7 @@ from restore_models import (
     transformer,
 )
 
-from vggq.encode import pack
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,8 @@ import zstandard
 
 import vggq
 import vggq.torch
-from vggq.encode import pack
+from vggq._weights import packed_file
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ class Files:
         with vggq.open(self.packed) as weights:
             content = self.packed.read_bytes()
             decompressor = zstandard.ZstdDecompressor()
-            for entry in weights._header.entries.values():  # noqa: SLF001
+            for entry in packed_file(weights)._header.entries.values():  # noqa: SLF001
                 frame = content[entry.start : entry.start + entry.size]
                 decompressor.decompress(frame)
             arrays = {n: np.empty(t.shape, t.dtype) for n, t in weights.tensors.items()}

@@ -1,1 +1,1 @@
-"""The Hatch build hook ``vggq``: configuration in, ``vggq.encode`` called, build data out."""
+"""The Hatch build hook ``vggq``: configuration in, ``vggq.packing`` called, build data out."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from vggq.encode.options import OPTION_NAMES, Options, find_problems
-from vggq.encode.sizes import parse_size
+from vggq.packing.options import OPTION_NAMES, Options, find_problems
+from vggq.packing.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

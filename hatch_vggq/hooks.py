@@ -18,8 +18,8 @@ from hatchling.plugin import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .build import Prepared
     from .config import Config
-    from .plugin import Prepared
 
 
 class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -34,14 +34,14 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def dependencies(self) -> list[str]:
         """What the build needs beyond hatch-vggq itself: nothing where nothing is packed."""
-        from .plugin import requirements  # noqa: PLC0415
+        from .build import requirements  # noqa: PLC0415
 
         with self._aborting():
             return requirements(Path(self.root), self._parse().models)
 
     def clean(self, versions: list[str]) -> None:  # noqa: ARG002
         """Remove the packed files that the hook wrote and can write again."""
-        from .plugin import remove  # noqa: PLC0415
+        from .build import remove  # noqa: PLC0415
 
         with self._aborting():
             for model in self._parse().models:
@@ -49,7 +49,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Pack what has to be packed, ship it, and keep the raw weights out of the archive."""
-        from .plugin import prepare  # noqa: PLC0415
+        from .build import prepare  # noqa: PLC0415
 
         with self._aborting():
             config = self._parse()
@@ -93,7 +93,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Check the finished archive, and remove it where it must not be published."""
-        from . import guard  # noqa: PLC0415
+        from . import verify_artifact  # noqa: PLC0415
 
         if self.target_name not in ("wheel", "sdist") or version == "editable":
             return
@@ -102,8 +102,10 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         with self._aborting():
             config = self._parse()
             digests = {target: prepared.sha256 for target, prepared in self._prepared.items()}
-            guard.check(Path(self.root), config, artifact, digests, shipped_as=self._shipped_as)
-            if warning := guard.find_warning(config, artifact):
+            verify_artifact.check(
+                Path(self.root), config, artifact, digests, shipped_as=self._shipped_as
+            )
+            if warning := verify_artifact.find_warning(config, artifact):
                 self.app.display_warning(warning)
         self._let_go()
 
@@ -112,7 +114,7 @@ class VggqBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         return self.build_config.get_distribution_path(path) if wheel else path
 
     def _check_dependencies(self, config: Config) -> None:
-        from .dependency import check  # noqa: PLC0415
+        from .dependencies import check  # noqa: PLC0415
 
         # What a metadata hook fills in is whatever that hook's author wants.
         if "dependencies" not in self.metadata.dynamic:

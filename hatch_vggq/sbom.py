@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import vggq
-from vggq.encode.goals import GOALS
+from vggq.packing.goals import GOALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import vggq
 from vggq._codecs import Codebook
-from vggq.encode.goals import MAX_BITS
-from vggq.encode.options import Options
-from vggq.encode.sizes import megabytes
+from vggq.packing.goals import MAX_BITS
+from vggq.packing.options import Options
+from vggq.packing.sizes import megabytes
 
 from .archive import members
 from .config import BASE

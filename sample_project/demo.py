@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from fetch_weights import main as fetch_weights
 
-from vggq.sources import Reading, open_source
+from vggq.packing.sources import ReadOptions, open_source
 
 SAMPLE = Path(__file__).resolve().parent
 ROOT = SAMPLE.parent
@@ -100,7 +100,7 @@ def report(wheel: Path, answer: dict[str, Any], restored: Path) -> int:
 def fidelity(restored: Path) -> tuple[float, float]:
     """Overall and worst SQNR in dB over the kernels: 10·log10(Σw² / Σ(w - ŵ)²)."""
     energy, noise = [], []
-    with np.load(restored) as arrays, open_source(WEIGHTS, Reading("torch")) as source:
+    with np.load(restored) as arrays, open_source(WEIGHTS, ReadOptions("torch")) as source:
         for tensor in source.tensors:
             exact, near = tensor.read().astype(np.float64), arrays[tensor.name]
             if exact.ndim == 1:

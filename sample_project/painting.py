@@ -14,7 +14,7 @@ from vgg19_style.model import VGG19
 from vgg19_style.transfer import objective, transfer
 from wheels import WEIGHTS
 
-from vggq.sources import Reading, open_source
+from vggq.packing.sources import ReadOptions, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Painter:
     """What the float32 network paints, and how far what others paint is from it."""
 
     def __init__(self, size: int, steps: int) -> None:
-        with open_source(WEIGHTS, Reading("torch")) as source:
+        with open_source(WEIGHTS, ReadOptions("torch")) as source:
             state = {tensor.name: tensor.read() for tensor in source.tensors}
         self._bytes = sum(array.nbytes for array in state.values())
         self._model = VGG19(state, pooling="avg")

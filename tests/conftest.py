@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from vggq.encode import pack
+from vggq.packing import pack
 
 from .helpers import save_npz
 

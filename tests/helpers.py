@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from vggq._codecs import Codec, Raw
+from vggq._dtypes import restored_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 def untraced() -> dict[str, str]:
     """The environment of a process that coverage is to leave alone: it takes time, and locks."""
     return {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
+
+
+def decoded(codec: Codec, content: bytes, count: int) -> NDArray[Any]:
+    """Validate and decode content into a new array of the dtype it is restored as."""
+    codec.validate(content, count)
+    dtype = restored_dtype(codec.dtype) if isinstance(codec, Raw) else np.dtype(np.float32)
+    values = np.empty(count, dtype)
+    codec.decode_into(content, values)
+    return values
 
 
 def no_file(offset: int, size: int) -> bytes:

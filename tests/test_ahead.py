@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vggq
-from vggq import _files
-from vggq._ahead import Ahead
-from vggq.encode import pack
+from vggq import _reader
+from vggq._buffers import ReadAhead
+from vggq.packing import pack
 
 from .helpers import save_npz
 
@@ -36,14 +36,14 @@ class File:
 @given(st.lists(st.tuples(st.integers(0, 2100), st.integers(0, 300)), max_size=30))
 def test_the_bytes_are_those_of_the_file(reads: list[tuple[int, int]]) -> None:
     file = File()
-    ahead = Ahead(file.read_at)
+    ahead = ReadAhead(file.read_at)
     for offset, size in reads:
         assert ahead.read(offset, size) == DATA[offset : offset + size]
 
 
 def test_reads_that_follow_each_other_grow() -> None:
     file = File()
-    ahead = Ahead(file.read_at)
+    ahead = ReadAhead(file.read_at)
     for offset in range(0, len(DATA), 16):
         assert ahead.read(offset, 16) == DATA[offset : offset + 16]
     sizes = [size for _, size in file.reads]
@@ -53,7 +53,7 @@ def test_reads_that_follow_each_other_grow() -> None:
 @pytest.mark.parametrize("offset", [5, 100, 1000])
 def test_a_read_elsewhere_takes_nothing_beyond_itself(offset: int) -> None:
     file = File()
-    ahead = Ahead(file.read_at)
+    ahead = ReadAhead(file.read_at)
     ahead.read(50, 10)
     ahead.read(offset, 10)
     assert file.reads == [(50, 10), (offset, 10)]
@@ -66,7 +66,7 @@ def test_a_window_has_a_bound() -> None:
         sizes.append(size)
         return bytes(size)
 
-    ahead = Ahead(read_at)
+    ahead = ReadAhead(read_at)
     for place in range(1000):
         ahead.read(place << 12, 1 << 12)
     assert max(sizes) == 1 << 18
@@ -78,13 +78,13 @@ def test_small_tensors_are_loaded_with_few_reads(
     state = {f"{n}": np.full(20, n, np.int64) for n in range(500)}
     target = pack(save_npz(tmp_path / "s.npz", state), tmp_path / "s.vggq").target
     reads: list[int] = []
-    pread = _files._pread
+    pread = _reader._pread
 
     def counted(descriptor: int, offset: int, size: int) -> bytes:
         reads.append(size)
         return pread(descriptor, offset, size)
 
-    monkeypatch.setattr(_files, "_pread", counted)
+    monkeypatch.setattr(_reader, "_pread", counted)
     restored = vggq.load(target)
     assert all((restored[name] == array).all() for name, array in state.items())
     assert 1 < len(reads) < 20

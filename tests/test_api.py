@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import vggq
-import vggq.encode
-import vggq.sources
+import vggq.packing
+import vggq.packing.sources
 from vggq import errors
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NOT_NEEDED = (
 )
 
 
-@pytest.mark.parametrize("module", [vggq, vggq.encode, vggq.sources])
+@pytest.mark.parametrize("module", [vggq, vggq.packing, vggq.packing.sources])
 def test_all_is_true(module: ModuleType) -> None:
     public = {
         name

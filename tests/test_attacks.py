@@ -15,16 +15,9 @@ import pytest
 import vggq
 from vggq import _zstd
 from vggq._container import write_header
-from vggq.encode import pack
-from vggq.encode.zstd import compress
-from vggq.errors import (
-    DataError,
-    FormatError,
-    HeaderError,
-    LimitError,
-    ManifestError,
-    OptionError,
-)
+from vggq.errors import DataError, FormatError, HeaderError, LimitError, ManifestError, OptionError
+from vggq.packing import pack
+from vggq.packing.compression import compress
 
 from .helpers import save_npz
 

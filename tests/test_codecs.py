@@ -11,6 +11,8 @@ import pytest
 from vggq import _dtypes
 from vggq._codecs import Codebook, Raw
 
+from .helpers import decoded
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -35,8 +37,8 @@ def test_a_codebook_of_any_size(k: int) -> None:
     for count in [*range(20), 1000, 1003]:
         codes = rng.integers(0, k, count).tolist()
         content = content_of(codebook, codes, codec.width)
-        assert len(content) == codec.content_size(count, "F32")
-        values = codec.decode(content, count, "F32")
+        assert len(content) == codec.content_size(count)
+        values = decoded(codec, content, count)
         assert values.dtype == np.float32
         assert values.flags.writeable
         np.testing.assert_array_equal(values, codebook[codes] if codes else [])
@@ -52,7 +54,7 @@ def test_codes_around_the_sizes_of_pieces(k: int, count: int) -> None:
     bits = np.unpackbits(codes[:, None], axis=1, bitorder="little")[:, :width]
     packed = np.packbits(bits.reshape(-1), bitorder="little")
     content = codebook.tobytes() + packed.tobytes()
-    np.testing.assert_array_equal(Codebook(k).decode(content, count, "F32"), codebook[codes])
+    np.testing.assert_array_equal(decoded(Codebook(k), content, count), codebook[codes])
 
 
 @pytest.mark.parametrize("k", range(1, 257))
@@ -70,14 +72,14 @@ def test_a_code_beyond_the_codebook(k: int) -> None:
         codes[place] = k
         content = content_of(np.zeros(k, np.float32), codes, codec.width)
         with pytest.raises(ValueError, match=f"a code is beyond the codebook of {k}"):
-            codec.decode(content, len(codes), "F32")
+            decoded(codec, content, len(codes))
 
 
 def test_the_bits_behind_the_last_code_are_ignored() -> None:
     codebook = np.array([1, 2, 3, 4], np.float32)
     for junk in (0b000000, 0b111111):
         content = codebook.tobytes() + bytes([junk << 2 | 2])
-        assert Codebook(4).decode(content, 1, "F32").tolist() == [3]
+        assert decoded(Codebook(4), content, 1).tolist() == [3]
 
 
 @pytest.mark.parametrize("name", sorted(_dtypes.STORAGE))
@@ -85,10 +87,10 @@ def test_raw_of_every_dtype(name: str) -> None:
     dtype = _dtypes.STORAGE[name]
     values = np.arange(100).astype(dtype) if name != "BOOL" else np.arange(100) % 2 == 0
     content = values.tobytes()
-    assert Raw().content_size(100, name) == len(content)
-    restored = Raw().decode(content, 100, name)
+    assert Raw(name).content_size(100) == len(content)
+    restored = decoded(Raw(name), content, 100)
     assert restored.flags.writeable
-    assert restored.dtype == _dtypes.restored(name)
+    assert restored.dtype == _dtypes.restored_dtype(name)
     assert restored.dtype.isnative
     if name not in _dtypes.FOREIGN:
         np.testing.assert_array_equal(restored, values)
@@ -96,13 +98,13 @@ def test_raw_of_every_dtype(name: str) -> None:
 
 def test_raw_keeps_the_bits_of_every_float32() -> None:
     patterns = np.array([0x7FC00001, 0xFFFFFFFF, 0x7F800000, 0x80000000, 1, 0x00800000], "<u4")
-    restored = Raw().decode(patterns.tobytes(), 6, "F32")
+    restored = decoded(Raw("F32"), patterns.tobytes(), 6)
     np.testing.assert_array_equal(restored.view(np.uint32), patterns)
 
 
 def test_raw_float16_widens_exactly() -> None:
     every = np.arange(65536, dtype="<u2").view("<f2")
-    restored = Raw().decode(every.tobytes(), every.size, "F16")
+    restored = decoded(Raw("F16"), every.tobytes(), every.size)
     np.testing.assert_array_equal(restored.astype(np.float16), every)
 
 
@@ -116,7 +118,7 @@ def test_raw_float16_widens_exactly() -> None:
 )
 def test_raw_of_what_numpy_lacks_widens_exactly(name: str, dtype: type) -> None:
     every = np.arange(1 << 8 * np.dtype(dtype).itemsize).astype(_dtypes.STORAGE[name])
-    restored = Raw().decode(every.tobytes(), every.size, name)
+    restored = decoded(Raw(name), every.tobytes(), every.size)
     expected = every.view(dtype).astype(np.float32)
     np.testing.assert_array_equal(restored, expected)
     np.testing.assert_array_equal(np.signbit(restored), np.signbit(expected))
@@ -124,15 +126,15 @@ def test_raw_of_what_numpy_lacks_widens_exactly(name: str, dtype: type) -> None:
 
 def test_raw_float64_is_rounded_and_overflows_quietly() -> None:
     values = np.array([1 / 3, 1e300, -1e300, 1e-300])
-    restored = Raw().decode(values.tobytes(), 4, "F64")
+    restored = decoded(Raw("F64"), values.tobytes(), 4)
     np.testing.assert_array_equal(restored, np.array([1 / 3, np.inf, -np.inf, 0], np.float32))
 
 
 def test_a_boolean_is_0_or_1() -> None:
-    assert Raw().decode(b"\0\1", 2, "BOOL").tolist() == [False, True]
-    assert Raw().decode(b"", 0, "BOOL").tolist() == []
+    assert decoded(Raw("BOOL"), b"\0\1", 2).tolist() == [False, True]
+    assert decoded(Raw("BOOL"), b"", 0).tolist() == []
     with pytest.raises(ValueError, match="a boolean is neither 0 nor 1"):
-        Raw().decode(b"\0\2", 2, "BOOL")
+        decoded(Raw("BOOL"), b"\0\2", 2)
 
 
 @pytest.mark.parametrize(

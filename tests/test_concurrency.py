@@ -18,8 +18,8 @@ import pytest
 
 import vggq
 from vggq import _decode
-from vggq.encode import pack
 from vggq.errors import DataError, VggqError
+from vggq.packing import pack
 
 from .helpers import save_npz, untraced
 
@@ -171,8 +171,8 @@ def test_an_interrupted_load_leaves_nothing_broken(
             assert interrupted.wait(60)
         decode(content, tensor, array)
 
-    decode = _decode.write
-    monkeypatch.setattr(_decode, "write", write)
+    decode = _decode.decode_into
+    monkeypatch.setattr(_decode, "decode_into", write)
     before = set(threading.enumerate()), set(Path("/proc/self/fd").iterdir())
     handler = signal.signal(signal.SIGINT, interrupt)
     try:
@@ -192,7 +192,7 @@ def test_an_interrupted_look_up_gives_the_lock_back(
     with vggq.open(model.read_bytes()) as weights:
         expected = weights["w0"].tobytes()
         with monkeypatch.context() as patch:
-            patch.setattr("vggq._files._read", interrupt)
+            patch.setattr("vggq._reader._read", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 weights["w0"]
         assert weights["w0"].tobytes() == expected

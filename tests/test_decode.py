@@ -10,9 +10,9 @@ import pytest
 import zstandard
 
 from vggq import _decode
+from vggq._buffers import Buffers
 from vggq._codecs import Codebook, Raw
 from vggq._manifest import TensorInfo
-from vggq._scratch import Scratch
 from vggq.errors import DataError
 
 from .helpers import no_file
@@ -28,11 +28,11 @@ def frame(content: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_checksum=True).compress(content)
 
 
-@pytest.mark.parametrize("scratch", [None, Scratch(no_file)])
-def test_a_tensor(scratch: Scratch | None) -> None:
-    content = _decode.read(frame(CONTENT), TENSOR, scratch)
+@pytest.mark.parametrize("scratch", [None, Buffers(no_file)])
+def test_a_tensor(scratch: Buffers | None) -> None:
+    content = _decode.decompress(frame(CONTENT), TENSOR, scratch)
     assert bytes(content) == CONTENT
-    restored = _decode.restore(content, TENSOR, np.dtype(np.float64))
+    restored = _decode.decode(content, TENSOR, np.dtype(np.float64))
     assert restored.dtype == np.float64
     assert restored.flags.writeable
     np.testing.assert_array_equal(restored, VALUES)
@@ -55,14 +55,14 @@ def test_a_tensor(scratch: Scratch | None) -> None:
         ),
         (
             frame(b"\2"),
-            TensorInfo("w", (1,), "BOOL", "BOOL", 0, Raw(), 0, 0),
+            TensorInfo("w", (1,), "BOOL", "BOOL", 0, Raw("BOOL"), 0, 0),
             "a boolean is neither 0 nor 1",
         ),
     ],
 )
 def test_damage_names_the_tensor(data: bytes, tensor: TensorInfo, why: str) -> None:
     with pytest.raises(DataError) as caught:
-        _decode.read(data, tensor)
+        _decode.decompress(data, tensor)
     assert str(caught.value).startswith(f"tensor 'w': {why}")
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -77,7 +77,7 @@ def test_damage_names_the_tensor(data: bytes, tensor: TensorInfo, why: str) -> N
     ],
 )
 def test_arrays_of_any_strides(out: Any) -> None:
-    _decode.write(CONTENT, TENSOR, out)
+    _decode.decode_into(CONTENT, TENSOR, out)
     np.testing.assert_array_equal(out, VALUES)
 
 
@@ -92,8 +92,8 @@ def test_an_array_is_written_to_where_it_lies(monkeypatch: pytest.MonkeyPatch) -
         return empty(shape, dtype)
 
     monkeypatch.setattr(np, "empty", counting)
-    _decode.write(CONTENT, TENSOR, plain)
+    _decode.decode_into(CONTENT, TENSOR, plain)
     assert taken == []
-    _decode.write(CONTENT, TENSOR, strided)
+    _decode.decode_into(CONTENT, TENSOR, strided)
     assert taken == [(2, 3)]
     np.testing.assert_array_equal(plain, strided)

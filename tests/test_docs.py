@@ -12,7 +12,7 @@ import pytest
 
 import vggq
 from hatch_vggq.config import parse
-from vggq.cli import main
+from vggq.packing.cli import main
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

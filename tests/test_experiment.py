@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vggq.encode import pack
+from vggq.packing import pack
 
 from .test_sample import SHAPES
 

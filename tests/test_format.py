@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vggq import _format
+from vggq import _manifest_json
 from vggq._codecs import Codebook, Raw
 from vggq._container import Entry, Header
 from vggq._manifest import Manifest, TensorInfo, sqnr
@@ -21,13 +21,13 @@ from vggq.errors import FormatError, ManifestError, UnsupportedError
 from . import strategies
 
 QUANTIZED = TensorInfo("w", (2, 3), "F16", "F32", 0, Codebook(4), 10.0, 0.1)
-EXACT = TensorInfo("b", (3,), "I64", "I64", 1, Raw(), 0.0, 0.0)
+EXACT = TensorInfo("b", (3,), "I64", "I64", 1, Raw("I64"), 0.0, 0.0)
 MANIFEST = Manifest(1, "1.5.7", "npz", "ab" * 32, {"bits": 2}, (QUANTIZED, EXACT))
 ENTRIES = {"0": Entry("U8", (9,), 100, 9), "1": Entry("U8", (5,), 109, 5)}
 
 
 def table() -> dict[str, Any]:
-    text = _format.dump(MANIFEST)["vggq"][64:]
+    text = _manifest_json.manifest_metadata(MANIFEST)["vggq"][64:]
     made: dict[str, Any] = json.loads(text)
     return made
 
@@ -39,12 +39,15 @@ def sealed(manifest: object) -> dict[str, str]:
 
 def refused(metadata: dict[str, str], entries: dict[str, Entry] = ENTRIES) -> FormatError:
     with pytest.raises(FormatError) as caught:
-        _format.load(Header(entries, metadata))
+        _manifest_json.parse_manifest(Header(entries, metadata))
     return caught.value
 
 
 def test_there_and_back() -> None:
-    assert _format.load(Header(ENTRIES, _format.dump(MANIFEST))) == MANIFEST
+    assert (
+        _manifest_json.parse_manifest(Header(ENTRIES, _manifest_json.manifest_metadata(MANIFEST)))
+        == MANIFEST
+    )
 
 
 measures = st.floats(0, 1e30)
@@ -70,11 +73,14 @@ def test_any_tensors_there_and_back(tensors: list[TensorInfo]) -> None:
     )
     manifest = Manifest(3, "1.5.7", "keras-hdf5", "0" * 64, {"keep": ["é"]}, numbered)
     entries = {str(i): Entry("U8", (8,), i, 8) for i in range(len(numbered))}
-    assert _format.load(Header(entries, _format.dump(manifest))) == manifest
+    assert (
+        _manifest_json.parse_manifest(Header(entries, _manifest_json.manifest_metadata(manifest)))
+        == manifest
+    )
 
 
 def test_the_bytes_are_canonical() -> None:
-    text = _format.dump(MANIFEST)["vggq"][64:]
+    text = _manifest_json.manifest_metadata(MANIFEST)["vggq"][64:]
     assert text == json.dumps(table(), sort_keys=True, separators=(",", ":"))
     assert text.isascii()
 
@@ -98,7 +104,7 @@ def test_options_that_are_no_json(value: str) -> None:
 
 
 def test_every_altered_character_is_noticed() -> None:
-    text = _format.dump(MANIFEST)["vggq"]
+    text = _manifest_json.manifest_metadata(MANIFEST)["vggq"]
     for position in range(len(text)):
         changed = text[:position] + chr(ord(text[position]) ^ 1) + text[position + 1 :]
         error = refused({"vggq": changed})
@@ -210,7 +216,9 @@ def test_an_infinite_number_is_no_measure() -> None:
 @pytest.mark.parametrize("energy", [math.nan, math.inf])
 def test_what_is_no_number_is_not_written(energy: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        _format.dump(replace(MANIFEST, tensors=(replace(QUANTIZED, energy=energy), EXACT)))
+        _manifest_json.manifest_metadata(
+            replace(MANIFEST, tensors=(replace(QUANTIZED, energy=energy), EXACT))
+        )
 
 
 def test_weights_that_are_not_of_their_codecs_form() -> None:
@@ -227,7 +235,10 @@ def test_more_tensors_than_small_numbers() -> None:
     tensors = tuple(replace(EXACT, name=str(number), entry=number) for number in range(300))
     manifest = replace(MANIFEST, tensors=tensors)
     entries = {str(number): ENTRIES["1"] for number in range(300)}
-    assert _format.load(Header(entries, _format.dump(manifest))) == manifest
+    assert (
+        _manifest_json.parse_manifest(Header(entries, _manifest_json.manifest_metadata(manifest)))
+        == manifest
+    )
 
 
 def test_json_that_is_none() -> None:
@@ -252,7 +263,7 @@ def test_json_that_is_none() -> None:
     ],
 )
 def test_rules_of_the_entries(entries: dict[str, Entry], message: str) -> None:
-    assert str(refused(_format.dump(MANIFEST), entries)) == message
+    assert str(refused(_manifest_json.manifest_metadata(MANIFEST), entries)) == message
 
 
 def test_two_tensors_of_one_name() -> None:
@@ -265,7 +276,7 @@ def test_tied_tensors_have_to_be_alike() -> None:
     changed = table()
     changed["tensors"][1] = changed["tensors"][0] | {"name": "tied"}
     one = {"0": ENTRIES["0"]}
-    assert len(_format.load(Header(one, sealed(changed))).tensors) == 2
+    assert len(_manifest_json.parse_manifest(Header(one, sealed(changed))).tensors) == 2
     changed["tensors"][1]["shape"] = [3, 2]
     expected = "tensor 'tied': entry 0 is that of 'w', which is not alike"
     assert str(refused(sealed(changed), one)) == expected
@@ -301,7 +312,9 @@ def test_sqnr(energy: float, noise: float, expected: float) -> None:
 )
 def test_an_entry_that_is_no_list_of_bytes(entry: Entry) -> None:
     message = "entry 0 is not a list of bytes"
-    assert str(refused(_format.dump(MANIFEST), ENTRIES | {"0": entry})) == message
+    assert (
+        str(refused(_manifest_json.manifest_metadata(MANIFEST), ENTRIES | {"0": entry})) == message
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -311,26 +324,34 @@ def test_the_most_that_an_entry_of_so_many_bytes_holds(number: int, over: int) -
     counts = [1, 1]
     counts[number] = (1 << 17) + over
     tensors = [
-        TensorInfo(name, (count,), "U8", "U8", entry, Raw(), 0.0, 0.0)
+        TensorInfo(name, (count,), "U8", "U8", entry, Raw("U8"), 0.0, 0.0)
         for entry, (name, count) in enumerate(zip("ab", counts, strict=True))
     ]
     manifest = Manifest(1, "1", "npz", "0" * 64, {}, tuple(tensors))
     entries = {"0": Entry("U8", (4,), 0, 4), "1": Entry("U8", (7,), 4, 7)}
     if not over:
-        assert _format.load(Header(entries, _format.dump(manifest))) == manifest
+        assert (
+            _manifest_json.parse_manifest(
+                Header(entries, _manifest_json.manifest_metadata(manifest))
+            )
+            == manifest
+        )
         return
     message = (
         f"tensor '{'ab'[number]}': size is 131073, which no entry of {(4, 7)[number]} bytes holds"
     )
-    assert str(refused(_format.dump(manifest), entries)) == message
+    assert str(refused(_manifest_json.manifest_metadata(manifest), entries)) == message
 
 
 @pytest.mark.parametrize("shapes", [((2,), (3,)), ((3,), (2,))])
 def test_tensors_of_one_entry_that_differ(shapes: tuple[tuple[int], tuple[int]]) -> None:
     tensors = [
-        TensorInfo(name, shape, "U8", "U8", 0, Raw(), 0.0, 0.0)
+        TensorInfo(name, shape, "U8", "U8", 0, Raw("U8"), 0.0, 0.0)
         for name, shape in zip("ab", shapes, strict=True)
     ]
     manifest = Manifest(1, "1", "npz", "0" * 64, {}, tuple(tensors))
     message = "tensor 'b': entry 0 is that of 'a', which is not alike"
-    assert str(refused(_format.dump(manifest), {"0": Entry("U8", (8,), 0, 8)})) == message
+    assert (
+        str(refused(_manifest_json.manifest_metadata(manifest), {"0": Entry("U8", (8,), 0, 8)}))
+        == message
+    )

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vggq._codecs import Grid, grid
-from vggq._codecs._levels import Kind, Plain, Runs
-from vggq.encode.grid import streams
+from vggq._codecs._streams import Kind, Plain, Runs
+from vggq.packing.codecs.grid import streams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,16 +35,16 @@ def documented(content: bytes, count: int, codec: Grid) -> Any:
 
 
 def restore(content: bytes, count: int, codec: Grid) -> NDArray[np.float32]:
-    codec.check(content, count, "F32")
+    codec.validate(content, count)
     restored = np.empty(count, np.float32)
-    codec.write(content, "F32", restored)
+    codec.decode_into(content, restored)
     return restored
 
 
 def test_the_worked_example() -> None:
     content = bytes.fromhex(block("text"))
     codec = Grid(taps=2, first=False, rows=1, dependent=True, size=len(content))
-    assert f"`size` {codec.content_size(10, 'F32')}" in SECTION
+    assert f"`size` {codec.content_size(10)}" in SECTION
     expected = [1.5, 1.5, -0.75, -0.75, 0.5, -0.5, 99.75, 99.75, 0, 1]
     assert restore(content, 10, codec).tolist() == expected
     assert documented(content, 10, codec).tolist() == expected
@@ -77,7 +77,7 @@ def contents(draw: st.DrawFn) -> tuple[bytes, int, Grid]:
 @given(contents())
 def test_every_content_is_restored_as_documented(made: tuple[bytes, int, Grid]) -> None:
     content, count, codec = made
-    assert codec.content_size(count, "F32") == len(content)
+    assert codec.content_size(count) == len(content)
     restored = restore(content, count, codec)
     np.testing.assert_array_equal(restored, documented(content, count, codec))
 
@@ -114,7 +114,7 @@ def test_an_order_that_is_none() -> None:
     for order in ([0, 0, 1], [1, 2, 3]):
         content = b"".join([np.float32(1).tobytes(), np.array(order, "<u2").tobytes(), *band])
         with pytest.raises(ValueError, match="the order of the rows is none"):
-            Grid(1, False, 3, False, len(content)).check(content, 3, "F32")
+            Grid(1, False, 3, False, len(content)).validate(content, 3)
 
 
 def test_products_are_left_to_this_thread_by_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,17 +138,17 @@ def test_products_are_left_to_this_thread_by_openblas(monkeypatch: pytest.Monkey
 def test_a_level_beyond_what_sums_take() -> None:
     content = bytes.fromhex(block("text"))[:-4] + (1 << 23).to_bytes(4, "little")
     codec = Grid(2, False, 1, True, len(content))
-    codec.check(content, 10, "F32")
+    codec.validate(content, 10)
     content = content[:-4] + ((1 << 23) + 1).to_bytes(4, "little")
     with pytest.raises(ValueError, match="an escape stands for a level of 8388609"):
-        codec.check(content, 10, "F32")
+        codec.validate(content, 10)
 
 
 @pytest.mark.parametrize("step", [0.0, -1.0, np.nan, np.inf])
 def test_a_step_that_is_none(step: float) -> None:
     content = np.float32(step).tobytes() + bytes.fromhex(block("text"))[4:]
     with pytest.raises(ValueError, match="the step is"):
-        Grid(2, False, 1, True, len(content)).check(content, 10, "F32")
+        Grid(2, False, 1, True, len(content)).validate(content, 10)
 
 
 @pytest.mark.parametrize("level", [2, 1 << 23])

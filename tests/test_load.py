@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq import _dtypes, _load, _threads, _wanted, errors
+from vggq import _arguments, _dtypes, _load, _threads, errors
 from vggq._codecs import Codebook
 from vggq._manifest import TensorInfo
-from vggq.encode import pack
+from vggq.packing import pack
 
 from .helpers import save_npz, save_safetensors
 
@@ -166,14 +166,14 @@ def test_a_dtype_that_floating_point_is_not_restored_as(
 def test_float8_comes_from_ml_dtypes(name: str) -> None:
     stored = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}[name]
     tensor = TensorInfo("w", (256,), stored, "F32", 0, Codebook(256), 1.0, 0.0)
-    dtype = _wanted.choice("source")(tensor)
+    dtype = _arguments.resolve_dtype("source")(tensor)
     assert dtype == np.dtype(getattr(ml_dtypes, name))
     every = np.arange(256, dtype=np.uint8)
     out = np.zeros(256, dtype)
-    _dtypes.convert(every, stored, out)
+    _dtypes.convert_into(every, stored, out)
     np.testing.assert_array_equal(out.view(np.uint8), every)
     codebook = np.linspace(-2, 2, 256, dtype=np.float32)
-    Codebook(256).write(codebook.tobytes() + every.tobytes(), "F32", out)
+    Codebook(256).decode_into(codebook.tobytes() + every.tobytes(), out)
     np.testing.assert_array_equal(out.astype("f4"), codebook.astype(dtype).astype("f4"))
 
 
@@ -204,7 +204,7 @@ def test_the_bits_do_not_depend_on_threads(
     expected = vggq.load(mixed, dtype=dtype, threads=1)
     monkeypatch.setattr(_threads, "_LARGE", 0)
     assert_same(vggq.load(mixed, dtype=dtype, threads=threads), expected)
-    monkeypatch.setattr(_load, "_KEPT", 0)
+    monkeypatch.setattr(_load, "_MAX_KEPT", 0)
     out = empty_like(expected)
     assert_same(vggq.load(mixed, dtype=dtype, threads=threads, out=out), expected)
 
@@ -291,7 +291,7 @@ def test_a_byte_order_that_is_not_native_is_refused(packed: Path) -> None:
 def test_damage_is_found_before_anything_is_written(
     packed: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load, "_KEPT", kept)
+    monkeypatch.setattr(_load, "_MAX_KEPT", kept)
     out = empty_like(vggq.load(packed))
     data = bytearray(packed.read_bytes())
     data[-1] ^= 1

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import vggq
-from vggq.encode import pack
+from vggq.packing import pack
 
 from . import strategies
 from .helpers import save_npz

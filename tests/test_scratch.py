@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import vggq
-from vggq._scratch import Scratch
-from vggq.encode import pack
+from vggq._buffers import Buffers
+from vggq.packing import pack
 
 from .helpers import no_file, save_npz
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_it_is_used_again_and_grows() -> None:
-    scratch = Scratch(no_file)
+    scratch = Buffers(no_file)
     first = scratch.take("frame", 10)
     first[:] = b"0123456789"
     assert scratch.take("frame", 4).tobytes() == b"0123"
@@ -30,7 +30,7 @@ def test_it_is_used_again_and_grows() -> None:
 
 
 def test_each_use_and_each_thread_has_its_own() -> None:
-    scratch = Scratch(no_file)
+    scratch = Buffers(no_file)
     scratch.take("frame", 3)[:] = b"abc"
     scratch.take("content", 3)[:] = b"xyz"
     with ThreadPoolExecutor(1) as pool:

@@ -12,7 +12,7 @@ import pytest
 
 import vggq
 from vggq import _load, _threads, errors
-from vggq.encode import pack
+from vggq.packing import pack
 
 from .helpers import save_npz, save_safetensors
 
@@ -411,7 +411,7 @@ def test_missing_and_unexpected_names_are_returned(tmp_path: Path) -> None:
 def test_damage_changes_nothing(
     small: Path, *, assign: bool, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load, "_KEPT", kept)
+    monkeypatch.setattr(_load, "_MAX_KEPT", kept)
     data = bytearray(small.read_bytes())
     data[-1] ^= 1
     module = Small()

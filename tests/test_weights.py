@@ -17,7 +17,7 @@ import pytest
 
 import vggq
 from vggq import _load, _threads, _weights, errors
-from vggq._files import PackedFile
+from vggq._reader import Reader
 
 if TYPE_CHECKING:
     import types
@@ -190,13 +190,13 @@ def test_whatever_a_file_raises() -> None:
 
 def test_open_tells_without_decoding(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
-    read_at = PackedFile.read_at
+    read_at = Reader.read_at
 
-    def counted(self: PackedFile, offset: int, size: int) -> bytes:
+    def counted(self: Reader, offset: int, size: int) -> bytes:
         reads.append(size)
         return read_at(self, offset, size)
 
-    monkeypatch.setattr(PackedFile, "read_at", counted)
+    monkeypatch.setattr(Reader, "read_at", counted)
     with vggq.open(packed) as weights:
         of_header = len(reads)
         assert list(weights) == ["conv.bias", "conv.weight", "half.weight", "mask", "steps"]
@@ -294,7 +294,7 @@ def test_large_tensors_are_begun_from_the_largest(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(concurrent.futures, "ThreadPoolExecutor", Recording)
     monkeypatch.setattr(_threads, "_LARGE", 10)
     counts = [5, 20, 40, 10, 30, 9]
-    assert list(_threads.each(str, range(6), counts, 2)) == list("012345")
+    assert list(_threads.map_threaded(str, range(6), counts, 2)) == list("012345")
     assert begun == [2, 4, 1, 3]
 
 

@@ -1,4 +1,4 @@
-"""The stored bytes of one tensor to an array, in two steps of which only the first can fail."""
+"""Decode the stored bytes of one tensor, in two steps of which only the first can fail."""
 
 from __future__ import annotations
 
@@ -12,44 +12,48 @@ from .errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._buffers import Buffer, Buffers
     from ._manifest import TensorInfo
-    from ._scratch import Buffer, Scratch
 
 
-def read(frame: Buffer, tensor: TensorInfo, scratch: Scratch | None = None) -> Buffer:
-    """Decompress a tensor's entry and prove its content.
+def decompress(frame: Buffer, tensor: TensorInfo, buffers: Buffers | None = None) -> Buffer:
+    """Decompress the entry of a tensor and validate its content.
 
-    With `scratch` the content may lie in that.
+    Args:
+        frame: the bytes of the entry.
+        tensor: the manifest's description of the tensor.
+        buffers: if given, the content may be a view of one of these buffers.
 
     Raises:
-        DataError: the bytes are damaged, or not of the size and form the manifest says.
+        DataError: the bytes are damaged, or do not match the manifest.
 
     """
     try:
-        content = _zstd.decompress(frame, tensor.content_size, scratch)
-        tensor.codec.check(content, tensor.count, tensor.stored_dtype)
+        content = _zstd.decompress(frame, tensor.content_size, buffers)
+        tensor.codec.validate(content, tensor.count)
     except ValueError as error:
-        raise DataError(f"tensor {tensor.name!r}: {error}") from error
+        raise DataError(str(error), tensor=tensor.name) from error
     return content
 
 
-def restore(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A fresh, writable array of the tensor's shape and of `dtype` from its proved content."""
+def decode(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a new array of the tensor's shape and of `dtype` from its validated content."""
     values = np.empty(tensor.shape, dtype)
-    write(content, tensor, values)
+    decode_into(content, tensor, values)
     return values
 
 
-def write(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
-    """Restore a tensor from its proved content into an array of its shape.
+def decode_into(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
+    """Restore a tensor from its validated content into an array of its shape.
 
     Args:
-        content: what `read` gave.
-        tensor: whose content it is.
-        out: writable, of any strides; any floating dtype, or the dtype the tensor is restored as.
+        content: a result of `decompress`.
+        tensor: the manifest's description of the tensor.
+        out: a writable array of any strides; of any floating-point dtype, or of the dtype that
+            the tensor is restored as.
 
     """
-    plain = out if out.flags.carray else np.empty(out.shape, out.dtype)
-    tensor.codec.write(content, tensor.stored_dtype, plain.reshape(-1))
-    if plain is not out:
-        out[...] = plain
+    flat = out if out.flags.carray else np.empty(out.shape, out.dtype)
+    tensor.codec.decode_into(content, flat.reshape(-1))
+    if flat is not out:
+        out[...] = flat

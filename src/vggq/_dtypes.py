@@ -47,12 +47,12 @@ def name_of(dtype: np.dtype[Any]) -> str | None:
     return _NAMES.get(dtype.newbyteorder("<"))
 
 
-def restored(name: str) -> np.dtype[Any]:
+def restored_dtype(name: str) -> np.dtype[Any]:
     """The native numpy dtype that a tensor stored as `name` is restored as."""
     return np.dtype(np.float32) if name in FLOATING else STORAGE[name].newbyteorder("=")
 
 
-def restore(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
+def widen(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
     """A native array of the restored dtype from `values` in the storage dtype of `name`.
 
     It is a fresh one, unless it need not be and `copy` is False.
@@ -68,10 +68,10 @@ def restore(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[An
     if name == "F8_E4M3":
         return np.take(_e4m3_values(), values)
     with np.errstate(over="ignore"):
-        return values.astype(restored(name), copy=copy)
+        return values.astype(restored_dtype(name), copy=copy)
 
 
-def convert(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
+def convert_into(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
     """Convert `values`, in the storage dtype of `name`, into `out`; both flat and of one size.
 
     Piecewise, so that nothing of the size of `out` is taken. To the source's own dtype every bit
@@ -85,7 +85,7 @@ def convert(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
     with np.errstate(all="ignore"):
         for start in range(0, out.size, _PIECE):
             piece = values[start : start + _PIECE]
-            out[start : start + _PIECE] = restore(piece, name) if through else piece
+            out[start : start + _PIECE] = widen(piece, name) if through else piece
 
 
 def _e4m3_values() -> NDArray[np.float32]:

@@ -1,25 +1,25 @@
-"""Every tensor of a packed file at once, into fresh arrays or into those the caller has."""
+"""Restore every tensor of a packed file, into new arrays or into arrays of the caller."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from . import _decode, _out, _threads, _wanted
-from ._weights import open_within
+from . import _arguments, _decode, _threads
+from ._packed_file import open_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from ._files import Package, Readable
-    from ._scratch import Buffer
-    from ._weights import Weights
+    from ._buffers import Buffer
+    from ._packed_file import PackedFile
+    from ._reader import Package, Readable
 
 R = TypeVar("R")
 
-# What is stored exactly is as large as what it becomes: more of it than this is read twice.
-_KEPT: Final = 1 << 20
+# Raw content is as large as its tensor: above this size it is read again instead of being kept.
+_MAX_KEPT: Final = 1 << 20
 
 
 def load(
@@ -36,104 +36,119 @@ def load(
     Args:
         source: as for `open`.
         resource: as for `open`.
-        threads: how many large tensors are decoded at a time, on which the arrays do not depend;
-            by default as many as there are processors. Small ones have no use for a thread.
-        dtype: what floating point is restored as: float32 by default, float16, float64, or
-            ml_dtypes' bfloat16; what is beyond the range of one becomes infinite. With
-            ``"source"`` every tensor has the dtype it had in the source, and those that were
-            stored exactly have all its bits.
-        out: an array for each tensor, by name, to be written to; of its shape and dtype, of any
-            strides, none overlapping another. None is written to before all is known to be
-            sound; an interruption, or a disk that fails between two readings, may come later.
-        max_bytes: the most that all tensors may take together, as for `open`, in `dtype`.
+        threads: the number of large tensors to decode at once; by default the number of
+            processors. Small tensors are decoded in the calling thread. The result does not
+            depend on it.
+        dtype: the dtype of floating-point tensors: float32 by default, float16, float64, or
+            ml_dtypes' bfloat16; values beyond its range become infinite. With ``"source"`` every
+            tensor has its dtype in the source, and tensors that were stored exactly have all
+            their bits.
+        out: an array for each tensor, by name, to write to: of the same shape and dtype, of any
+            strides, without overlaps. All of the file is validated before the first write. Only
+            an interrupt, or a disk that fails when a large raw tensor is read again, can leave
+            some arrays written and others not.
+        max_bytes: the memory limit in bytes, as for `open`, in `dtype`.
 
     Returns:
-        The arrays by name, fresh and writable: of `dtype` for what was floating point, and the
-        source's own dtype for integers and booleans. Tied tensors are one array. With `out`,
-        the arrays of that.
+        The arrays by name, new and writable: floating-point tensors as `dtype`, integers and
+        booleans in their own dtype. Tied tensors are one array. With `out`, its arrays.
 
     Raises:
-        PackedFileError: there is no such file, or it cannot be read.
-        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
-        LimitError: it takes more than `max_bytes`; nothing was decoded.
-        OptionError: `dtype` is none of these, or arrays of `out` are missing, too many or not
-            as they should be; all of them at once.
-        MissingDependencyError: the source has a dtype that takes ml_dtypes.
+        PackedFileError: the file is missing or unreadable.
+        FormatError: the file is not a valid packed file, or the bytes of a tensor are damaged.
+        LimitError: the file needs more memory than `max_bytes`; nothing was decoded.
+        OptionError: `dtype` is not supported, or arrays of `out` are missing, unknown or
+            unsuitable; all of them at once.
+        MissingDependencyError: the source has a dtype that needs ml_dtypes.
 
     """
-    choose = _wanted.choice(dtype)
-    with open_within(source, resource, choose, max_bytes) as weights:
-        dtypes = {name: choose(tensor) for name, tensor in weights.tensors.items()}
+    dtype_of = _arguments.resolve_dtype(dtype)
+    with open_packed(source, resource, dtype_of, max_bytes) as packed:
+        dtypes = {name: dtype_of(tensor) for name, tensor in packed.tensors.items()}
         if out is not None:
-            arrays = _out.checked(out, weights.tensors, dtypes)
-            fill(weights, list(arrays.items()), prove(weights, arrays, threads), threads)
-            return {name: out[name] for name in weights}
+            arrays = _arguments.validate_out(out, packed.tensors, dtypes)
+            decode_all_into(
+                packed, list(arrays.items()), validate_all(packed, arrays, threads), threads
+            )
+            return {name: out[name] for name in packed.tensors}
 
-        scratch = weights.scratch()
+        buffers = packed.buffers()
 
-        def restore(name: str) -> NDArray[Any]:
-            content = weights.content(name, scratch)
-            return _decode.restore(content, weights.tensors[name], dtypes[name])
+        def restored(name: str) -> NDArray[Any]:
+            content = packed.content(name, buffers)
+            return _decode.decode(content, packed.tensors[name], dtypes[name])
 
-        return of_names(weights, of_tensors(restore, weights, by_entry(weights).values(), threads))
-
-
-def by_entry(weights: Weights) -> dict[int, str]:
-    """One name for each entry, in the order of the first of its names."""
-    return {tensor.entry: name for name, tensor in weights.tensors.items()}
+        names = names_by_entry(packed).values()
+        return share_tied(packed, map_tensors(restored, packed, names, threads))
 
 
-def of_tensors(
-    function: Callable[[str], R], weights: Weights, names: Iterable[str], threads: int | None
+def names_by_entry(packed: PackedFile) -> dict[int, str]:
+    """Return one name for each entry, in the order of the first name of each entry."""
+    return {tensor.entry: name for name, tensor in packed.tensors.items()}
+
+
+def map_tensors(
+    function: Callable[[str], R], packed: PackedFile, names: Iterable[str], threads: int | None
 ) -> Iterator[R]:
-    """What `_threads.each` makes of tensors by name."""
+    """Yield the function's result for each tensor name, in order, as `_threads.map_threaded`."""
     names = list(names)
-    return _threads.each(function, names, [weights.tensors[name].count for name in names], threads)
+    counts = [packed.tensors[name].count for name in names]
+    return _threads.map_threaded(function, names, counts, threads)
 
 
-def of_names(weights: Weights, restored: Iterable[R]) -> dict[str, R]:
-    """What was made of each name of `by_entry`, under all names."""
-    made = dict(zip(by_entry(weights), restored, strict=True))
-    return {name: made[tensor.entry] for name, tensor in weights.tensors.items()}
+def share_tied(packed: PackedFile, results: Iterable[R]) -> dict[str, R]:
+    """Return the results by name; tied tensors share one.
 
-
-def prove(weights: Weights, names: Iterable[str], threads: int | None) -> Callable[[str], Buffer]:
-    """Read and prove some tensors, and keep what is small of it: codes, and little else.
-
-    Returns:
-        The content of any of them. It fails only if the file has changed.
-
-    Raises:
-        DataError: a tensor's bytes are damaged.
+    Args:
+        packed: the packed file.
+        results: one for each name of `names_by_entry`, in order.
 
     """
-    entries = {weights.tensors[name].entry: name for name in names}
+    by_entry = dict(zip(names_by_entry(packed), results, strict=True))
+    return {name: by_entry[tensor.entry] for name, tensor in packed.tensors.items()}
+
+
+def validate_all(
+    packed: PackedFile, names: Iterable[str], threads: int | None
+) -> Callable[[str], Buffer]:
+    """Read and validate some tensors, and keep the small contents: codes, and little else.
+
+    Returns:
+        A function that returns the content of any of them. It fails only if the file changes.
+
+    Raises:
+        DataError: the bytes of a tensor are damaged.
+
+    """
+    entries = {packed.tensors[name].entry: name for name in names}
 
     def kept(name: str) -> Buffer | None:
-        content = weights.content(name)
-        is_small = weights.tensors[name].quantized or len(content) <= _KEPT
+        content = packed.content(name)
+        is_small = packed.tensors[name].quantized or len(content) <= _MAX_KEPT
         return content if is_small else None
 
-    contents = dict(zip(entries, of_tensors(kept, weights, entries.values(), threads), strict=True))
+    results = map_tensors(kept, packed, entries.values(), threads)
+    contents = dict(zip(entries, results, strict=True))
 
-    def content(name: str) -> Buffer:
-        found = contents[weights.tensors[name].entry]
-        return weights.content(name) if found is None else found
+    def content_of(name: str) -> Buffer:
+        content = contents[packed.tensors[name].entry]
+        return packed.content(name) if content is None else content
 
-    return content
+    return content_of
 
 
-def fill(
-    weights: Weights,
+def decode_all_into(
+    packed: PackedFile,
     arrays: Sequence[tuple[str, NDArray[Any]]],
-    content: Callable[[str], Buffer],
+    content_of: Callable[[str], Buffer],
     threads: int | None,
 ) -> None:
-    """Write proved tensors into arrays of their shapes."""
+    """Decode validated tensors into arrays of their shapes."""
 
-    def write(pair: tuple[str, NDArray[Any]]) -> None:
+    def decode_into(pair: tuple[str, NDArray[Any]]) -> None:
         name, array = pair
-        _decode.write(content(name), weights.tensors[name], array)
+        _decode.decode_into(content_of(name), packed.tensors[name], array)
 
-    for _ in _threads.each(write, arrays, [array.size for _, array in arrays], threads):
+    sizes = [array.size for _, array in arrays]
+    for _ in _threads.map_threaded(decode_into, arrays, sizes, threads):
         pass

@@ -41,7 +41,7 @@ class TensorInfo:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype it is restored as: float32 for all floating point."""
-        return _dtypes.restored(self.stored_dtype)
+        return _dtypes.restored_dtype(self.stored_dtype)
 
     @property
     def count(self) -> int:
@@ -56,7 +56,7 @@ class TensorInfo:
     @property
     def content_size(self) -> int:
         """Bytes of its entry once decompressed."""
-        return self.codec.content_size(self.count, self.stored_dtype)
+        return self.codec.content_size(self.count)
 
     @property
     def sqnr(self) -> float:

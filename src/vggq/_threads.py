@@ -23,7 +23,7 @@ def available() -> int:
     return os.cpu_count() or 1
 
 
-def each(
+def map_threaded(
     function: Callable[[T], R], items: Sequence[T], counts: Iterable[int], threads: int | None
 ) -> Iterator[R]:
     """The function's results in order; of large tensors, so many are at work at a time.

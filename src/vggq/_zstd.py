@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._scratch import Buffer, Scratch
+    from ._buffers import Buffer, Buffers
 
 # Any, for a module that only later Pythons have.
 _stdlib: Any = None
@@ -38,7 +38,7 @@ def capacity(stored: int) -> int:
     return stored // _LEAST_BLOCK * _BLOCK_CONTENT
 
 
-def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buffer:
+def decompress(frame: Buffer, size: int, buffers: Buffers | None = None) -> Buffer:
     """Decompress exactly one zstd frame.
 
     Args:
@@ -46,7 +46,7 @@ def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buff
             no bytes at all where `size` is 0 (zstandard checks nothing in a frame that
             declares no content).
         size: the content size in bytes that the frame has to declare.
-        scratch: memory that may be decompressed into.
+        buffers: memory that may be decompressed into.
 
     Raises:
         FrameError: the frame is anything else. Nothing of `size` is allocated before the
@@ -63,7 +63,7 @@ def decompress(frame: Buffer, size: int, scratch: Scratch | None = None) -> Buff
         raise FrameError("the frame has no content checksum")
     if _stdlib is not None:
         return _with_stdlib(frame, size)
-    return _with_zstandard(frame, size, scratch)
+    return _with_zstandard(frame, size, buffers)
 
 
 def _with_stdlib(frame: Buffer, size: int) -> bytes:
@@ -82,7 +82,7 @@ def _with_stdlib(frame: Buffer, size: int) -> bytes:
     return content
 
 
-def _with_zstandard(frame: Buffer, size: int, scratch: Scratch | None) -> Buffer:
+def _with_zstandard(frame: Buffer, size: int, buffers: Buffers | None) -> Buffer:
     import zstandard  # noqa: PLC0415 - Python 3.14 has no need of it
 
     try:
@@ -91,20 +91,20 @@ def _with_zstandard(frame: Buffer, size: int, scratch: Scratch | None) -> Buffer
         # Making one takes longer than decompressing a small frame.
         if not hasattr(_of_thread, "decompressor"):
             _of_thread.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
-        if scratch is not None:
-            return _into(scratch, frame, size)
+        if buffers is not None:
+            return _into(buffers, frame, size)
         content: bytes = _of_thread.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FrameError(str(error)) from error
     return content
 
 
-def _into(scratch: Scratch, frame: Buffer, size: int) -> memoryview:
+def _into(buffers: Buffers, frame: Buffer, size: int) -> memoryview:
     """Decompress into memory that is there, which zstandard does as a stream only."""
     # A stream that is cut short, or goes on, would be no error.
     if _end(frame) != len(frame):
         raise FrameError("the frame does not end where it should")
-    content = scratch.take("content", size)
+    content = buffers.take("content", size)
     with _of_thread.decompressor.stream_reader(frame) as reader:
         if reader.readinto(content) != size:
             raise FrameError("the frame has less content than it declares")

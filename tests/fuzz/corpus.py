@@ -25,7 +25,8 @@ import vggq
 from tests.helpers import save_npz, save_onnx
 from vggq._codecs import Codebook, Grid
 from vggq._container import read_header
-from vggq.encode import pack
+from vggq._weights import packed_file
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,8 @@ def contents_of(data: bytes) -> list[tuple[TensorInfo, bytes]]:
     """What is stored of each tensor of a packed file, decompressed."""
     with vggq.open(data) as weights:
         return [
-            (tensor, bytes(weights.content(tensor.name))) for tensor in weights.tensors.values()
+            (tensor, bytes(packed_file(weights).content(tensor.name)))
+            for tensor in weights.tensors.values()
         ]
 
 

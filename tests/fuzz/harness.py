@@ -20,9 +20,9 @@ import atheris
 with atheris.instrument_imports(include=["vggq", "pickletools", "zipfile"]):
     import vggq
     from vggq._container import write_header
-    from vggq.encode.zstd import compress
     from vggq.errors import SourceError, VggqError
-    from vggq.sources import FORMATS, Reading, files, open_source
+    from vggq.packing.compression import compress
+    from vggq.packing.sources import FORMATS, ReadOptions, files, open_source
 
 import safetensors.numpy
 
@@ -105,7 +105,7 @@ def _source(suffix: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         path.write_bytes(data)
         for layout in (None, "torch") if suffix in _KERAS else (None,):
-            with suppress(VggqError), open_source(path, Reading(layout)) as source:
+            with suppress(VggqError), open_source(path, ReadOptions(layout)) as source:
                 for tensor in source.tensors:
                     if tensor.count <= _MOST_ELEMENTS:
                         tensor.read()

@@ -22,7 +22,7 @@ import numpy as np
 import vggq
 from tests.helpers import save_safetensors
 from vggq._dtypes import STORAGE
-from vggq.encode import pack
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,10 @@ import vggq
 from tests.helpers import save_safetensors
 from vggq._codecs import Codebook, Grid, Raw
 from vggq._codecs._bands import parse
-from vggq._codecs._levels import SHIFTS
+from vggq._codecs._streams import SHIFTS
 from vggq._dtypes import STORAGE
-from vggq.encode import pack
+from vggq._weights import packed_file
+from vggq.packing import pack
 
 from .make import CASES, EXPECTED, FOLDER, described
 
@@ -39,7 +40,8 @@ def tensors() -> Iterator[tuple[vggq.TensorInfo, bytes]]:
     for name in LISTED:
         with vggq.open(FOLDER / f"{name}.vggq") as weights:
             yield from (
-                (tensor, bytes(weights.content(tensor.name))) for tensor in weights.tensors.values()
+                (tensor, bytes(packed_file(weights).content(tensor.name)))
+                for tensor in weights.tensors.values()
             )
 
 

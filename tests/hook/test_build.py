@@ -15,7 +15,7 @@ import pytest
 
 import vggq
 from tests.helpers import save_npz
-from vggq.encode import pack
+from vggq.packing import pack
 
 from .conftest import MODEL, Project, sdist_names, wheel_names
 

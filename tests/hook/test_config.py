@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hatch_vggq.config import BASE, Config, ConfigurationError, Model, parse
-from vggq.encode import Options
+from vggq.packing import Options
 
 GOOD = {"source": "weights/a.npz", "target": "src/a/a.vggq"}
 

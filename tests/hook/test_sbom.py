@@ -16,8 +16,8 @@ import vggq
 from hatch_vggq.hooks import VggqBuildHook
 from hatch_vggq.sbom import Package, render
 from tests.helpers import save_npz
-from vggq.encode import pack
-from vggq.sources import file_digest
+from vggq.packing import pack
+from vggq.packing.sources import file_digest
 
 from .conftest import MODEL, Project, wheel_names
 

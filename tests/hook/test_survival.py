@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BUILD = """\
 import sys
 import hatchling.build
-import vggq.encode
+import vggq.packing
 print("begins", flush=True)
 hatchling.build.build_wheel(sys.argv[1])
 """

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import vggq
-from vggq import vendor
-from vggq.cli import main
 from vggq.errors import TargetError
+from vggq.packing import vendoring
+from vggq.packing.cli import main
 
 from .conftest import MODEL, PYPROJECT, ROOT, Project, wheel_names
 
 if TYPE_CHECKING:
     import numpy as np
 
-BUILD_TIME = ("encode", "sources", "cli", "_require.py", "vendor.py")
 # The tests of the run-time half; what they pack with is the repository's own.
 RUN_TIME_TESTS = (
     "test_attacks.py",
@@ -63,12 +62,9 @@ def test_a_copy_stands_alone(tmp_path: Path, packed: Path) -> None:
 def test_the_run_time_tests_pass_on_a_copy(tmp_path: Path) -> None:
     """The copy takes the library's name; only what packs is put beside it."""
     folder = tmp_path / "site" / "vggq"
-    vendor.vendor(folder)
-    package = Path(vggq.__file__).parent
-    for name in BUILD_TIME:
-        assert not (folder / name).exists()
-        copy = shutil.copytree if (package / name).is_dir() else shutil.copy
-        copy(package / name, folder / name)
+    vendoring.vendor(folder)
+    assert not (folder / "packing").exists()
+    shutil.copytree(Path(vggq.__file__).parent / "packing", folder / "packing")
     tests = [str(ROOT / "tests" / name) for name in RUN_TIME_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(
@@ -93,24 +89,24 @@ def test_the_run_time_tests_pass_on_a_copy(tmp_path: Path) -> None:
 
 def test_a_copy_is_replaced_and_anything_else_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "_vggq"
-    vendor.vendor(folder)
+    vendoring.vendor(folder)
     (folder / "stale.py").write_text("")
-    vendor.vendor(folder)
+    vendoring.vendor(folder)
     assert not (folder / "stale.py").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["_vggq"]
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.py").write_text("mine")
     with pytest.raises(TargetError, match="other is there, and is no copy of vggq"):
-        vendor.vendor(other)
+        vendoring.vendor(other)
     assert (other / "mine.py").read_text() == "mine"
     with pytest.raises(TargetError, match="cannot be written: Not a directory"):
-        vendor.vendor(other / "mine.py" / "deep")
+        vendoring.vendor(other / "mine.py" / "deep")
 
 
 def test_the_hook_sees_a_copy_and_asks_for_its_needs(project: Project) -> None:
     folder = project.root / "src" / "tiny" / "_vggq"
-    vendor.vendor(folder)
+    vendoring.vendor(folder)
     project.configure(
         MODEL, PYPROJECT.replace('dependencies = ["hatch-vggq"]', "dependencies = []")
     )
@@ -131,8 +127,8 @@ def test_the_hook_sees_a_copy_and_asks_for_its_needs(project: Project) -> None:
 
 def test_a_copy_that_is_too_old(project: Project) -> None:
     folder = project.root / "src" / "tiny" / "_vggq"
-    vendor.vendor(folder)
-    stamp = folder / vendor.STAMP
+    vendoring.vendor(folder)
+    stamp = folder / vendoring.STAMP
     project.configure(MODEL, OWN_NEEDS)
     stamp.write_text(json.dumps({"hatch-vggq": "0.0.1", "format": 0}))
     result = project.build()
@@ -152,7 +148,7 @@ def test_a_copy_that_is_too_old(project: Project) -> None:
 def test_a_copy_restores_what_its_package_ships(
     project: Project, arrays: dict[str, np.ndarray]
 ) -> None:
-    vendor.vendor(project.root / "src" / "tiny" / "_vggq")
+    vendoring.vendor(project.root / "src" / "tiny" / "_vggq")
     project.configure(MODEL, OWN_NEEDS)
     assert project.build().code == 0
     code = (

@@ -1,38 +1,43 @@
-"""What a packed tensor can be stored as: one module per codec, restoring half.
+"""The decoding halves of the codecs, one module each.
 
-The storing halves are their namesakes in ``vggq.encode``.
+The encoding halves are the modules of the same names in ``vggq.packing.codecs``.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from ._protocol import Codec
 from .codebook import Codebook
 from .grid import Grid
 from .raw import Raw
 
-__all__ = ["Codebook", "Codec", "Grid", "Raw", "from_table", "to_table"]
+__all__ = ["Codebook", "Codec", "Grid", "Raw", "codec_from_table", "codec_to_table"]
 
-Codec = Raw | Codebook | Grid
+_LOSSY: Final[dict[str, type[Codebook | Grid]]] = {codec.NAME: codec for codec in (Codebook, Grid)}
+_NAMES: Final = (Raw.NAME, *_LOSSY)
 
-_CODECS: Final[dict[str, type[Codec]]] = {codec.NAME: codec for codec in (Raw, Codebook, Grid)}
 
+def codec_from_table(table: object, source_dtype: str) -> Codec:
+    """Return a codec from its table in the manifest.
 
-def from_table(table: object) -> Codec:
-    """A codec from its table in the manifest.
+    Args:
+        table: the codec's name and its parameters.
+        source_dtype: the safetensors name of the tensor's dtype, which raw content keeps.
 
     Raises:
-        ValueError: the table names no known codec, or its parameters are not that codec's.
+        ValueError: the codec is unknown, or its parameters are invalid.
 
     """
     name = table.get("name") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or not isinstance(name, str) or name not in _CODECS:
-        raise ValueError(f"expected one of {', '.join(_CODECS)}")
-    parameters = table.copy()
-    del parameters["name"]
-    return _CODECS[name].from_parameters(parameters)
+    if not isinstance(table, dict) or name not in _NAMES:
+        raise ValueError(f"expected one of {', '.join(_NAMES)}")
+    parameters = {key: value for key, value in table.items() if key != "name"}
+    if name == Raw.NAME:
+        return Raw.from_parameters(parameters, source_dtype)
+    return _LOSSY[name].from_parameters(parameters)
 
 
-def to_table(codec: Codec) -> dict[str, Any]:
-    """The inverse of `from_table`."""
+def codec_to_table(codec: Codec) -> dict[str, Any]:
+    """Return the codec's table in the manifest: the inverse of `codec_from_table`."""
     return {"name": codec.NAME, **codec.parameters()}

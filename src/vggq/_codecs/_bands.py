@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ._bits import numbers_of_bytes
-from ._levels import ESCAPE, Kind, kind_of
+from ._streams import ESCAPE, Kind, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._levels import Bytes
+    from ._streams import Bytes
 
 HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
 LEVEL: Final = np.dtype("<i4")

@@ -17,7 +17,7 @@ from ._bits import numbers_of_bytes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._scratch import Buffer
+    from .._buffers import Buffer
 
 MAX_CENTROIDS: Final = 256
 # By the bits that it takes to tell the centroids apart.
@@ -53,8 +53,8 @@ class Codebook:
         """Bits that a code takes: 1, 2, 4 or 8."""
         return _WIDTHS[(self.centroids - 1).bit_length()]
 
-    def content_size(self, count: int, dtype: str) -> int:  # noqa: ARG002 - one signature for all
-        """Bytes of the codebook and of `count` codes."""
+    def content_size(self, count: int) -> int:
+        """Return the bytes of the codebook and of `count` codes."""
         return self.centroids * _CENTROID.itemsize + -(-count * self.width // 8)
 
     def split(self, content: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -62,23 +62,20 @@ class Codebook:
         codebook = np.frombuffer(content, _CENTROID, self.centroids).astype(np.float32, copy=False)
         return codebook, np.frombuffer(content, np.uint8, offset=codebook.nbytes)
 
-    def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002 - one signature for all
-        """Prove a content of the right size.
+    def validate(self, content: Buffer, count: int) -> None:
+        """Validate content of the right size.
 
         Raises:
             ValueError: a code is beyond the codebook.
 
         """
-        if self.centroids == 1 << self.width:
+        if not count or self.centroids == 1 << self.width:
             return
         if _largest(self.split(content)[1], self.width) >= self.centroids:
             raise ValueError(f"a code is beyond the codebook of {self.centroids}")
 
-    def write(self, content: Buffer, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
-        """Restore a proved content into `out`, contiguous, of one dimension, of a floating dtype.
-
-        Every weight is the float32 centroid, converted to the dtype of `out`.
-        """
+    def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
+        """Write the centroid of each code, converted to the dtype of `out`."""
         codebook, codes = self.split(content)
         if out.dtype != codebook.dtype:
             with np.errstate(all="ignore"):
@@ -87,18 +84,6 @@ class Codebook:
             bits = np.dtype(f"u{out.itemsize}")
             codebook, out = codebook.view(bits), out.view(bits)
         look_up(codebook, codes, self.width, out)
-
-    def decode(self, content: Buffer, count: int, dtype: str) -> NDArray[Any]:
-        """A fresh float32 array of shape (count,).
-
-        Raises:
-            ValueError: a code is beyond the codebook.
-
-        """
-        self.check(content, count, dtype)
-        values = np.empty(count, np.float32)
-        self.write(content, dtype, values)
-        return values
 
 
 def look_up(
@@ -112,7 +97,7 @@ def look_up(
     elif width == 8:
         codebook.take(codes, out=out, mode="clip")
     else:
-        _gather(weights_of_bytes(codebook, width), codes, out)
+        _gather(centroids_of_bytes(codebook, width), codes, out)
 
 
 def _largest(codes: NDArray[np.uint8], width: int) -> int:
@@ -122,7 +107,7 @@ def _largest(codes: NDArray[np.uint8], width: int) -> int:
     return max(int(((codes >> shift) & mask).max(initial=0)) for shift in range(0, 8, width))
 
 
-def weights_of_bytes(codebook: NDArray[Any], width: int) -> NDArray[Any]:
+def centroids_of_bytes(codebook: NDArray[Any], width: int) -> NDArray[Any]:
     """The weights that each byte of codes stands for, of shape (256, 8 / width)."""
     return codebook.take(numbers_of_bytes(width), mode="clip")
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from ._bands import HEADER, Band, check, parse
-from ._dependent import LANE, resolve
-from ._levels import MOST_ZEROS
+from ._streams import MOST_ZEROS
+from ._trellis import LANE, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from .._scratch import Buffer
+    from .._buffers import Buffer
 
 MAX_TAPS: Final = 128
 MAX_ROWS: Final = 1 << 16
@@ -76,7 +76,7 @@ class Grid:
     def parameters(self) -> dict[str, Any]:
         return asdict(self)
 
-    def content_size(self, count: int, dtype: str) -> int:  # noqa: ARG002 - one signature for all
+    def content_size(self, count: int) -> int:
         """Bytes of the content of `count` weights.
 
         Raises:
@@ -98,7 +98,7 @@ class Grid:
     def _order_size(self) -> int:
         return self.rows * ROW.itemsize if self.rows > 1 else 0
 
-    def check(self, content: Buffer, count: int, dtype: str) -> None:  # noqa: ARG002
+    def validate(self, content: Buffer, count: int) -> None:
         """Prove a content of the right size.
 
         Raises:
@@ -125,7 +125,7 @@ class Grid:
         order = np.frombuffer(view[end : end + self._order_size], ROW)
         return step, basis, order, view[end + self._order_size :]
 
-    def write(self, content: Buffer, dtype: str, out: NDArray[Any]) -> None:  # noqa: ARG002
+    def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
         """Restore a proved content into `out`, contiguous, of one dimension, of a floating dtype.
 
         Every weight is the nearest float32 of the step times an integer, converted to the dtype

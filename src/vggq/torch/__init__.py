@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._weights import open_within
+from .._packed_file import open_packed
 from ..errors import MissingDependencyError
 
 try:
-    from . import _dtypes, _module, _plan, _tensor
+    from . import _module, _plan, _tensor, _torch_dtypes
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"vggq.torch needs torch: {error}; `vggq.load` gives numpy arrays without it"
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch.nn.modules.module import _IncompatibleKeys
 
-    from .._files import Package, Readable
+    from .._reader import Package, Readable
 
 __all__ = ["load", "load_into"]
 
@@ -56,9 +56,9 @@ def load(
         OptionError: `dtype` is none of these.
 
     """
-    choose = _dtypes.choice(dtype)
-    with open_within(source, resource, choose, max_bytes) as weights:
-        return _tensor.restore_all(weights, device, choose, threads)
+    dtype_of = _torch_dtypes.resolve_dtype(dtype)
+    with open_packed(source, resource, dtype_of, max_bytes) as packed:
+        return _tensor.restore_all(packed, device, dtype_of, threads)
 
 
 def load_into(
@@ -102,14 +102,14 @@ def load_into(
         OptionError: the module is on the meta device, and `assign` is False.
 
     """
-    choose = _dtypes.choice(None)
-    with open_within(source, resource, choose, max_bytes) as weights:
+    dtype_of = _torch_dtypes.resolve_dtype(None)
+    with open_packed(source, resource, dtype_of, max_bytes) as packed:
         if not assign:
-            _plan.refuse_meta(module, weights)
-            found = _plan.plan(module, weights, strict=strict)
+            _plan.refuse_meta(module, packed)
+            found = _plan.plan(module, packed, strict=strict)
             if found is not None:
-                _module.fill(weights, found.copies, threads)
+                _module.fill(packed, found.copies, threads)
                 return found.keys
-        state = _tensor.restore_all(weights, None, choose, threads)
+        state = _tensor.restore_all(packed, None, dtype_of, threads)
     with _module.unchanged_on_error(module, assign=assign):
         return module.load_state_dict(state, strict=strict, assign=assign)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import _load
-from . import _dtypes, _tensor
+from . import _tensor, _torch_dtypes
 from ._plan import is_ordinary
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .._buffers import Buffer
     from .._manifest import TensorInfo
-    from .._scratch import Buffer
-    from .._weights import Weights
+    from .._packed_file import PackedFile
     from ._plan import Copy
 
 
-def fill(weights: Weights, copies: list[Copy], threads: int | None) -> None:
+def fill(packed: PackedFile, copies: list[Copy], threads: int | None) -> None:
     """Do the copies; nothing is changed before all that is to be read is known to be sound.
 
     Raises:
@@ -30,19 +30,19 @@ def fill(weights: Weights, copies: list[Copy], threads: int | None) -> None:
 
     """
     names = {copy.source for copy in copies if isinstance(copy.source, str)}
-    content = _load.prove(weights, sorted(names), threads)
+    content = _load.validate_all(packed, sorted(names), threads)
     direct: list[tuple[str, NDArray[Any]]] = []
     with torch.no_grad():
         for copy in copies:
             if not isinstance(copy.source, str):
                 copy.target.copy_(copy.source)
-            elif _is_direct(copy.target, weights.tensors[copy.source]):
+            elif _is_direct(copy.target, packed.tensors[copy.source]):
                 direct.append((copy.source, copy.target.detach().numpy()))
                 # What autograd has kept of the old values is to show as changed.
                 torch.autograd.graph.increment_version(copy.target)
             else:
-                copy.target.copy_(_like(copy.target, weights, copy.source, content))
-    _load.fill(weights, direct, content, threads)
+                copy.target.copy_(_like(copy.target, packed, copy.source, content))
+    _load.decode_all_into(packed, direct, content, threads)
 
 
 def _is_direct(target: torch.Tensor, tensor: TensorInfo) -> bool:
@@ -51,17 +51,17 @@ def _is_direct(target: torch.Tensor, tensor: TensorInfo) -> bool:
         and target.device.type == "cpu"
         and target.is_contiguous()
         and not target.is_inference()
-        and _dtypes.shared(tensor, target.dtype) is not None
+        and _torch_dtypes.shared(tensor, target.dtype) is not None
     )
 
 
 def _like(
-    target: torch.Tensor, weights: Weights, name: str, content: Callable[[str], Buffer]
+    target: torch.Tensor, packed: PackedFile, name: str, content: Callable[[str], Buffer]
 ) -> torch.Tensor:
     """A tensor where the target is, of its dtype where floating point is to stay such."""
-    tensor = weights.tensors[name]
-    floating = target.dtype.is_floating_point and _dtypes.is_floating(tensor)
-    dtype = target.dtype if floating else _dtypes.natural(tensor)
+    tensor = packed.tensors[name]
+    floating = target.dtype.is_floating_point and _torch_dtypes.is_floating(tensor)
+    dtype = target.dtype if floating else _torch_dtypes.natural(tensor)
     return _tensor.restore(content(name), tensor, target.device, dtype)
 
 

@@ -13,7 +13,7 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._weights import Weights
+    from .._packed_file import PackedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Recorder(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def plan(module: torch.nn.Module, weights: Weights, *, strict: bool) -> Plan | None:
+def plan(module: torch.nn.Module, packed: PackedFile, *, strict: bool) -> Plan | None:
     """Let ``load_state_dict`` say what is to be copied; None if the module does more than that.
 
     Raises:
@@ -62,7 +62,7 @@ def plan(module: torch.nn.Module, weights: Weights, *, strict: bool) -> Plan | N
     if not all(map(_is_plain, module.modules())) or _swaps():
         return None
     stand_ins = {
-        name: torch.empty(tensor.shape, device="meta") for name, tensor in weights.tensors.items()
+        name: torch.empty(tensor.shape, device="meta") for name, tensor in packed.tensors.items()
     }
     names = {id(tensor): name for name, tensor in stand_ins.items()}
     with _Recorder() as recorder:
@@ -100,7 +100,7 @@ def is_ordinary(tensor: torch.Tensor) -> bool:
     return type(tensor) in {torch.Tensor, torch.nn.Parameter} and tensor.layout == torch.strided
 
 
-def refuse_meta(module: torch.nn.Module, weights: Weights) -> None:
+def refuse_meta(module: torch.nn.Module, packed: PackedFile) -> None:
     """Refuse a module of which what is to be filled is on the meta device.
 
     Raises:
@@ -112,6 +112,6 @@ def refuse_meta(module: torch.nn.Module, weights: Weights) -> None:
         *module.named_buffers(remove_duplicate=False),
     ]
     for name, tensor in held:
-        if tensor.is_meta and name in weights:
+        if tensor.is_meta and name in packed.tensors:
             problem = f"is False, and {name!r} is on the meta device: there is nothing to fill"
             raise OptionError([("assign", problem)])

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from .. import _decode, _dtypes, _load
-from .._codecs.codebook import Codebook, look_up, weights_of_bytes
-from . import _dtypes as _torch_dtypes
+from .._codecs.codebook import Codebook, centroids_of_bytes, look_up
+from . import _torch_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._buffers import Buffer
     from .._manifest import TensorInfo
-    from .._scratch import Buffer
-    from .._weights import Weights
+    from .._packed_file import PackedFile
 
 _BITS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -25,7 +25,7 @@ _PIECE: Final = 1 << 22
 
 
 def restore_all(
-    weights: Weights,
+    packed: PackedFile,
     device: torch.device | str | int | None,
     choose: Callable[[TensorInfo], torch.dtype],
     threads: int | None,
@@ -35,19 +35,19 @@ def restore_all(
     place = torch.empty(0, device="cpu" if device is None else device).device
 
     def made(name: str, content: Buffer) -> torch.Tensor:
-        tensor = weights.tensors[name]
+        tensor = packed.tensors[name]
         return restore(content, tensor, place, choose(tensor))
 
-    names = list(_load.by_entry(weights).values())
+    names = list(_load.names_by_entry(packed).values())
     if decodes_here(place):
-        scratch = weights.scratch()
-        decoded = _load.of_tensors(
-            lambda name: made(name, weights.content(name, scratch)), weights, names, threads
+        buffers = packed.buffers()
+        decoded = _load.map_tensors(
+            lambda name: made(name, packed.content(name, buffers)), packed, names, threads
         )
-        return _load.of_names(weights, decoded)
+        return _load.share_tied(packed, decoded)
     # Only the calling thread has the stream that the caller may have chosen.
-    contents = _load.of_tensors(weights.content, weights, names, threads)
-    return _load.of_names(weights, map(made, names, contents))
+    contents = _load.map_tensors(packed.content, packed, names, threads)
+    return _load.share_tied(packed, map(made, names, contents))
 
 
 def decodes_here(device: torch.device) -> bool:
@@ -61,7 +61,7 @@ def restore(
     """A fresh tensor on the device, which has an index where it can have one.
 
     Args:
-        content: what `Weights.content` gave.
+        content: what `PackedFile.content` gave.
         tensor: whose content it is.
         device: where it is to be.
         dtype: any floating-point one if the tensor is of floating point; else its natural one.
@@ -69,7 +69,7 @@ def restore(
     """
     array_dtype = _torch_dtypes.shared(tensor, dtype)
     if array_dtype is not None and decodes_here(device):
-        return torch.from_numpy(_decode.restore(content, tensor, array_dtype))
+        return torch.from_numpy(_decode.decode(content, tensor, array_dtype))
     if isinstance(tensor.codec, Codebook):
         made = _looked_up if decodes_here(device) else _looked_up_there
         return made(tensor, tensor.codec, content, device, dtype).reshape(tensor.shape)
@@ -78,7 +78,7 @@ def restore(
         bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
         return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
     widest = np.dtype(np.float64) if tensor.stored_dtype == "F64" else tensor.dtype
-    array = _decode.restore(content, tensor, array_dtype or widest)
+    array = _decode.decode(content, tensor, array_dtype or widest)
     return torch.from_numpy(array).to(device, dtype)
 
 
@@ -98,7 +98,7 @@ def _looked_up_there(
     tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     codebook, codes = codec.split(content)
-    rows = torch.from_numpy(weights_of_bytes(codebook, codec.width)).to(device, dtype)
+    rows = torch.from_numpy(centroids_of_bytes(codebook, codec.width)).to(device, dtype)
     units = torch.from_numpy(codes.copy()).to(device)
     # As whole numbers, since not every device looks up every floating-point dtype.
     rows = rows.view(_BITS[dtype.itemsize])

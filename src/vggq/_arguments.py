@@ -1,0 +1,110 @@
+"""Validate the arguments of `load`: the dtype to restore, and the caller's own arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from . import _dtypes
+from .errors import MissingDependencyError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from ._manifest import TensorInfo
+
+DtypeOf = Callable[["TensorInfo"], "np.dtype[Any]"]
+"""Returns the native dtype that a tensor is to be restored as."""
+
+SOURCE: Final = "source"
+
+_DTYPES: Final = ("float16", "float32", "float64", "bfloat16")
+
+
+def resolve_dtype(dtype: DTypeLike | None) -> DtypeOf:
+    """Return the dtype of each tensor for the argument `dtype` of `load`.
+
+    Raises:
+        OptionError: floating-point tensors cannot be restored as this dtype.
+
+    """
+    if dtype is None:
+        return lambda tensor: tensor.dtype
+    if isinstance(dtype, str) and dtype == SOURCE:
+        return _source_dtype
+    parsed = _parse(dtype)
+    return lambda tensor: parsed if tensor.source_dtype in _dtypes.FLOATING else tensor.dtype
+
+
+def _parse(dtype: DTypeLike) -> np.dtype[Any]:
+    expected = f"{', '.join(_DTYPES)} or {SOURCE!r}"
+    try:
+        # numpy accepts the dtypes of ml_dtypes as types, not by name.
+        is_bfloat16 = isinstance(dtype, str) and dtype == "bfloat16"
+        parsed = np.dtype(_ml_dtypes("dtype = 'bfloat16'").bfloat16 if is_bfloat16 else dtype)
+    except (TypeError, ValueError, SyntaxError, OverflowError) as error:
+        raise OptionError([("dtype", f"expected {expected}, found {dtype!r}")]) from error
+    if parsed.name not in _DTYPES or not parsed.isnative:
+        raise OptionError([("dtype", f"expected {expected}, found {parsed}")])
+    return parsed
+
+
+def _source_dtype(tensor: TensorInfo) -> np.dtype[Any]:
+    """Return the dtype of the tensor in its source.
+
+    Raises:
+        MissingDependencyError: the dtype needs ml_dtypes, which is not installed.
+
+    """
+    name = tensor.source_dtype
+    if name not in _dtypes.FOREIGN:
+        return _dtypes.STORAGE[name].newbyteorder("=")
+    ml_dtypes = _ml_dtypes(f"tensor {tensor.name!r} is {_dtypes.FOREIGN[name]}")
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _dtypes.FOREIGN[name]))
+    return dtype
+
+
+def _ml_dtypes(subject: str) -> Any:
+    try:
+        import ml_dtypes  # noqa: PLC0415 - few files need it
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{subject}, which numpy supports only with ml_dtypes: pip install ml_dtypes"
+        ) from error
+    return ml_dtypes
+
+
+def validate_out(
+    out: Mapping[str, object],
+    tensors: Mapping[str, TensorInfo],
+    dtypes: Mapping[str, np.dtype[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Return the caller's array of each tensor; a subclass of ndarray as a plain ndarray.
+
+    Raises:
+        OptionError: names are missing or unknown, or an array has the wrong shape or dtype or is
+            read-only; all of them at once.
+
+    """
+    problems = {name: "no tensor has this name" for name in out if name not in tensors}
+    for name, tensor in tensors.items():
+        problem = _out_problem(out[name], tensor, dtypes[name]) if name in out else "missing"
+        if problem:
+            problems[name] = problem
+    if problems:
+        raise OptionError([(f"out[{name!r}]", problem) for name, problem in problems.items()])
+    return {name: np.asarray(out[name]) for name in tensors}
+
+
+def _out_problem(array: object, tensor: TensorInfo, dtype: np.dtype[Any]) -> str | None:
+    if not isinstance(array, np.ndarray):
+        return f"expected a numpy array, found {type(array).__name__}"
+    if (array.shape, array.dtype) != (tensor.shape, dtype):
+        return (
+            f"expected {dtype} of shape {tensor.shape}, found {array.dtype} of shape {array.shape}"
+        )
+    return None if array.flags.writeable else "read-only"

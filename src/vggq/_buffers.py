@@ -1,0 +1,62 @@
+"""Memory that one load reuses: buffers for each thread, and a read-ahead window over the file."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ._container import ReadAt
+
+Buffer = bytes | memoryview
+"""Bytes of their own, or a view of memory that will be reused."""
+
+MAX_WINDOW: Final = 1 << 18
+
+
+class Buffers(threading.local):
+    """Reusable buffers for one load, separate for each thread.
+
+    Fresh memory for every tensor would double the time of a load, because the system clears each
+    page when it is first touched.
+
+    Args:
+        read_at: reads bytes of the packed file.
+
+    """
+
+    def __init__(self, read_at: ReadAt) -> None:
+        self._buffers: dict[str, bytearray] = {}
+        self._window = ReadAhead(read_at)
+
+    def take(self, use: str, size: int) -> memoryview:
+        """Return `size` bytes of any content, valid until this thread takes the same use again."""
+        buffer = self._buffers.get(use)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[use] = bytearray(size)
+        return memoryview(buffer)[:size]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes of the file from `offset`, through the read-ahead window."""
+        return self._window.read(offset, size)
+
+
+class ReadAhead:
+    """A window over a file that reads many small neighbouring entries at once; for one thread.
+
+    The window grows each time it is read past its end, so a single read fetches nothing extra.
+    """
+
+    def __init__(self, read_at: ReadAt) -> None:
+        self._read_at = read_at
+        self._start = 0
+        self._window = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`; fewer where the file ends."""
+        begin = offset - self._start
+        if not 0 <= begin <= len(self._window) - size:
+            grown = 2 * len(self._window) if 0 <= begin <= len(self._window) else 0
+            self._window = self._read_at(offset, max(size, min(grown, MAX_WINDOW)))
+            self._start, begin = offset, 0
+        return self._window[begin : begin + size]

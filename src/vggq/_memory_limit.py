@@ -1,0 +1,78 @@
+"""Enforce `max_bytes`, the memory limit of the caller, before anything large is allocated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ._container import LENGTH_BYTES
+from .errors import LimitError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._manifest import Manifest, TensorInfo
+    from ._reader import Reader
+
+    ItemsizeOf = Callable[[TensorInfo], "HasItemsize"]
+
+# Parsing a header takes up to 25 times its bytes of memory. A short header is not counted.
+_PARSING_FACTOR: Final = 25
+_SHORT_HEADER: Final = 1 << 16
+
+
+class HasItemsize(Protocol):
+    """A dtype of numpy or torch."""
+
+    @property
+    def itemsize(self) -> int: ...
+
+
+def check_header_size(reader: Reader, max_bytes: int | None) -> None:
+    """Check the memory that parsing the header takes, before the header is read.
+
+    Args:
+        reader: a packed file.
+        max_bytes: the limit in bytes; None for no limit.
+
+    Raises:
+        LimitError: parsing takes more than the limit.
+        OptionError: `max_bytes` is not an integer.
+
+    """
+    if max_bytes is None:
+        return
+    if not isinstance(max_bytes, int):
+        raise OptionError([("max_bytes", f"expected a number of bytes, found {max_bytes!r}")])
+    length = min(int.from_bytes(reader.read_at(0, LENGTH_BYTES), "little"), reader.size)
+    needed = length * _PARSING_FACTOR
+    if length > _SHORT_HEADER and needed > max_bytes:
+        raise LimitError(
+            f"its header needs {needed} bytes of memory, max_bytes is {max_bytes}", path=reader.name
+        )
+
+
+def check_restored_size(
+    name: str, manifest: Manifest, dtype_of: ItemsizeOf, max_bytes: int | None
+) -> None:
+    """Check the size of all tensors, restored or decompressed, whichever is larger.
+
+    Args:
+        name: the name of the file in messages.
+        manifest: the validated manifest.
+        dtype_of: returns the dtype that a tensor is to be restored as.
+        max_bytes: the limit in bytes; None for no limit.
+
+    Raises:
+        LimitError: the tensors take more than the limit.
+
+    """
+    if max_bytes is None:
+        return
+    entries = {tensor.entry: tensor for tensor in manifest.tensors}.values()
+    # Decompressed content can be larger than the restored tensor: float64, or a large codebook
+    # with few codes.
+    needed = sum(max(t.count * dtype_of(t).itemsize, t.content_size) for t in entries)
+    if needed > max_bytes:
+        raise LimitError(
+            f"its tensors need {needed} bytes of memory, max_bytes is {max_bytes}", path=name
+        )

@@ -1,0 +1,1 @@
+"""The encoding halves of the codecs; their decoding halves are in ``vggq._codecs``."""

@@ -1,0 +1,5 @@
+"""The storing half of the ``codebook`` codec."""
+
+from .encoder import encode
+
+__all__ = ["encode"]

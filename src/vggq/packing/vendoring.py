@@ -1,0 +1,92 @@
+"""Build time: copy the run-time half into a package that wants no dependency on hatch-vggq."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Final
+
+from .._manifest_json import VERSION
+from ..errors import TargetError
+
+STAMP: Final = "vendored.json"
+
+_DISTRIBUTION: Final = "hatch-vggq"
+# Everything that packs is in this folder; the rest of the package is the run time.
+_EXCLUDED: Final = ("packing", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Copy:
+    """A vendored copy: its folder, the release it is of, and the format version it reads."""
+
+    folder: Path
+    version: str
+    format: int
+
+
+def vendor(folder: Path) -> Copy:
+    """Copy the run-time modules and the licence into `folder`, in place of an older copy.
+
+    Raises:
+        TargetError: the folder is there and is no such copy, or cannot be written.
+
+    """
+    if folder.exists() and not (folder / STAMP).is_file():
+        raise TargetError(f"{folder} is there, and is no copy of vggq: name a new folder")
+    made = folder.with_name(f".{folder.name}.tmp")
+    try:
+        shutil.rmtree(made, ignore_errors=True)
+        copy = _write(made)
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        raise TargetError(f"{folder} cannot be written: {error.strerror}") from error
+    return Copy(folder, copy.version, copy.format)
+
+
+def _write(folder: Path) -> Copy:
+    ours = distribution(_DISTRIBUTION)
+    copy = Copy(folder, ours.version, VERSION)
+    run_time = Path(__file__).parents[1]
+    shutil.copytree(run_time, folder, ignore=shutil.ignore_patterns(*_EXCLUDED))
+    (folder / "LICENSE").write_text(ours.read_text("licenses/LICENSE") or "", encoding="utf-8")
+    stamp = {_DISTRIBUTION: copy.version, "format": copy.format}
+    (folder / STAMP).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    return copy
+
+
+def find_copies(root: Path, target: Path) -> list[Copy]:
+    """The copies in the package that a project's packed file belongs to.
+
+    That is the outermost folder around it, below the root, that goes on being one; the file's own
+    where none is.
+    """
+    package = None
+    for folder in itertools.takewhile(lambda folder: folder != root, target.parents):
+        if (folder / "__init__.py").is_file():
+            package = folder
+        elif package:
+            break
+    package = package or target.parent
+    return [] if package == root else [_read(stamp) for stamp in sorted(package.rglob(STAMP))]
+
+
+def _read(stamp: Path) -> Copy:
+    try:
+        table = json.loads(stamp.read_text(encoding="utf-8"))
+        return Copy(stamp.parent, str(table[_DISTRIBUTION]), int(table["format"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TargetError(f"{stamp} is not what `vggq vendor` writes: run it again") from error
+
+
+def requirements() -> list[str]:
+    """What a copy needs at run time: what hatch-vggq itself does."""
+    wanted = distribution(_DISTRIBUTION).requires or []
+    return [text for text in wanted if "extra ==" not in text]

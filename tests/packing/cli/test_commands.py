@@ -1,0 +1,367 @@
+"""The `vggq` command, called as its console script calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import vggq
+from tests.helpers import save_npz
+from vggq.packing.cli import main
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+LONG = "l" * 300
+
+
+def test_pack_tells_what_it_came_to(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "m.vggq")
+    assert main(["pack", source, target, "--bits", "4", "--keep", "*.bias"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{target}: 8.2 kB of weights in ")
+    assert out.count("\n") == 1
+    assert err == ""
+    with vggq.open(target) as weights:
+        assert weights.manifest.options == {
+            "bits": 4,
+            "sqnr": None,
+            "size": None,
+            "aim": "relative",
+            "dependent": True,
+            "weights": None,
+            "tensors": [],
+            "layout": None,
+            "key": None,
+            "drop": [],
+            "rename": [],
+            "keep": ["*.bias"],
+            "license": None,
+            "description": None,
+            "url": None,
+        }
+
+
+def test_pack_leaves_out_and_renames(tmp_path: Path, source: str) -> None:
+    target = str(tmp_path / "m.vggq")
+    options = ["--drop", "count", "--rename", "^a=b", "--rename", "t$=t=1"]
+    assert main(["pack", source, target, *options]) == 0
+    assert sorted(vggq.load(target)) == ["b.bias", "b.weight=1"]
+
+
+def test_pack_remarks_on_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save_npz(tmp_path / "m.npz", {"w": np.full((40, 40), np.nan, np.float32)})
+    remark = "tensor 'w' is stored exactly: 1600 of its 1600 values are not finite"
+    assert main(["pack", str(source), str(tmp_path / "m.vggq"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"vggq: {source}: {remark}\n"
+    assert json.loads(out)["remarks"] == [remark]
+
+
+def test_pack_as_json(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "m.vggq"
+    assert main(["pack", source, str(target), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["bytes"] == target.stat().st_size
+    assert figures["float32_bytes"] == 4 * 2050 + 8
+    assert figures["ratio"] == pytest.approx(figures["float32_bytes"] / figures["bytes"], abs=1e-4)
+    assert figures["sqnr"] == figures["worst_sqnr"] > 40
+
+
+def test_pack_replaces_and_a_failure_leaves_the_old(
+    tmp_path: Path, source: str, packed: str, arrays: dict[str, NDArray[Any]]
+) -> None:
+    old = Path(packed).read_bytes()
+    assert main(["pack", source, packed, "--keep", "nothing"]) == 1
+    assert Path(packed).read_bytes() == old
+    assert main(["pack", source, packed, "--bits", "2"]) == 0
+    assert len(Path(packed).read_bytes()) < len(old)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.npz", "model.vggq"}
+
+
+def test_inspect_shows_every_tensor(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", packed]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["a.bias", "50", "F32", "raw"] in [row[:4] for row in rows]
+    assert ["a.weight", "50x40", "F32", "codebook", "256"] in [row[:5] for row in rows]
+    assert ["count", "scalar", "I64", "raw"] in [row[:4] for row in rows]
+    assert "from npz, sha256 " in out
+    assert "\x1b" not in out
+
+
+def test_provenance_is_recorded_and_shown(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "m.vggq")
+    given = ["--license", "CC-BY-4.0", "--description", "\x1b[2Jé", "--url", "https://a.org/ü?b=1"]
+    assert main(["pack", source, target, *given]) == 0
+    capsys.readouterr()
+    assert main(["inspect", target]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("; bits = 8")
+    assert lines[2:5] == [
+        "license = 'CC-BY-4.0'",
+        "description = '\\x1b[2Jé'",
+        "url = 'https://a.org/ü?b=1'",
+    ]
+    assert main(["inspect", target, "--json"]) == 0
+    options = json.loads(capsys.readouterr().out)["options"]
+    assert (options["license"], options["description"]) == ("CC-BY-4.0", "\x1b[2Jé")
+
+
+def test_a_codec_takes_little_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that a grid has for parameters would leave none for the names at 80 columns."""
+    pattern = np.random.default_rng(1).standard_normal((60, 30, 1, 1))
+    kernels = pattern + np.random.default_rng(2).standard_normal((60, 30, 3, 3)) / 9
+    arrays = {"smooth": kernels.astype(np.float32), "rough": kernels[..., 0, 0].astype(np.float32)}
+    source, target = save_npz(tmp_path / "m.npz", arrays), str(tmp_path / "m.vggq")
+    assert main(["pack", str(source), target, "--sqnr", "20"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", target]) == 0
+    rows = {row.split()[0]: row for row in capsys.readouterr().out.splitlines() if "F32" in row}
+    assert rows["rough"].split()[2:4] == ["F32", "grid"]
+    assert " grid of 9 " in rows["smooth"]
+
+
+def test_inspect_as_json(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", packed, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [tensor["name"] for tensor in shown["tensors"]] == ["a.bias", "a.weight", "count"]
+    assert [tensor["sqnr"] is None for tensor in shown["tensors"]] == [True, False, True]
+    assert shown["tensors"][1]["codec"] == {"name": "codebook", "centroids": 256}
+
+
+def test_a_name_with_markup_in_it_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_npz(tmp_path / "odd.npz", {"[red]x[/red]": np.zeros(3)})
+    target = str(tmp_path / "odd.vggq")
+    assert main(["pack", str(source), target]) == 0
+    assert main(["inspect", target]) == 0
+    assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_verify(packed: str, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", packed]) == 0
+    assert capsys.readouterr().out == f"{packed}: 3 tensors, all sound\n"
+    assert main(["verify", packed, "--against", source]) == 0
+    expected = f"{packed}: 3 tensors, all sound, and as near to {source} as it says\n"
+    assert capsys.readouterr().out == expected
+    assert main(["verify", packed, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": packed, "tensors": 3, "against": None}
+
+
+def test_verify_finds_a_changed_source(
+    tmp_path: Path,
+    packed: str,
+    arrays: dict[str, NDArray[Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arrays["a.bias"][7] += 1
+    other = save_npz(tmp_path / "other.npz", arrays)
+    assert main(["verify", packed, "--against", str(other)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"vggq: error: {packed} is not what {other} gives: "
+        "tensor 'a.bias': differs, and it is stored exactly\n"
+    )
+
+
+def test_verify_finds_damage(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = bytearray(Path(packed).read_bytes())
+    damaged[-1] ^= 1
+    Path(packed).write_bytes(damaged)
+    assert main(["verify", packed]) == 1
+    assert capsys.readouterr().err.startswith(f"vggq: error: {packed}: tensor 'count': ")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_unpack_gives_what_load_gives(tmp_path: Path, packed: str, suffix: str) -> None:
+    out = tmp_path / f"out{suffix}"
+    assert main(["unpack", packed, str(out)]) == 0
+    if suffix == ".npz":
+        with np.load(out) as archive:
+            found: dict[str, NDArray[Any]] = dict(archive)
+    else:
+        found = safetensors.numpy.load_file(out)
+    expected = vggq.load(packed)
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "message"),
+    [
+        ("a\0b", "npz", "tensor 'a\\x00b' has a name that no zip archive holds: unpack to .safe"),
+        ("ü" * 32_766, "npz", "has a name that no zip archive holds: unpack to .safetensors"),
+        ("__metadata__", "safetensors", "has a name that safetensors keeps for itself: unpack to"),
+    ],
+)
+def test_unpack_refuses_a_name_that_would_be_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, suffix: str, message: str
+) -> None:
+    source = tmp_path / "s.npz"
+    save_npz(source, {"a": np.arange(3)})
+    packed = str(tmp_path / "s.vggq")
+    assert main(["pack", str(source), packed, "--rename", f"^a$={name}"]) == 0
+    capsys.readouterr()
+    out = tmp_path / f"out.{suffix}"
+    assert main(["unpack", packed, str(out)]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_name_does_nothing_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_npz(tmp_path / "s.npz", {"a": np.ones((40, 40), np.float32) * 0.1})
+    packed = str(tmp_path / "s.vggq")
+    for options in ([], ["--keep", "*"]):
+        assert main(["pack", str(source), packed, "--rename", "^a$=\x1b]0;a\x07[b]", *options]) == 0
+        assert main(["inspect", packed]) == 0
+        out, err = capsys.readouterr()
+        assert "\\x1b]0;a\\x07[b]" in out
+        assert "\x1b" not in out + err
+
+
+def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
+    names = ["file", "args", "a/b", "dot.", "allow_pickle", "größe"]
+    made = {name: np.full(3, index) for index, name in enumerate(names)}
+    source = tmp_path / "names.safetensors"
+    safetensors.numpy.save_file(made, source)
+    packed, out = str(tmp_path / "names.vggq"), tmp_path / "out.npz"
+    assert main(["pack", str(source), packed]) == 0
+    assert main(["unpack", packed, str(out)]) == 0
+    with np.load(out) as archive:
+        assert {name: array.tolist() for name, array in archive.items()} == {
+            name: array.tolist() for name, array in made.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["pack", "gone.npz", "t.vggq"], "vggq: error: gone.npz: no such file"),
+        (
+            ["pack", f"{LONG}.npz", "t.vggq"],
+            f"vggq: error: {LONG}.npz cannot be read: File name too long",
+        ),
+        (
+            ["pack", "{source}", f"{LONG}.vggq"],
+            f"vggq: error: {LONG}.vggq cannot be written: File name too long",
+        ),
+        (
+            ["pack", "a\0.npz", "t.vggq"],
+            "vggq: error: 'a\\x00.npz' cannot be read: embedded null byte",
+        ),
+        (["pack", "{source}", "t.bin"], "vggq: error: t.bin does not end in .vggq"),
+        (
+            ["pack", "{source}", "t.vggq", "--bits", "9"],
+            "vggq: error: bits: expected an integer from 1 to 8, found 9",
+        ),
+        (
+            ["pack", "{source}", "t.vggq", "--keep", "*.bais"],
+            "vggq: error: keep: the pattern '*.bais' matches no tensor; did you mean 'a.bias'?",
+        ),
+        (
+            ["pack", "{source}", "t.vggq", "--rename", "abc"],
+            "vggq: error: rename: expected REGEX=TEXT, found 'abc'",
+        ),
+        (
+            ["pack", "{source}", "t.vggq", "--url", "a.org"],
+            "vggq: error: url: expected a URL such as 'https://example.org/model', found 'a.org'",
+        ),
+        (["pack", "{source}", "."], "vggq: error: . does not end in .vggq"),
+        (
+            ["inspect", "gone.vggq"],
+            "vggq: error: gone.vggq is not there",
+        ),
+        (
+            ["inspect", "{junk}"],
+            (
+                "vggq: error: {junk} is not a sound .vggq file: "
+                "not valid JSON: Expecting value: line 1 column 1 (char 0)"
+            ),
+        ),
+        (
+            ["unpack", "{packed}", "out.pth"],
+            "vggq: error: out.pth: unknown suffix '.pth', expected .safetensors or .npz",
+        ),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(
+    tmp_path: Path,
+    source: str,
+    packed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    junk = tmp_path / "junk.vggq"
+    junk.write_bytes(bytes(20))
+    before = sorted(tmp_path.rglob("*"))
+    places = {"source": source, "packed": packed, "junk": str(junk)}
+    assert main([argument.format(**places) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == line.format(**places) + "\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["pack", "a", "b", "--bits", "x"], "argument --bits: invalid int value: 'x'"),
+        (["pack", "a"], "the following arguments are required: TARGET"),
+        (["pakc"], "argument COMMAND: invalid choice: 'pakc'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_arguments_that_cannot_be_parsed_are_one_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 1
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_without_rich_the_way_out_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["inspect", "x"]) == 1
+    expected = "vggq: error: the command line is not installed: pip install 'hatch-vggq[cli]'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_reader_that_has_had_enough_is_no_error(packed: str) -> None:
+    """The whole output is in the pipe's other end's hands: it may close it at any time."""
+    code = f"import sys; from vggq.packing.cli import main; sys.exit(main(['inspect', {packed!r}]))"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1

@@ -1,0 +1,105 @@
+"""`vggq compare`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers import save_npz
+from vggq.packing.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def rows(out: str) -> dict[str, list[str]]:
+    return {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+
+
+def test_a_file_and_itself(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", packed, packed]) == 0
+    out, err = capsys.readouterr()
+    assert rows(out)["a.weight"] == ["50x40", "50x40", "same", "exact", "0"]
+    assert out.splitlines()[-1] == "3 tensors, 0 differ; SQNR exact"
+    assert (err, out.count("\x1b")) == ("", 0)
+
+
+def test_the_packed_file_comes_first(
+    packed: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", source, packed]) == 1
+    assert capsys.readouterr().err == (
+        f"vggq: error: {source} does not end in .vggq: the packed file comes first, as in "
+        f"`vggq compare {packed} {source}`\n"
+    )
+
+
+def test_a_file_and_its_source_differ_unless_it_is_tolerated(
+    packed: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", packed, source]) == 1
+    out, err = capsys.readouterr()
+    assert rows(out)["a.weight"][2] == "differs"
+    assert err == "vggq: error: 1 of 3 tensors differ: 'a.weight'\n"
+    assert main(["compare", packed, source, "--tolerance", "40"]) == 0
+    assert rows(capsys.readouterr().out)["a.weight"][2] == "near"
+    assert main(["compare", packed, source, "--tolerance", "80"]) == 1
+    expected = "vggq: error: 1 of 3 tensors differ by more than 80 dB allow: 'a.weight'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_as_json(
+    tmp_path: Path,
+    packed: str,
+    arrays: dict[str, NDArray[Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = save_npz(tmp_path / "other.npz", {**arrays, "count": arrays["a.bias"]})
+    assert main(["compare", packed, str(other), "--json", "--tolerance", "40"]) == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["tolerance"], shown["within"]) == (40, False)
+    bias, weight, count = shown["tensors"]
+    assert bias == {
+        "name": "a.bias",
+        "shape_a": [50],
+        "shape_b": [50],
+        "same": True,
+        "within": True,
+        "sqnr": None,
+        "largest_error": 0.0,
+    }
+    assert weight["within"]
+    # What is stored exactly counts as little as it does in the manifest.
+    assert shown["sqnr"] == weight["sqnr"] > 40
+    assert 0 < weight["largest_error"] < 0.2
+    assert (count["within"], count["sqnr"], count["largest_error"]) == (False, None, None)
+
+
+def test_what_is_missing_is_said(
+    tmp_path: Path,
+    packed: str,
+    arrays: dict[str, NDArray[Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    del arrays["count"]
+    other = save_npz(tmp_path / "[b]other.npz", {**arrays, "[b]": arrays["a.bias"]})
+    assert main(["compare", packed, str(other), "--tolerance", "0"]) == 1
+    out, err = capsys.readouterr()
+    assert rows(out)["count"] == ["scalar", "missing", "differs"]
+    assert rows(out)["[b]"] == ["missing", "50", "differs"]
+    assert err.endswith("2 of 4 tensors differ by more than 0 dB allow: 'count', '[b]'\n")
+
+
+@pytest.mark.parametrize("value", ["many", "nan"])
+def test_a_tolerance_that_is_no_number(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "a", "b", "--tolerance", value])
+    assert caught.value.code == 1
+    err = capsys.readouterr().err
+    assert "argument --tolerance: " in err
+    assert repr(value) in err
+    assert err.count("\n") == 1

@@ -1,0 +1,315 @@
+"""The pages in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+import vggq
+from tests.helpers import save_npz
+from vggq.packing import Options, pack, sweep
+from vggq.packing.report import report_file, report_sweep
+
+from .conftest import ODD_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    Visit = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+NAMES = [ODD_NAME, "broken", "layer.2.weight", "layer.10.bias", "layer.10.weight", "none"]
+
+# The lowest contrast (WCAG 2.2) of any text that is shown with what is behind it.
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((c) => c / 255).map(
+      (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = parse(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color.slice(0, 3);
+    }
+    return [NaN, NaN, NaN];
+  };
+  const found = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !element.getClientRects().length || element.tagName === "SCRIPT") continue;
+    const style = getComputedStyle(element);
+    const color = parse(element.closest("svg") ? style.fill : style.color).slice(0, 3);
+    const [a, b] = [light(color), light(ground(element))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), element.tagName, element.textContent]);
+  }
+  return found.sort((x, y) => x[0] - y[0]);
+}"""
+
+
+@pytest.fixture(scope="session")
+def page_file(source: Path, packed: Path) -> Path:
+    target = packed.with_suffix(".html")
+    report_file(packed, target, against=source, draw=4)
+    return target
+
+
+@pytest.fixture(scope="session")
+def sweep_file(source: Path) -> Path:
+    target = source.with_name("sweep.html")
+    variants = list(
+        sweep(
+            source,
+            [*(Options(bits) for bits in (1, 2, 8)), Options(sqnr=20.0), Options(sqnr=10.0)],
+            evaluate=lambda state: {"mean": float(np.abs(state["layer.2.weight"]).mean())},
+        )
+    )
+    report_sweep("model.npz", variants, target, {"mean": 0.08})
+    return target
+
+
+def test_a_file_of_any_goal_is_held_against_others(tmp_path: Path, source: Path) -> None:
+    weights = {"layer.2.weight": 2.0}
+    packed = pack(source, tmp_path / "s.vggq", size=12_000, aim="overall", weights=weights).target
+    stages: list[str] = []
+
+    def stage(name: str) -> Callable[[int, int], None]:
+        stages.append(name)
+        return lambda *_: None
+
+    report_file(packed, tmp_path / "s.html", against=source, draw=0, stage=stage)
+    assert stages == ["reading", "packing in other ways", "drawing"]
+    text = (tmp_path / "s.html").read_text()
+    assert "in codebooks of 1 to 8 bits, and on a grid at 10, 20, 30, 40 dB" in text
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Opens a page; whatever it says on its console or asks of others is an error."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def open_page(path: Path, width: int = 1000, scheme: Any = "light") -> Page:
+        size: Any = {"width": width, "height": 800}
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def shown(page: Page) -> list[str]:
+    """The names in the table, in order, without their markers."""
+    return page.locator("tbody tr:not(.drawing):visible th").all_inner_texts()
+
+
+def heading(page: Page, text: str) -> Any:
+    return page.get_by_role("columnheader", name=text).get_by_role("button")
+
+
+def order(page: Page, text: str) -> str | None:
+    found: str | None = page.get_by_role("columnheader", name=text).get_attribute("aria-sort")
+    return found
+
+
+def test_it_opens_and_shows_every_tensor(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    assert page.title().endswith("model.vggq")
+    assert sorted(shown(page)) == sorted(NAMES)
+    assert page.get_by_role("status").inner_text() == "6 of 6 shown"
+    name = re.compile("of an index's limit of 100 MiB$")
+    assert page.get_by_role("progressbar", name=name).count() == 1
+
+
+def test_a_heading_sorts_and_sorts_the_other_way(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    heading(page, "tensor").click()
+    assert order(page, "tensor") == "ascending"
+    names = shown(page)
+    assert names.index("layer.2.weight") < names.index("layer.10.bias")
+    heading(page, "bytes").click()
+    assert (order(page, "bytes"), order(page, "tensor")) == ("ascending", None)
+    sizes = [
+        int(text.replace(",", "")) for text in page.locator("td:nth-child(5)").all_inner_texts()
+    ]
+    assert sizes == sorted(sizes)
+    heading(page, "bytes").click()
+    assert order(page, "bytes") == "descending"
+    assert shown(page)[-1] == "none"
+    heading(page, "SQNR").click()
+    assert page.locator("td:nth-child(7)").first.inner_text() != "exact"
+
+
+def test_the_filter_leaves_what_has_the_text(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    box = page.get_by_role("searchbox", name="Filter by name")
+    box.fill("LAYER.10")
+    assert sorted(shown(page)) == ["layer.10.bias", "layer.10.weight"]
+    assert page.get_by_role("status").inner_text() == "2 of 6 shown"
+    heading(page, "bytes").click()
+    assert shown(page) == ["layer.10.bias", "layer.10.weight"]
+    box.fill("")
+    assert sorted(shown(page)) == sorted(NAMES)
+
+
+def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    button = page.get_by_role("button", name="layer.10.weight")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    captions = page.locator(".drawing figcaption").all_inner_texts()
+    assert captions[0].startswith("Weights and their 16 centroids: from ")
+    assert captions[1].startswith("Errors of quantization: from ")
+    heading(page, "bytes").click()
+    assert button.evaluate("b => b.closest('tr').nextElementSibling.className") == "drawing"
+    assert page.locator(".drawing svg:visible").count() == 2
+    page.get_by_role("searchbox").fill("layer.2")
+    assert page.locator(".drawing:visible").count() == 0
+    page.get_by_role("searchbox").fill("")
+    button.click()
+    assert page.locator(".drawing").count() == 0
+
+
+def test_a_grid_has_its_step(
+    visit: Visit, tmp_path: Path, source: Path, model: dict[str, Any]
+) -> None:
+    packed = pack(source, tmp_path / "grid.vggq", sqnr=20.0).target
+    report_file(packed, tmp_path / "grid.html", against=source, others=False)
+    page = visit(tmp_path / "grid.html")
+    page.get_by_role("button", name="layer.2.weight").click()
+    caption = page.locator(".drawing figcaption").first.inner_text()
+    found = re.match(r"Weights and their (\d+) values on a grid of step ([0-9.]+): ", caption)
+    assert found is not None
+    values = np.unique(vggq.load(packed)["layer.2.weight"])
+    assert int(found[1]) == values.size < model["layer.2.weight"].size
+    steps = values / np.diff(values).min()
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    assert float(found[2]) == pytest.approx(np.diff(values).min(), rel=5e-3)
+
+
+def test_all_of_it_works_by_keyboard(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    page.keyboard.press("Tab")
+    focused = page.evaluate("document.activeElement.id")
+    assert focused == "filter"
+    page.keyboard.type("weight")
+    assert sorted(shown(page)) == ["layer.10.weight", "layer.2.weight"]
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "region"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert (order(page, "tensor"), shown(page)[0]) == ("ascending", "layer.2.weight")
+    page.keyboard.press("Space")
+    assert (order(page, "tensor"), shown(page)[0]) == ("descending", "layer.10.weight")
+    for _ in range(8):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "layer.10.weight"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    assert page.locator(".drawing svg").count() == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+def test_the_contrast_is_enough_to_read(
+    visit: Visit, request: pytest.FixtureRequest, which: str, scheme: str
+) -> None:
+    page = visit(request.getfixturevalue(which), scheme=scheme)
+    for button in page.locator("tbody button").all():
+        button.click()
+    found = page.evaluate(CONTRAST)
+    assert any(tag == "text" for _, tag, _ in found)
+    assert [entry for entry in found if not entry[0] >= 4.5] == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+def test_axe_finds_nothing_in_the_way_of_anyone(
+    browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Any
+) -> None:
+    """axe-core's rules, of WCAG and beyond; the page's own policy would keep its script out."""
+    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
+        page = context.new_page()
+        page.goto(request.getfixturevalue(which).as_uri())
+        for button in page.locator("tbody button").all():
+            button.click()
+        found = Axe().run(page).response
+    assert [(rule["id"], rule["impact"]) for rule in found["violations"]] == []
+    assert {"color-contrast", "label", "button-name"} <= {rule["id"] for rule in found["passes"]}
+
+
+@pytest.mark.parametrize("width", [400, 900, 1600])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+def test_nothing_is_wider_than_the_page(
+    visit: Visit, request: pytest.FixtureRequest, which: str, width: int
+) -> None:
+    page = visit(request.getfixturevalue(which), width)
+    for button in page.locator("tbody button").all():
+        button.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    drawn = page.locator("figure:visible svg:visible")
+    for box in (svg.bounding_box() for svg in drawn.all()):
+        assert box is not None
+        assert 200 < box["width"] <= width
+        # The table scrolls sideways under them: they are to stay in sight.
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('svg text')].filter((t) => t.getClientRects().length)"
+        ".map((t) => t.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"
+    )
+    # Letters of about 8 pixels and more, at any width.
+    assert max(sizes) >= 9
+
+
+def test_the_sweep_has_a_row_and_a_chart_for_everything(visit: Visit, sweep_file: Path) -> None:
+    page = visit(sweep_file)
+    assert shown(page) == ["not at all", "1 bit", "2 bits", "8 bits", "20 dB", "10 dB"]
+    headings = page.get_by_role("heading", level=2).all_inner_texts()
+    assert headings == ["Size and fidelity", "Size and mean", "Ways of packing"]
+    for chart in page.locator("figure .wide").all():
+        texts = chart.locator("text").all_text_contents()
+        assert {"1 bit", "8 bits", "10 dB", "codebooks", "grid, by fidelity"} <= set(texts)
+    # What has no figure stays last.
+    for _ in range(2):
+        heading(page, "pack s").click()
+        assert shown(page)[-1] == "not at all"
+
+
+def test_three_thousand_tensors_stay_usable(visit: Visit, tmp_path: Path) -> None:
+    arrays = {f"layer.{n}.bias": np.full(4, n, np.float32) for n in range(3000)}
+    arrays["big.weight"] = np.random.default_rng(0).random((50, 40), np.float32)
+    packed = pack(save_npz(tmp_path / "many.npz", arrays), tmp_path / "many.vggq", bits=2).target
+    target = tmp_path / "many.html"
+    report_file(packed, target, draw=3)
+    assert target.stat().st_size < 2e6
+    page = visit(target)
+    page.set_default_timeout(5000)
+    page.get_by_role("searchbox").fill("9.bias")
+    assert page.get_by_role("status").inner_text() == "300 of 3001 shown"
+    page.get_by_role("searchbox").fill("")
+    heading(page, "bytes").click()
+    heading(page, "bytes").click()
+    assert page.locator("tbody th").first.inner_text() == "big.weight"
+    assert page.locator("tbody button").count() == 3

@@ -1,0 +1,328 @@
+"""The .keras archive: what Keras writes, and what nobody should get us to read."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tracemalloc
+import zipfile
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+
+from vggq.errors import SourceError
+from vggq.packing.sources import ReadOptions, identify, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    State = dict[str, NDArray[Any]]
+
+RNG = np.random.default_rng(21)
+GO_ON = "; without a layout its weights come as Keras has them"
+WEIGHTS: State = {
+    "layers/dense/vars/0": RNG.standard_normal((6, 4)).astype(np.float32),
+    "layers/dense/vars/1": RNG.standard_normal(4).astype(np.float32),
+    "layers/gru/cell/vars/0": RNG.standard_normal((4, 6)).astype(np.float32),
+    "layers/gru/cell/vars/1": RNG.standard_normal((2, 6)).astype(np.float32),
+    "layers/gru/cell/vars/2": RNG.standard_normal((2, 6)).astype(np.float32),
+    "layers/random_flip/seed_generator/vars/0": np.zeros(2, np.uint32),
+    "optimizer/vars/0": RNG.standard_normal((6, 4)).astype(np.float32),
+}
+
+
+def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": kind, "config": {"name": name, **config}}
+
+
+LAYERS = [
+    layer("Dense", "dé/1", use_bias=True),
+    layer("RandomFlip", "flip"),
+    layer("GRU", "gru", reset_after=True),
+]
+
+
+def hdf5(state: State) -> bytes:
+    file = io.BytesIO()
+    with h5py.File(file, "w") as tensors:
+        for name, array in state.items():
+            tensors[name] = array
+    return file.getvalue()
+
+
+def model(layers: Any) -> dict[str, Any]:
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+
+
+def save(
+    path: Path,
+    weights: State = WEIGHTS,
+    layers: Any = LAYERS,
+    compression: int = zipfile.ZIP_STORED,
+    members: dict[str, bytes] | None = None,
+) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(model(layers)))
+        archive.writestr("model.weights.h5", hdf5(weights))
+        for name, content in (members or {}).items():
+            archive.writestr(name, content)
+    return path
+
+
+def read(path: Path, layout: str | None = None) -> State:
+    with open_source(path, ReadOptions(layout)) as source:
+        return {tensor.name: tensor.read() for tensor in source.tensors}
+
+
+def error_of(path: Path, layout: str | None = None) -> str:
+    with pytest.raises(SourceError) as caught:
+        read(path, layout)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def same(found: State, expected: State) -> bool:
+    return {n: (a.shape, a.tobytes()) for n, a in found.items()} == {
+        n: (a.shape, a.tobytes()) for n, a in expected.items()
+    }
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_what_is_read(tmp_path: Path, compression: int) -> None:
+    path = save(tmp_path / "m.keras", compression=compression)
+    assert identify(path).name == "keras"
+    assert same(read(path), WEIGHTS)
+    found = read(path, "torch")
+    z, r, h = np.split(WEIGHTS["layers/gru/cell/vars/2"][1], 3)
+    np.testing.assert_array_equal(found["gru.bias_hh_l0"], np.concatenate([r, z, h]))
+    np.testing.assert_array_equal(found["dé/1.weight"], WEIGHTS["layers/dense/vars/0"].T)
+    assert sorted(found) == [
+        "dé/1.bias", "dé/1.weight", "gru.bias_hh_l0", "gru.bias_ih_l0", "gru.weight_hh_l0",
+        "gru.weight_ih_l0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", [None, "torch"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_damage_is_a_source_error_or_harmless(
+    tmp_path: Path, compression: int, layout: str | None
+) -> None:
+    path = save(tmp_path / "m.keras", compression=compression)
+    expected, data = read(path, layout), path.read_bytes()
+    chance = random.Random(7)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        with suppress(SourceError):
+            assert same(read(path, layout), expected)
+    for length in np.linspace(0, len(data) - 1, 50, dtype=int):
+        path.write_bytes(data[:length])
+        with pytest.raises(SourceError):
+            read(path, layout)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a\\b", "a/../../b"])
+def test_names_that_lead_out(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "m.keras", members={name: b"?"})
+    assert error_of(path) == f"a record named {name!r} leads out of the archive"
+
+
+def test_archives_that_are_no_models(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "[]")
+    message = "it is a zip archive with 0 records named 'model.weights.h5', not one"
+    assert error_of(path) == message
+    assert error_of(path, "torch") == message
+    path.write_bytes(b"PK\x03\x04" + bytes(22) + b"\x0b\0\0\0config.json")
+    assert error_of(path) == "File is not a zip file"
+    save(path)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("model.weights.h5", hdf5(WEIGHTS))
+    assert error_of(path) == message.replace("0", "2")
+
+
+def test_weights_that_are_no_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"hello")
+    with pytest.raises(SourceError, match=r"m\.keras cannot be read as HDF5"):
+        read(path)
+
+
+def test_other_compressions(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.keras", compression=zipfile.ZIP_LZMA)
+    assert error_of(path) == (
+        "the record 'model.weights.h5' is compressed otherwise than by deflate"
+    )
+
+
+def patched(path: Path, name: str, size: int) -> None:
+    """Let the archive's directory say that a member is of another size."""
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02"))
+    while bytes(data[entry + 46 : entry + 46 + len(name)]) != name.encode():
+        entry = data.index(b"PK\x01\x02", entry + 4)
+    data[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def test_bombs(tmp_path: Path) -> None:
+    """Refused by what they say; what they do not say is not unpacked."""
+    path = save(tmp_path / "m.keras", compression=zipfile.ZIP_DEFLATED)
+    patched(path, "model.weights.h5", 1 << 31)
+    assert error_of(path) == "the record 'model.weights.h5' would expand to 2147483648 bytes"
+    patched(path, "model.weights.h5", 100)
+    assert "Bad CRC-32" in error_of(path)
+    save(path)
+    patched(path, "config.json", (1 << 26) + 1)
+    assert error_of(path, "torch") == "the record 'config.json' has 67108865 bytes"
+    assert same(read(path), WEIGHTS)
+
+
+def shape_bomb(file: Any) -> None:
+    file.create_dataset("w", (1 << 20, 1 << 20), "f4", chunks=(1 << 10, 1 << 10))
+
+
+def external(file: Any) -> None:
+    file.create_dataset("w", (8,), "u1", external=[("/etc/hostname", 0, 8)])
+
+
+def virtual(file: Any) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "w", (4,))
+    file.create_virtual_dataset("w", layout)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (shape_bomb, "tensor 'w' says that it has 4398046511104 bytes, and has not"),
+        (external, "tensor 'w' lies in another file"),
+        (virtual, "tensor 'w' lies in another file"),
+    ],
+)
+def test_tensors_that_are_not_in_the_file(
+    tmp_path: Path, make: Callable[[Any], None], message: str, suffix: str
+) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        make(file)
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.write(tmp_path / "m.h5", "model.weights.h5")
+    assert error_of(path) == message
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_addresses_beyond_the_end(tmp_path: Path, compression: int) -> None:
+    """HDF5 may ask for what lies nowhere, and an address may be of more than 63 bits."""
+    state, path = {"w": np.arange(300, dtype=np.float32)}, tmp_path / "m.keras"
+    data = hdf5(state)
+    address = data.index(state["w"].tobytes()).to_bytes(8, "little")
+    assert data.count(address) == 1
+    for wrong in (b"\xfe" * 8, (len(data) - 8).to_bytes(8, "little")):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", data.replace(address, wrong))
+        assert error_of(path)
+
+
+def test_links_to_other_files(tmp_path: Path) -> None:
+    """A legacy file names its weights, and a name may be a link."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["w"] = np.zeros((2, 2), np.float32)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["layer_names"] = ["x"]
+        file.create_group("x").attrs["weight_names"] = ["kernel:0"]
+        file["x/kernel:0"] = h5py.ExternalLink("other.h5", "w")
+        file["own"] = np.zeros(3)
+    assert error_of(tmp_path / "m.h5", "torch") == "tensor 'x.weight' lies in another file"
+    assert list(read(tmp_path / "m.h5")) == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "whose the weight '/layers/dense/vars/0' is, the model does not say"),
+        (LAYERS[:2], "whose the weight '/layers/gru/cell/vars/0' is, the model does not say"),
+        (
+            [*LAYERS, layer("Dense", "two")],
+            (
+                "the weights of the layer 'two' are not where they belong in the file: of a layer "
+                "that two models share, Keras keeps them with one of the two"
+            ),
+        ),
+        (
+            [layer("Dense", "d", use_bias=False), *LAYERS[1:]],
+            f"layer 'd' (Dense) has 2 weights, not 1{GO_ON}",
+        ),
+        (
+            [*LAYERS[:2], layer("GRU", "g", reset_after=True, use_bias=False)],
+            f"layer 'g' (GRU) has 3 weights, not 2{GO_ON}",
+        ),
+        (
+            [layer("Dense", "d"), LAYERS[1], layer("GRU", "gru")],
+            (
+                "layer 'gru' (GRU) has reset_after = False, of which torch has no counterpart"
+                f"{GO_ON}"
+            ),
+        ),
+        ([{"class_name": "Dense"}], "its description of the model is damaged"),
+        ([None], "its description of the model is damaged"),
+    ],
+)
+def test_a_description_that_does_not_fit(tmp_path: Path, layers: Any, message: str) -> None:
+    assert error_of(save(tmp_path / "m.keras", layers=layers), "torch") == message
+
+
+def test_a_description_without_bottom(tmp_path: Path) -> None:
+    deep: dict[str, Any] = layer("Dense", "d")
+    for _ in range(150):
+        deep = model([deep])
+    path = save(tmp_path / "m.keras", layers=[deep])
+    assert error_of(path, "torch").startswith("the weights of the layer 'm' are not where")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "[" * 100_000)
+        archive.writestr("model.weights.h5", hdf5(WEIGHTS))
+    assert error_of(path, "torch") == "its description of the model is damaged"
+
+
+def test_weights_of_keras_2_12(tmp_path: Path) -> None:
+    """It counted each layer twice, and wrote no names."""
+    container = "_layer_checkpoint_dependencies"
+    first, second = RNG.standard_normal((2, 3, 3))
+    weights = {
+        f"{container}/dense_10/vars/0": second,
+        f"{container}/dense_2/vars/0": first,
+        "metrics/mean/vars/0": np.zeros(()),
+    }
+    layers = [layer("Dense", name, use_bias=False) for name in ("one", "two")]
+    found = read(save(tmp_path / "m.keras", weights, layers), "torch")
+    assert same(found, {"one.weight": first.T, "two.weight": second.T})
+
+
+def test_a_large_model_is_not_held_in_memory(tmp_path: Path) -> None:
+    size = 1 << 20
+    weights = {f"layers/w/vars/{i}": np.zeros(size, np.float32) for i in range(16)}
+    path = save(tmp_path / "m.keras", weights)
+    tracemalloc.start()
+    try:
+        with open_source(path) as source:
+            for tensor in source.tensors:
+                tensor.read()
+        assert tracemalloc.get_traced_memory()[1] < 4 * size * 4
+    finally:
+        tracemalloc.stop()

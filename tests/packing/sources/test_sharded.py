@@ -1,0 +1,126 @@
+"""Checkpoints in several files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import vggq
+from vggq.errors import SourceError
+from vggq.packing import pack
+from vggq.packing.sources import digest, files, identify, open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FIRST: dict[str, NDArray[Any]] = {
+    "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.zeros(3, np.float16),
+}
+SECOND: dict[str, NDArray[Any]] = {"c.weight": np.ones((2, 2), np.int64)}
+NAMES = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+MAP = dict.fromkeys(FIRST, NAMES[0]) | dict.fromkeys(SECOND, NAMES[1])
+
+
+def save_index(path: Path, weight_map: object) -> Path:
+    path.write_text(json.dumps({"metadata": {"total_size": 62}, "weight_map": weight_map}))
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    for name, state in zip(NAMES, (FIRST, SECOND), strict=True):
+        safetensors.numpy.save_file(state, tmp_path / name)
+    return save_index(tmp_path / "model.safetensors.index.json", MAP)
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    with open_source(path) as source:
+        assert source.format == "sharded"
+        return {tensor.name: tensor.read() for tensor in source.tensors}
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        read(path)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+def test_all_shards_are_one_checkpoint(index: Path) -> None:
+    tensors = read(index)
+    assert list(tensors) == ["a.weight", "b", "c.weight"]
+    for name, array in (FIRST | SECOND).items():
+        assert tensors[name].dtype == array.dtype
+        np.testing.assert_array_equal(tensors[name], array)
+
+
+def test_the_digest_covers_every_file(index: Path) -> None:
+    assert files(index) == [index, *(index.parent / name for name in NAMES)]
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files(index)
+    ]
+    assert digest(index) == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_packed_and_restored(index: Path) -> None:
+    packed = pack(index, index.with_name("m.vggq"))
+    assert packed.manifest.source_sha256 == digest(index)
+    assert sorted(vggq.load(packed.target)) == sorted(MAP)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("zipped", [True, False])
+def test_shards_of_torch(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
+    import torch  # noqa: PLC0415
+
+    names = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
+    for name, state in zip(names, (FIRST, SECOND), strict=True):
+        tensors = {key: torch.from_numpy(array) for key, array in state.items()}
+        torch.save(tensors, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    weight_map = dict.fromkeys(FIRST, names[0]) | dict.fromkeys(SECOND, names[1])
+    tensors = read(save_index(tmp_path / "pytorch_model.bin.index.json", weight_map))
+    for key, array in (FIRST | SECOND).items():
+        np.testing.assert_array_equal(tensors[key], array)
+
+
+@pytest.mark.parametrize(
+    "name", ["../m.safetensors", "/m.safetensors", "a\\b", "c:m", "", ".", "..", 3, None]
+)
+def test_a_shard_lies_beside_its_index(index: Path, name: object) -> None:
+    save_index(index, MAP | {"c.weight": name})
+    assert error_of(index) == f"{index.name} has no weight_map of tensors to files beside it"
+
+
+@pytest.mark.parametrize("weight_map", [None, [], "a"])
+def test_an_index_has_a_weight_map(index: Path, weight_map: object) -> None:
+    save_index(index, weight_map)
+    assert error_of(index) == f"{index.name} has no weight_map of tensors to files beside it"
+
+
+def test_index_and_shards_have_to_agree(index: Path) -> None:
+    save_index(index, MAP | {"d": NAMES[1]})
+    assert error_of(index) == f"{index.name} lists tensor 'd', which {NAMES[1]} does not hold"
+    save_index(index, {"a.weight": NAMES[0], "c.weight": NAMES[1]})
+    assert error_of(index) == f"{index.name} does not list tensor 'b' of {NAMES[0]}"
+    save_index(index, MAP | {"b": "other.safetensors"})
+    assert error_of(index) == (
+        "other.safetensors is listed in the index, and there is no such file"
+    )
+    save_index(index, MAP | {"b": "n" * 256})
+    assert error_of(index) == f"{'n' * 256} is listed in the index, and there is no such file"
+    (index.parent / NAMES[1]).write_text("version 1")
+    save_index(index, MAP)
+    assert error_of(index) == (
+        f"{NAMES[1]} is neither safetensors nor torch's, as a shard has to be"
+    )
+
+
+def test_a_shard_by_itself_is_a_checkpoint(index: Path) -> None:
+    assert identify(index.parent / NAMES[0]).name == "safetensors"

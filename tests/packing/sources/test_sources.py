@@ -1,0 +1,318 @@
+"""Checkpoints written by the libraries that people write them with, and read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from tests.helpers import save_npz, save_onnx
+from vggq.errors import MissingDependencyError, SourceError
+from vggq.packing.sources import ReadOptions, identify, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+State = dict[str, NDArray[Any]]
+
+RNG = np.random.default_rng(12)
+STATE: State = {
+    "b": RNG.standard_normal(7).astype(np.float32),
+    "deep/er.name": RNG.standard_normal((3, 4)),
+    "empty": np.zeros((0, 3), np.float32),
+    "half": RNG.standard_normal((3, 2, 2)).astype(np.float16),
+    "mask": RNG.random((4, 4)) < 0.5,
+    "odd": np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45, -1e-40], np.float32),
+    "scalar": np.array(3, np.int32),
+    "ünïcode": np.arange(5, dtype=np.uint8),
+}
+
+
+def save_safetensors(path: Path, state: State) -> None:
+    safetensors.numpy.save_file(state, path)
+
+
+def save_compressed(path: Path, state: State) -> None:
+    untyped: dict[str, Any] = dict(state)
+    np.savez_compressed(path, **untyped)
+
+
+def save_hdf5(path: Path, state: State) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in state.items():
+            file[name] = array
+
+
+def save_chunked(path: Path, state: State) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in state.items():
+            options = {"compression": "gzip", "chunks": True} if array.ndim and array.size else {}
+            file.create_dataset(name, data=array, **options)
+
+
+def save_external_onnx(path: Path, state: State) -> None:
+    save_onnx(path, state)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="data", size_threshold=0)
+
+
+def save_keras_archive(
+    path: Path, state: State, compression: int = zipfile.ZIP_STORED, layers: object = ()
+) -> None:
+    """As Keras 3 writes one; `layers` is what its description says of the model's layers."""
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        for name, array in state.items():
+            file[name] = array
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights.getvalue())
+
+
+def save_deflated_archive(path: Path, state: State) -> None:
+    save_keras_archive(path, state, zipfile.ZIP_DEFLATED)
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path, State], object]]] = {
+    "npz": (".npz", save_npz),
+    "compressed npz": (".npz", save_compressed),
+    "safetensors": (".safetensors", save_safetensors),
+    "hdf5": (".h5", save_hdf5),
+    "chunked hdf5": (".hdf5", save_chunked),
+    "onnx": (".onnx", save_onnx),
+    "external onnx": (".onnx", save_external_onnx),
+    "keras": (".keras", save_keras_archive),
+    "deflated keras": (".keras", save_deflated_archive),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    suffix, write = WRITERS[request.param]
+    path = tmp_path / f"model{suffix}"
+    write(path, STATE)
+    return path
+
+
+def read(path: Path, layout: str | None = None) -> State:
+    with open_source(path, ReadOptions(layout)) as source:
+        return {tensor.name: tensor.read() for tensor in source.tensors}
+
+
+def test_every_format_gives_what_was_written(written: Path) -> None:
+    with open_source(written) as source:
+        assert [tensor.name for tensor in source.tensors] == sorted(STATE)
+        for tensor in source.tensors:
+            array = tensor.read()
+            expected = STATE[tensor.name]
+            assert tensor.shape == array.shape == expected.shape
+            assert tensor.count == expected.size
+            assert array.dtype == expected.dtype.newbyteorder("<")
+            assert array.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+@pytest.mark.parametrize("label", WRITERS)
+def test_numbers_of_every_width(tmp_path: Path, label: str) -> None:
+    """To the last bit of the largest and the smallest."""
+    state: State = {"flag": np.array([True, False])}
+    for code in "bhilBHIL":
+        dtype = np.dtype(code)
+        limits = np.iinfo(dtype)
+        state[dtype.name] = np.array([limits.min, 0, 1, limits.max], dtype)
+    for kind in (np.float16, np.float32, np.float64):
+        limits_of = np.finfo(kind)
+        ends = [limits_of.min, limits_of.max, limits_of.smallest_subnormal, -0.0, np.nan, np.inf]
+        state[kind.__name__] = np.array(ends, kind)
+    suffix, write = WRITERS[label]
+    write(tmp_path / f"m{suffix}", state)
+    found = read(tmp_path / f"m{suffix}")
+    assert {name: (a.dtype, a.tobytes()) for name, a in found.items()} == {
+        name: (a.dtype, a.tobytes()) for name, a in state.items()
+    }
+
+
+def error_of(path: Path, layout: str | None = None) -> str:
+    with pytest.raises(SourceError) as caught:
+        read(path, layout)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    return message.removeprefix(str(path))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "gone.npz") == ": no such file"
+    assert error_of(tmp_path) == " is a directory, not a file"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"", ": its suffix is of npz, its content is not of that format (it is empty)"),
+        ("a.h5", b"hello", ": its suffix is of keras-hdf5, its content is not of that format"),
+        ("a.h5", b"PK\x05\x06", ": its suffix is of keras-hdf5, its content is of npz"),
+        ("a.npz", b"PK\x03\x04", ": its suffix is of npz, its content is not of that format"),
+        ("a.npz", b"\x89HDF\r\n\x1a\n", ": its suffix is of npz, its content is of keras-hdf5"),
+        ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", " holds no tensors"),
+        (
+            "a.xyz",
+            b"hello",
+            (
+                " is of no known format; those known are of .h5, .hdf5, .keras, .safetensors, "
+                ".index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+            ),
+        ),
+        (
+            "a.h5",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            " is a Git LFS pointer, not the weights: run `git lfs pull`",
+        ),
+    ],
+)
+def test_what_is_told_of_other_files(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert error_of(path) == message
+
+
+def test_identify(written: Path, tmp_path: Path) -> None:
+    fmt = identify(written)
+    assert written.suffix in fmt.suffixes
+    for name in ("model", "model.ckpt", "2f1b9c"):
+        assert identify(written.rename(tmp_path / name)) is fmt
+        written = tmp_path / name
+    assert sorted(read(written)) == sorted(STATE)
+
+
+@pytest.mark.parametrize(
+    "odd", [np.array(["text"]), np.zeros(2, complex), np.zeros(2, "f4,i4"), np.zeros(2, "M8[s]")]
+)
+def test_dtypes_that_are_no_weights(tmp_path: Path, odd: NDArray[Any]) -> None:
+    path = save_npz(tmp_path / "odd.npz", {"fine": np.zeros(3), "odd": odd})
+    assert error_of(path) == f": tensor 'odd' is of {odd.dtype}, which is not supported"
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd: Any = np.array([Bomb()], dtype=object)
+    np.savez("pickled.npz", odd=odd)
+    message = error_of(tmp_path / "pickled.npz")
+    assert message == ": tensor 'odd' is of object, which is not supported"
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3L",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1" + "0" * 30 + ",)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "[" * 5000,
+        "-" * 9000 + "1",
+    ],
+)
+def test_headers_of_numpys_that_lie(tmp_path: Path, suffix: str, header: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
+    path = tmp_path / f"s{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("w.npy", content)
+    with pytest.raises(SourceError):
+        read(path)
+
+
+def test_a_dtype_that_numpys_read_in_different_ways(tmp_path: Path) -> None:
+    header = "{'descr': '<f4,', 'fortran_order': False, 'shape': (3,)}"
+    path = tmp_path / "s.npy"
+    path.write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
+    )
+    if np.load(path).dtype.names:
+        with pytest.raises(SourceError, match="which is not supported"):
+            read(path)
+    else:
+        np.testing.assert_array_equal(read(path)["s"], np.load(path))
+
+
+def save_bytes(path: Path, dtype: str, content: bytes, count: int) -> Path:
+    entry = {"dtype": dtype, "shape": [count], "data_offsets": [0, len(content)]}
+    header = json.dumps({"w": entry})
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + content)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2"])
+def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -> None:
+    content = bytes(range(256)) * 2
+    path = save_bytes(tmp_path / "m.safetensors", dtype, content, 512 if dtype[0] == "F" else 256)
+    with open_source(path) as source:
+        assert source.tensors[0].dtype == dtype
+        assert source.tensors[0].read().tobytes() == content
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("C64", 16), ("F8_E8M0", 2), ("F4", 1)])
+def test_safetensors_dtypes_that_no_packed_file_has(tmp_path: Path, dtype: str, size: int) -> None:
+    path = save_bytes(tmp_path / "odd.safetensors", dtype, bytes(size), 2)
+    assert error_of(path) == f": tensor 'w' is of {dtype}, which is not supported"
+
+
+def test_two_tensors_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "twice.npz"
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.zeros(2))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w.npy", buffer.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("w.npy", buffer.getvalue())
+    assert error_of(path) == ": two tensors come to have the name 'w'"
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+    header = json.dumps({"\ud800": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"12")
+    assert error_of(path) == ": a tensor's name, '\\ud800', is not valid Unicode"
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "onnx"])
+def test_a_layout_is_for_keras(tmp_path: Path, kind: str) -> None:
+    suffix, write = WRITERS[kind]
+    path = tmp_path / f"m{suffix}"
+    write(path, STATE)
+    assert error_of(path, "torch") == f" is {kind}: layout = 'torch' is for Keras sources only"
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "extra"), [("hdf5", "h5py", "build"), ("onnx", "onnx", "onnx")]
+)
+def test_without_the_library_the_way_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, library: str, extra: str
+) -> None:
+    suffix, write = WRITERS[kind]
+    write(tmp_path / f"m{suffix}", STATE)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError) as caught:
+        read(tmp_path / f"m{suffix}")
+    assert str(caught.value) == f"{library} is not installed: pip install 'hatch-vggq[{extra}]'"

@@ -1,0 +1,153 @@
+"""What a round trip would give, against the round trip."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+import vggq
+from tests import strategies
+from tests.helpers import save_npz
+from vggq.errors import OptionError, SourceError
+from vggq.packing import pack, simulate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    State = dict[str, NDArray[Any]]
+
+
+def round_trip(state: State, **options: Any) -> State:
+    with tempfile.TemporaryDirectory() as folder:
+        source = save_npz(Path(folder, "s.npz"), state)
+        return vggq.load(pack(source, Path(folder, "s.vggq"), **options).target)
+
+
+def assert_same_bits(found: State, expected: State) -> None:
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes()
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(strategies.states, st.integers(1, 8))
+def test_any_state_dict_comes_out_as_it_does_of_the_file(state: State, bits: int) -> None:
+    assert_same_bits(simulate(state, bits=bits), round_trip(state, bits=bits))
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(strategies.states, st.floats(0.1, 120), st.booleans())
+def test_any_state_dict_at_any_fidelity(state: State, sqnr: float, dependent: bool) -> None:  # noqa: FBT001
+    goal: dict[str, Any] = {"sqnr": sqnr, "dependent": dependent}
+    assert_same_bits(simulate(state, **goal), round_trip(state, **goal))
+
+
+@pytest.fixture
+def kernels() -> State:
+    """Weights in a matrix and in kernels, a tied one, and two tensors in no natural order."""
+    rng = np.random.default_rng(6)
+    matrix = rng.standard_normal((60, 40)).astype(np.float32)
+    convolution = rng.standard_normal((20, 30, 3, 3)).astype(np.float32) * 0.1
+    small = {f"a.{n}.bias": np.full(3, n, np.float32) for n in (10, 9)}
+    return {"z": convolution, "m": matrix, "tied": matrix, **small}
+
+
+GOALS: list[dict[str, Any]] = [
+    {"sqnr": 25.0},
+    {"sqnr": 25.0, "dependent": False},
+    {"size": 12_000},
+    {"size": "9 kB", "aim": "overall"},
+    {"size": "9 kB", "weights": {"m": 4.0}},
+    {"size": 19_000, "dependent": False, "keep": ["m"]},
+    {"size": 14_000, "tensors": [{"match": "m", "bits": 5}]},
+    {"bits": 3, "tensors": [{"match": "z", "sqnr": 30.0}]},
+]
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+def test_every_goal_comes_out_as_of_the_file(kernels: State, goal: dict[str, Any]) -> None:
+    found = simulate(kernels, **goal)
+    assert_same_bits(found, round_trip(kernels, **goal))
+    assert list(found) == list(kernels)
+    assert not np.array_equal(found["z"], kernels["z"])
+
+
+def test_a_size_is_met_as_of_a_file_of_the_sources_format(tmp_path: Path, kernels: State) -> None:
+    tied = kernels.pop("tied")
+    assert tied is kernels["m"]
+    source = tmp_path / "s.safetensors"
+    save_file(kernels, source)
+    expected = vggq.load(pack(source, tmp_path / "s.vggq", size=9000).target)
+    assert_same_bits(simulate(kernels, size=9000, source_format="safetensors"), expected)
+
+
+def test_weights_are_quantized_and_those_to_keep_are_not(state: State) -> None:
+    found = simulate(state, bits=2, keep=["half.*"])
+    assert_same_bits(found, round_trip(state, bits=2, keep=["half.*"]))
+    assert np.unique(found["conv.weight"]).size == 4
+    np.testing.assert_array_equal(found["half.weight"], state["half.weight"])
+    assert list(found) == list(state)
+
+
+def test_the_arrays_are_fresh_and_the_state_is_left_alone(state: State) -> None:
+    before = {name: array.copy() for name, array in state.items()}
+    for array in simulate(state).values():
+        array[...] = 0
+    assert_same_bits(state, before)
+
+
+def test_an_array_that_is_not_contiguous_is_read_in_its_order(state: State) -> None:
+    turned = {"w": state["conv.weight"].T}
+    assert_same_bits(simulate(turned), {"w": simulate({"w": turned["w"].copy()})["w"]})
+
+
+@pytest.mark.torch
+def test_tensors_of_torch_are_taken_as_arrays(state: State) -> None:
+    import torch  # noqa: PLC0415
+
+    tensors: Any = {"conv.weight": torch.from_numpy(state["conv.weight"])}
+    expected = simulate({"conv.weight": state["conv.weight"]})
+    assert_same_bits(simulate(tensors), expected)
+
+
+def test_no_state_is_no_arrays() -> None:
+    assert simulate({}) == {}
+
+
+def test_a_dtype_that_no_file_holds_is_named() -> None:
+    array = np.zeros((40, 40), ml_dtypes.bfloat16)
+    expected = "tensor 'w' is of bfloat16, which is not supported; float32 would be"
+    with pytest.raises(SourceError, match=f"^{expected}$"):
+        simulate({"w": array})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"size": 100},
+            "size: 100 B cannot be met: the smallest is size = [0-9]+, at an SQNR of 0.00 dB",
+        ),
+        ({"sqnr": 30, "bits": 3}, "sqnr: one of bits, sqnr, size is expected, found bits and sqnr"),
+        ({"size": 9000, "weights": {"x": 2.0}}, "weights: 'x' is no tensor"),
+        ({"tensors": [{"match": "x", "bits": 3}]}, "tensors: the pattern 'x' matches no tensor"),
+        ({"bits": 9}, "bits: expected an integer from 1 to 8, found 9"),
+        ({"keep": ["x"]}, "keep: the pattern 'x' matches no tensor"),
+        ({"keep": "x"}, "keep: expected a list of patterns such as '\\*.bias', found 'x'"),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_named(
+    state: State, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^{message}$"):
+        simulate(state, **options)
