@@ -1,4 +1,4 @@
-"""torch checkpoints by hand, for what torch itself would not write."""
+"""torch checkpoints built by hand, for content that torch itself does not write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEGACY_HEAD: Final = (
 
 
 class Call:
-    """Pickles to a call."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -27,13 +27,14 @@ class Call:
         return self.call
 
 
-def legacy(path: Path, pickled: bytes) -> Path:
-    """A file of torch before 1.6 without storages."""
+def save_legacy(path: Path, pickled: bytes) -> Path:
+    """Write a file of torch before 1.6, without storages."""
     path.write_bytes(LEGACY_HEAD + pickled + pickle.dumps([], 2))
     return path
 
 
-def zipped(path: Path, pickled: bytes, **records: bytes) -> Path:
+def save_archive(path: Path, pickled: bytes, **records: bytes) -> Path:
+    """Write a zip archive with a pickle, and storages by their keys."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         for name, content in records.items():
@@ -41,28 +42,28 @@ def zipped(path: Path, pickled: bytes, **records: bytes) -> Path:
     return path
 
 
-# Pickles by hand: GLOBAL, then what is to be done with it.
+# The opcodes of a storage's persistent id, but for its number of elements.
 STORAGE = (
     b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu%stQ"
 )
 
 
 def tensor_pickle(
-    offset: int, shape: tuple[int, ...], strides: tuple[int, ...], held: int
+    offset: int, shape: tuple[int, ...], strides: tuple[int, ...], storage_count: int
 ) -> bytes:
-    """A state dict {"w": tensor}, as torch pickles one, with any sizes."""
+    """Return a state dict {"w": tensor} as torch pickles it, with any offset, shape and strides."""
 
     def number(value: int) -> bytes:
         return pickle.dumps(value, 2)[2:-1]
 
-    def sizes(values: tuple[int, ...]) -> bytes:
+    def numbers(values: tuple[int, ...]) -> bytes:
         return b"(" + b"".join(map(number, values)) + b"t"
 
     return (
         b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n"
-        + STORAGE % number(held)
+        + STORAGE % number(storage_count)
         + number(offset)
-        + sizes(shape)
-        + sizes(strides)
+        + numbers(shape)
+        + numbers(strides)
         + b"\x89NtRs."
     )

@@ -1,8 +1,9 @@
-"""Every format, cut off and with bytes changed: an error, or what is there, and nothing else.
+"""Truncated files and files with a changed byte, in every format.
 
-A format with checksums gives an error or what was written. The others cannot know: a changed weight
-is another weight to every reader. There, whatever is given has to be what was written, or what the
-format's own library gives of the changed file, bit for bit.
+With checksums in the format, the result must be an error or the original tensors. Without them, a
+changed weight is simply another weight to every reader. The result must then be an error, the
+original tensors, or the tensors that the format's own library reads from the changed file, bit for
+bit.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import safetensors.numpy
 
 from tests.helpers import save_npz, save_onnx
 from vggq.errors import SourceError
-from vggq.packing.sources import FORMATS, identify, open_source
+from vggq.packing.sources import FORMATS, identify_format, open_source
 
-from .test_sources import (
+from .test_formats import (
     STATE,
     save_chunked,
     save_compressed,
@@ -41,23 +42,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Seen = dict[str, tuple[str, tuple[int, ...], bytes]]
+    Snapshot = dict[str, tuple[str, tuple[int, ...], bytes]]
 
 CUTS = 50
 CHANGES = 200
-# Nothing here takes a second: what takes as long hangs, perhaps where no signal is heeded.
-HANGS = 100
+# No test takes a second. One that takes this long hangs, perhaps in C code that ignores signals.
+TIMEOUT = 100
 
 
-def seen(arrays: dict[str, NDArray[Any]]) -> Seen:
-    """What is compared: dtypes without their byte order, shapes and little-endian bytes."""
+def snapshot(arrays: dict[str, NDArray[Any]]) -> Snapshot:
+    """Return the parts to compare: dtypes, shapes and values, all in little-endian order."""
     little = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in arrays.items()}
     return {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in little.items()}
 
 
-def ours(path: Path) -> Seen:
+def read_snapshot(path: Path) -> Snapshot:
     with open_source(path) as source:
-        return seen({tensor.name: tensor.read() for tensor in source.tensors})
+        return snapshot({tensor.name: tensor.read() for tensor in source.tensors})
 
 
 def save_sharded(path: Path, state: dict[str, NDArray[Any]]) -> None:
@@ -75,7 +76,7 @@ def save_npy(path: Path, state: dict[str, NDArray[Any]]) -> None:
 
 
 def save_numbered_hdf5(path: Path, state: dict[str, NDArray[Any]]) -> None:
-    """As Keras 3 writes its weights."""
+    """Write weights as Keras 3 does."""
     with h5py.File(path, "w") as file:
         for number, array in enumerate(state.values()):
             file[f"layers/dense_{number}/vars/0"] = array
@@ -92,20 +93,22 @@ def save_torch_legacy(path: Path, state: dict[str, NDArray[Any]]) -> None:
     save_torch(path, state, zipped=False)
 
 
-def of_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+def load_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     return safetensors.numpy.load(path.read_bytes())
 
 
-def of_sharded(path: Path) -> dict[str, NDArray[Any]]:
+def load_sharded(path: Path) -> dict[str, NDArray[Any]]:
     weight_map = json.loads(path.read_text())["weight_map"]
-    return {name: of_safetensors(path.with_name(shard))[name] for name, shard in weight_map.items()}
+    return {
+        name: load_safetensors(path.with_name(shard))[name] for name, shard in weight_map.items()
+    }
 
 
-def of_npy(path: Path) -> dict[str, NDArray[Any]]:
+def load_npy(path: Path) -> dict[str, NDArray[Any]]:
     return {path.stem: np.load(path)}
 
 
-def of_hdf5(path: Path) -> dict[str, NDArray[Any]]:
+def load_hdf5(path: Path) -> dict[str, NDArray[Any]]:
     found = {}
     with h5py.File(path) as file:
         datasets: list[Any] = []
@@ -117,17 +120,17 @@ def of_hdf5(path: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
-def of_onnx(path: Path) -> dict[str, NDArray[Any]]:
+def load_onnx(path: Path) -> dict[str, NDArray[Any]]:
     initializers = onnx.load(path).graph.initializer
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in initializers}
-    # Of what numpy has not, the bits.
+    # Compare the bits of dtypes that numpy lacks.
     return {
         name: array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
         for name, array in arrays.items()
     }
 
 
-def of_torch(path: Path) -> dict[str, NDArray[Any]]:
+def load_torch(path: Path) -> dict[str, NDArray[Any]]:
     import torch  # noqa: PLC0415
 
     (state,) = torch.load(path).values()
@@ -136,7 +139,15 @@ def of_torch(path: Path) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a format is written, and read where it has no checksums; which file of it is damaged."""
+    """A way of writing a checkpoint.
+
+    Attributes:
+        name: file name.
+        save: writes the file.
+        read: reads it with the format's own library; None if the format has checksums.
+        part: name of the file to damage, if it is not the checkpoint itself.
+
+    """
 
     name: str
     save: Callable[[Path, dict[str, NDArray[Any]]], object]
@@ -145,29 +156,29 @@ class Kind:
 
 
 KINDS = {
-    "safetensors": Kind("m.safetensors", save_safetensors, of_safetensors),
-    "sharded, the index": Kind("m.safetensors.index.json", save_sharded, of_sharded),
+    "safetensors": Kind("m.safetensors", save_safetensors, load_safetensors),
+    "sharded, the index": Kind("m.safetensors.index.json", save_sharded, load_sharded),
     "sharded, a shard": Kind(
-        "m.safetensors.index.json", save_sharded, of_sharded, "model-1.safetensors"
+        "m.safetensors.index.json", save_sharded, load_sharded, "model-1.safetensors"
     ),
     "torch": Kind("m.pth", save_torch),
-    "torch-legacy": Kind("m.pth", save_torch_legacy, of_torch),
+    "torch-legacy": Kind("m.pth", save_torch_legacy, load_torch),
     "npz": Kind("m.npz", save_npz),
     "npz, compressed": Kind("m.npz", save_compressed),
-    "npy": Kind("m.npy", save_npy, of_npy),
-    "keras-hdf5": Kind("m.h5", save_hdf5, of_hdf5),
-    "keras-hdf5, chunked": Kind("m.h5", save_chunked, of_hdf5),
-    "keras-hdf5, numbered": Kind("m.weights.h5", save_numbered_hdf5, of_hdf5),
+    "npy": Kind("m.npy", save_npy, load_npy),
+    "keras-hdf5": Kind("m.h5", save_hdf5, load_hdf5),
+    "keras-hdf5, chunked": Kind("m.h5", save_chunked, load_hdf5),
+    "keras-hdf5, numbered": Kind("m.weights.h5", save_numbered_hdf5, load_hdf5),
     "keras": Kind("m.keras", save_keras_archive),
     "keras, deflated": Kind("m.keras", save_deflated_archive),
-    "onnx": Kind("m.onnx", save_onnx, of_onnx),
-    "onnx, external": Kind("m.onnx", save_external_onnx, of_onnx),
-    "onnx, the data": Kind("m.onnx", save_external_onnx, of_onnx, "data"),
+    "onnx": Kind("m.onnx", save_onnx, load_onnx),
+    "onnx, external": Kind("m.onnx", save_external_onnx, load_onnx),
+    "onnx, the data": Kind("m.onnx", save_external_onnx, load_onnx, "data"),
 }
 
 
 def labels(*chosen: str) -> list[Any]:
-    """Parameters of tests; torch's are marked."""
+    """Return parameters for a test, with a mark for those that need torch."""
     return [
         pytest.param(label, marks=[pytest.mark.torch] if label.startswith("torch") else [])
         for label in chosen
@@ -187,59 +198,58 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]
     kind = KINDS[request.param]
     path = tmp_path / kind.name
     kind.save(path, STATE)
-    assert identify(path).name == request.param.partition(",")[0]
+    assert identify_format(path).name == request.param.partition(",")[0]
     damaged = path if kind.part is None else path.with_name(kind.part)
-    faulthandler.dump_traceback_later(HANGS, exit=True)
+    faulthandler.dump_traceback_later(TIMEOUT, exit=True)
     yield Written(kind, path, damaged, damaged.read_bytes())
     faulthandler.cancel_dump_traceback_later()
 
 
-def test_every_format_is_here() -> None:
+def test_these_tests_cover_every_format() -> None:
     assert {label.partition(",")[0] for label in KINDS} == {fmt.name for fmt in FORMATS}
 
 
-def test_a_file_that_is_cut_short(written: Written) -> None:
+def test_open_rejects_truncated_files(written: Written) -> None:
     for length in np.linspace(0, len(written.content) - 1, CUTS, dtype=int):
         written.damaged.write_bytes(written.content[:length])
         with pytest.raises(SourceError):
-            ours(written.path)
+            read_snapshot(written.path)
 
 
-def test_a_file_with_a_byte_changed(written: Written) -> None:
-    original = ours(written.path)
-    chance = random.Random(11)
-    refused = 0
+def test_a_changed_byte_gives_an_error_or_harmless_values(written: Written) -> None:
+    original = read_snapshot(written.path)
+    rng = random.Random(11)
+    rejected = 0
     for number in range(CHANGES):
         changed = bytearray(written.content)
-        # Of one bit, or of any.
-        change = 1 << chance.randrange(8) if number % 2 else chance.randrange(1, 256)
-        changed[chance.randrange(len(changed))] ^= change
+        # Flip one bit, or several.
+        change = 1 << rng.randrange(8) if number % 2 else rng.randrange(1, 256)
+        changed[rng.randrange(len(changed))] ^= change
         written.damaged.write_bytes(changed)
         try:
-            found = ours(written.path)
+            found = read_snapshot(written.path)
         except SourceError:
-            refused += 1
+            rejected += 1
         else:
-            assert found == original or found == theirs(written)
-    # Nothing but weights is in there.
-    assert refused or written.kind.part == "data"
+            assert found == original or found == library_snapshot(written)
+    # A file of external data contains only weights, so no change is an error.
+    assert rejected or written.kind.part == "data"
 
 
-def theirs(written: Written) -> Seen | None:
-    """What the format's own library gives, if it gives anything and is to be asked."""
+def library_snapshot(written: Written) -> Snapshot | None:
+    """Read with the format's own library; None if it fails, or if the format has checksums."""
     if written.kind.read is None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return seen(written.kind.read(written.path))
-        except Exception:  # noqa: BLE001 - whatever a library says of damage
+            return snapshot(written.kind.read(written.path))
+        except Exception:  # noqa: BLE001 - any exception a library raises over damage
             return None
 
 
 @pytest.mark.parametrize("label", labels("torch", "npz", "keras"))
-def test_where_there_are_checksums_every_weight_is_covered(tmp_path: Path, label: str) -> None:
-    """Every single byte of the weights, changed, is found."""
+def test_checksums_detect_a_change_of_any_byte(tmp_path: Path, label: str) -> None:
     path = tmp_path / KINDS[label].name
     values = np.arange(64, dtype=np.float32)
     KINDS[label].save(path, {"w": values})
@@ -250,4 +260,4 @@ def test_where_there_are_checksums_every_weight_is_covered(tmp_path: Path, label
         changed[place] ^= 0xFF
         path.write_bytes(changed)
         with pytest.raises(SourceError):
-            ours(path)
+            read_snapshot(path)

@@ -1,4 +1,4 @@
-"""Keras's own files: bit for bit what Keras has, and laid out so that torch computes the same."""
+"""Files written by Keras: read bit for bit, and converted so that torch computes the same."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.torch,
-    # Of Keras's own doing: its old format, and what it calls in torch.
+    # Keras warns of its legacy format, and calls deprecated functions of torch.
     pytest.mark.filterwarnings("ignore"),
 ]
 
 KINDS = ["m.keras", "m.h5"]
-GO_ON = "; without a layout its weights come as Keras has them"
+ADVICE = "; without `layout` the weights keep Keras's names and axes"
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,22 @@ def read(path: Path, layout: str | None = None) -> State:
     return found
 
 
-def refused(path: Path) -> str:
+def error_of(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
         read(path, "torch")
-    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.path == path
     return str(caught.value).removeprefix(f"{path}: ")
 
 
-def scatter(model: Any) -> Any:
-    """Every weight away from its initial value: zeros and ones would hide what is swapped."""
+def randomize(model: Any) -> Any:
+    """Give every weight random values; zeros and ones would hide weights that are swapped."""
     rng = np.random.default_rng(8)
     model.set_weights([rng.uniform(0.2, 1, weight.shape) for weight in model.get_weights()])
     return model
 
 
 def sequential(keras: Any, shape: tuple[int | None, ...], *layers: Any) -> Any:
-    return scatter(keras.Sequential([keras.Input(shape), *layers]))
+    return randomize(keras.Sequential([keras.Input(shape), *layers]))
 
 
 def torch_state(path: Path) -> dict[str, Any]:
@@ -83,21 +83,21 @@ def channels_last(values: Any) -> Any:
     return values.movedim(1, -1)
 
 
-def as_it_is(values: Any) -> Any:
+def unchanged(values: Any) -> Any:
     return values
 
 
 def output_of(layer: Any, values: Any) -> Any:
-    """A recurrent layer of torch gives its state as well."""
-    given = layer(values)
-    return given[0] if isinstance(given, tuple) else given
+    """Return the output; recurrent layers of torch return their state as well."""
+    result = layer(values)
+    return result[0] if isinstance(result, tuple) else result
 
 
 Made = tuple["Any", "Any", tuple[int, ...], bool]
 
 
 def convolutions(keras: Any, torch: Any) -> dict[str, Made]:
-    """Each: a layer of Keras, the same of torch, the input's shape, whether it has channels."""
+    """Return for each: Keras's layer, torch's, the input's shape, whether it has channels."""
     layers, nn = keras.layers, torch.nn
     return {
         "Conv1D": (layers.Conv1D(4, 3), nn.Conv1d(6, 4, 3), (9, 6), True),
@@ -295,7 +295,7 @@ def test_torch_computes_what_keras_does(
         assert all(name.startswith(prefix) for name in state)
         theirs.load_state_dict({n.removeprefix(prefix): t for n, t in state.items()}, strict=True)
         x = torch.randn(2, *shape)
-        into, out_of = (channels_first, channels_last) if has_channels else (as_it_is, as_it_is)
+        into, out_of = (channels_first, channels_last) if has_channels else (unchanged, unchanged)
         with torch.no_grad():
             got = out_of(output_of(theirs.eval(), into(x)))
             expected = model(x.to(model.weights[0].value.device), training=False).cpu()
@@ -304,7 +304,7 @@ def test_torch_computes_what_keras_does(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embeddings(keras: Any, tmp_path: Path, kind: str) -> None:
+def test_embeddings_give_the_same_in_torch(keras: Any, tmp_path: Path, kind: str) -> None:
     import torch  # noqa: PLC0415
 
     model = sequential(keras, (7,), keras.layers.Embedding(10, 4, name="embedding"))
@@ -316,7 +316,7 @@ def test_embeddings(keras: Any, tmp_path: Path, kind: str) -> None:
 
 
 def nested(keras: Any) -> Any:
-    """A model in a model in a model, two layers of one class, and names of every kind."""
+    """Make models nested three deep, with two layers of one class, and unusual names."""
     layers = keras.layers
     inner = keras.Sequential(
         [keras.Input((6,)), layers.Dense(5, name="dé"), layers.Dropout(0.3), layers.Dense(4)],
@@ -329,11 +329,11 @@ def nested(keras: Any) -> Any:
     x = keras.Input((6,))
     y = layers.Dense(3, name="one more")(middle(layers.GaussianNoise(0.1)(x)) + 1)
     model = keras.Model(x, layers.Dense(2, name="out")(layers.Activation("tanh")(y)))
-    return scatter(model)
+    return randomize(model)
 
 
-def by_paths(path: Path) -> State:
-    """Every dataset of a file, as h5py reads it."""
+def read_with_h5py(path: Path) -> State:
+    """Return all datasets of a file by their paths."""
     found: State = {}
     archive = path.suffix == ".keras"
     content = zipfile.ZipFile(path).read("model.weights.h5") if archive else path.read_bytes()
@@ -348,12 +348,12 @@ def by_paths(path: Path) -> State:
 
 
 @pytest.mark.parametrize("kind", ["m.keras", "m.weights.h5", "m.h5"])
-def test_without_a_layout_every_bit_is_kerass(keras: Any, tmp_path: Path, kind: str) -> None:
+def test_without_layout_every_bit_is_kerass(keras: Any, tmp_path: Path, kind: str) -> None:
     model = nested(keras)
     path = tmp_path / kind
     (model.save_weights if kind == "m.weights.h5" else model.save)(path)
     found = read(path)
-    expected = by_paths(path)
+    expected = read_with_h5py(path)
     assert {n: a.tobytes() for n, a in found.items()} == {
         n: a.tobytes() for n, a in expected.items()
     }
@@ -362,7 +362,7 @@ def test_without_a_layout_every_bit_is_kerass(keras: Any, tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_in_models(keras: Any, tmp_path: Path, kind: str) -> None:
+def test_reads_nested_models(keras: Any, tmp_path: Path, kind: str) -> None:
     model = nested(keras)
     model.compile("adam", "mse", metrics=["mae"])
     model.fit(np.ones((4, 6)), np.ones((4, 2)), verbose=0)
@@ -384,7 +384,7 @@ def test_models_in_models(keras: Any, tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(array, expected[name])
 
 
-def test_weights_of_two_bytes(keras: Any, tmp_path: Path) -> None:
+def test_reads_weights_of_two_bytes(keras: Any, tmp_path: Path) -> None:
     layers = keras.layers
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(4, dtype="bfloat16"), layers.Dense(3, dtype="float16")]
@@ -398,11 +398,11 @@ def test_weights_of_two_bytes(keras: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal((weight.astype(np.uint32) << 16).view(np.float32), kernel.T)
 
 
-def test_a_bare_weights_file_of_keras_3(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_weights_files_of_keras_3_with_advice(keras: Any, tmp_path: Path) -> None:
     nested(keras).save_weights(tmp_path / "m.weights.h5")
-    assert refused(tmp_path / "m.weights.h5") == (
-        "a weights file of Keras 3 numbers its weights and does not say what its layers are; "
-        "for layout = 'torch' save the whole model, model.save('model.keras')"
+    assert error_of(tmp_path / "m.weights.h5") == (
+        "a weights file of Keras 3 does not describe its layers, as layout = 'torch' needs; "
+        "save the whole model instead: model.save('model.keras')"
     )
 
 
@@ -413,64 +413,67 @@ def test_a_bare_weights_file_of_keras_3(keras: Any, tmp_path: Path) -> None:
         (
             lambda layers: layers.GRU(3, reset_after=False, name="x"),
             (5, 4),
-            "(GRU) has reset_after = False, of which torch has no counterpart",
+            "(GRU): reset_after = False has no counterpart in torch",
         ),
         (
             lambda layers: layers.LSTM(3, recurrent_activation="hard_sigmoid", name="x"),
             (5, 4),
-            "(LSTM) has recurrent_activation = 'hard_sigmoid', of which torch has no counterpart",
+            "(LSTM): recurrent_activation = 'hard_sigmoid' has no counterpart in torch",
         ),
         (
             lambda layers: layers.EinsumDense("ab,bc->ac", 3, name="x"),
             (4,),
-            "(EinsumDense) is none that layout = 'torch' knows",
+            "(EinsumDense): layout = 'torch' does not support this class",
         ),
         (
             lambda layers: layers.PReLU(name="x"),
             (5, 4),
-            "(PReLU) has a weight 'alpha' of shape (5, 4), which does not fit",
+            "(PReLU): the shape (5, 4) of its weight 'alpha' is not supported",
         ),
     ],
 )
-def test_layers_that_torch_lacks(
+def test_open_rejects_layers_that_torch_lacks(
     keras: Any, tmp_path: Path, make: Any, shape: tuple[int, ...], message: str, kind: str
 ) -> None:
     path = tmp_path / kind
     sequential(keras, shape, keras.layers.Dropout(0.1), make(keras.layers)).save(path)
-    assert refused(path) == f"layer 'x' {message}{GO_ON}"
+    assert error_of(path) == f"layer 'x' {message}{ADVICE}"
     assert read(path)
 
 
-def test_a_norm_over_other_axes(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_norms_over_other_axes(keras: Any, tmp_path: Path) -> None:
     norm = keras.layers.LayerNormalization(axis=1, name="x")
     sequential(keras, (5, 4), norm).save(tmp_path / "m.keras")
-    assert refused(tmp_path / "m.keras") == (
-        "layer 'x' (LayerNormalization) is over the axes [1], and torch's is over the last" + GO_ON
+    assert error_of(tmp_path / "m.keras") == (
+        "layer 'x' (LayerNormalization): normalizes the axes [1], but torch normalizes only the "
+        f"last axes{ADVICE}"
     )
 
 
-def test_attention_is_refused_by_name(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_attention_by_name(keras: Any, tmp_path: Path) -> None:
     x = keras.Input((5, 4))
     y = keras.layers.MultiHeadAttention(2, 3, name="attend")(x, x)
     model = keras.Model(x, keras.layers.Dense(3)(y))
     model.save(tmp_path / "m.keras")
     model.save(tmp_path / "m.h5")
-    message = f"layer 'attend' (MultiHeadAttention) is none that layout = 'torch' knows{GO_ON}"
-    assert [refused(tmp_path / kind) for kind in KINDS] == [message, message]
+    message = (
+        f"layer 'attend' (MultiHeadAttention): layout = 'torch' does not support this class{ADVICE}"
+    )
+    assert [error_of(tmp_path / kind) for kind in KINDS] == [message, message]
 
 
-def test_layers_of_others(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_custom_layers_by_name(keras: Any, tmp_path: Path) -> None:
     @keras.saving.register_keras_serializable("mine")
     class Dense(keras.layers.Dense):  # type: ignore[misc]
         pass
 
     path = tmp_path / "m.keras"
     sequential(keras, (4,), keras.layers.Dense(2, name="fine"), Dense(3, name="odd")).save(path)
-    message = f"layer 'odd' (mine>Dense) is none that layout = 'torch' knows{GO_ON}"
-    assert refused(path) == message
+    message = f"layer 'odd' (mine>Dense): layout = 'torch' does not support this class{ADVICE}"
+    assert error_of(path) == message
 
 
-def test_a_model_of_others(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_custom_models_by_name(keras: Any, tmp_path: Path) -> None:
     @keras.saving.register_keras_serializable("mine")
     class Model(keras.Model):  # type: ignore[misc]
         def __init__(self, **options: Any) -> None:
@@ -483,23 +486,23 @@ def test_a_model_of_others(keras: Any, tmp_path: Path) -> None:
     model = Model()
     model(np.ones((2, 4)))
     model.save(tmp_path / "m.keras")
-    message = "the model is a mine>Model, which does not say what its layers are"
-    assert refused(tmp_path / "m.keras") == message
+    message = "the model is a mine>Model, which does not describe its layers"
+    assert error_of(tmp_path / "m.keras") == message
 
 
-def test_a_layer_that_two_models_share(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_layers_that_two_models_share(keras: Any, tmp_path: Path) -> None:
     shared = keras.layers.Dense(4, name="shared")
     parts = [keras.Sequential([keras.Input((4,)), shared], name=name) for name in ("a", "b")]
     x = keras.Input((4,))
-    scatter(keras.Model(x, parts[1](parts[0](x)))).save(tmp_path / "m.keras")
-    assert refused(tmp_path / "m.keras") == (
-        "the weights of the layer 'b' are not where they belong in the file: of a layer that two "
-        "models share, Keras keeps them with one of the two"
+    randomize(keras.Model(x, parts[1](parts[0](x)))).save(tmp_path / "m.keras")
+    assert error_of(tmp_path / "m.keras") == (
+        "layer 'b': its weights are not at its place in the file; of a layer that two models "
+        "share, Keras stores the weights in one of them only"
     )
 
 
-def test_layers_without_their_names_are_told_by_their_order(keras: Any, tmp_path: Path) -> None:
-    """As before Keras 3.3."""
+def test_layers_without_names_are_matched_by_order(keras: Any, tmp_path: Path) -> None:
+    """Keras before 3.3 wrote no names."""
     model = nested(keras)
     path = tmp_path / "m.keras"
     model.save(path)
@@ -522,7 +525,7 @@ def test_layers_without_their_names_are_told_by_their_order(keras: Any, tmp_path
     }
 
 
-def test_a_description_of_another_model(keras: Any, tmp_path: Path) -> None:
+def test_open_rejects_the_configuration_of_another_model(keras: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     sequential(keras, (4,), keras.layers.Dense(2, name="a")).save(path)
     with zipfile.ZipFile(path) as archive:
@@ -530,11 +533,11 @@ def test_a_description_of_another_model(keras: Any, tmp_path: Path) -> None:
         weights = archive.read("model.weights.h5")
     layer = config["config"]["layers"][1]
     for change, message in (
-        ({"use_bias": False}, f"layer 'a' (Dense) has 2 weights, not 1{GO_ON}"),
-        ({"name": "b"}, "the file has weights of layers that the model has not, ['a']"),
+        ({"use_bias": False}, f"layer 'a' (Dense): expected 1 weights, found 2{ADVICE}"),
+        ({"name": "b"}, "the file has weights of layers that the model lacks: ['a']"),
     ):
         layer["config"] = {**layer["config"], **change}
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("config.json", json.dumps(config))
             archive.writestr("model.weights.h5", weights)
-        assert refused(path) == message
+        assert error_of(path) == message

@@ -1,4 +1,4 @@
-"""layout = "torch": names, and the order of axes, against the two frameworks' definitions."""
+"""layout = "torch": names and order of axes, compared with both frameworks' definitions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Layers = dict[str, State]
 
 RNG = np.random.default_rng(3)
-GO_ON = "; without a layout its weights come as Keras has them"
+ADVICE = "; without `layout` the weights keep Keras's names and axes"
 
 
 def save_keras(path: Path, layers: Layers, *, group: str = "/", text: bool = False) -> Path:
-    """A weights file as Keras 1 and 2 write it: a group a layer, and lists of names."""
+    """Write a weights file as Keras 1 and 2 do: one group per layer, and lists of names."""
     with h5py.File(path, "w") as file:
         root = file.require_group(group)
         root.attrs["layer_names"] = list(layers) if text else [name.encode() for name in layers]
@@ -37,7 +37,7 @@ def save_keras(path: Path, layers: Layers, *, group: str = "/", text: bool = Fal
     return path
 
 
-def laid_out(path: Path) -> State:
+def read_for_torch(path: Path) -> State:
     with open_source(path, ReadOptions("torch")) as source:
         found = {tensor.name: tensor.read() for tensor in source.tensors}
         assert {t.name: t.shape for t in source.tensors} == {n: a.shape for n, a in found.items()}
@@ -45,10 +45,10 @@ def laid_out(path: Path) -> State:
     return found
 
 
-def refused(path: Path) -> str:
+def error_of(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        laid_out(path)
-    assert str(caught.value).startswith(f"{path}: ")
+        read_for_torch(path)
+    assert caught.value.path == path
     return str(caught.value).removeprefix(f"{path}: ")
 
 
@@ -68,36 +68,36 @@ def kernel(*shape: int) -> NDArray[Any]:
         (("outer/conv/kernel:0", "outer/conv/bias:0"), "conv"),
     ],
 )
-def test_names(
+def test_names_are_those_of_torch(
     tmp_path: Path, names: tuple[str, str], layer: str, group: str, *, text: bool
 ) -> None:
     weights = {names[0]: kernel(3, 3, 2, 4), names[1]: kernel(4)}
     path = save_keras(tmp_path / "m.h5", {"input": {}, layer: weights}, group=group, text=text)
-    found = laid_out(path)
+    found = read_for_torch(path)
     assert set(found) == {f"{layer}.weight", f"{layer}.bias"}
     np.testing.assert_array_equal(found[f"{layer}.bias"], weights[names[1]])
 
 
 @pytest.mark.parametrize("spatial", [(3,), (3, 5), (2, 3, 4)])
-def test_kernels_of_convolutions(tmp_path: Path, spatial: tuple[int, ...]) -> None:
-    """torch's kernel at [out, in, place] is Keras's at [place, in, out]."""
+def test_kernels_of_convolutions_have_torchs_axes(tmp_path: Path, spatial: tuple[int, ...]) -> None:
+    """Compare torch's [out, in, position] with Keras's [position, in, out]."""
     values = kernel(*spatial, 6, 7)
-    found = laid_out(save_keras(tmp_path / "m.h5", {"c": {"c/kernel:0": values}}))["c.weight"]
+    found = read_for_torch(save_keras(tmp_path / "m.h5", {"c": {"c/kernel:0": values}}))["c.weight"]
     assert found.shape == (7, 6, *spatial)
-    for place in np.ndindex(*spatial):
+    for position in np.ndindex(*spatial):
         for inner in range(6):
             for outer in range(7):
-                assert found[(outer, inner, *place)] == values[(*place, inner, outer)]
+                assert found[(outer, inner, *position)] == values[(*position, inner, outer)]
 
 
-def test_dense_kernels(tmp_path: Path) -> None:
+def test_dense_kernels_are_transposed(tmp_path: Path) -> None:
     """Keras computes x @ kernel, torch x @ weight.T."""
     values, x = kernel(5, 3), kernel(2, 5)
-    found = laid_out(save_keras(tmp_path / "m.h5", {"d": {"d/kernel:0": values}}))["d.weight"]
+    found = read_for_torch(save_keras(tmp_path / "m.h5", {"d": {"d/kernel:0": values}}))["d.weight"]
     np.testing.assert_array_equal(x @ found.T, x @ values)
 
 
-def test_without_a_layout_names_are_paths(tmp_path: Path) -> None:
+def test_without_layout_names_are_paths(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"c": {"c/kernel:0": kernel(3, 3, 1, 2)}})
     with open_source(path) as source:
         (tensor,) = source.tensors
@@ -109,59 +109,63 @@ def test_without_a_layout_names_are_paths(tmp_path: Path) -> None:
     [
         (
             {"bn/moving_mean:0": kernel(4)},
-            f"layer 'x' (BatchNormalization) is without its 'moving_variance'{GO_ON}",
+            f"layer 'x' (BatchNormalization): its weight 'moving_variance' is missing{ADVICE}",
         ),
         (
             {"x/odd:0": kernel(3, 3, 4, 1)},
-            "layer 'x': layout = 'torch' does not know its weight 'odd'",
+            "layer 'x': cannot infer the layer's class from its weight 'odd'",
         ),
         (
             {"x/kernel:0": kernel(3, 4), "x/odd:0": kernel(3)},
-            f"layer 'x' (Dense) has a weight 'odd', which layout = 'torch' does not know{GO_ON}",
+            f"layer 'x' (Dense): layout = 'torch' does not support its weight 'odd'{ADVICE}",
         ),
         (
             {"x/kernel:0": kernel(3, 4), "x/bias:0": kernel(4, 4)},
-            f"layer 'x' (Dense) has a weight 'bias' of shape (4, 4), which does not fit{GO_ON}",
+            f"layer 'x' (Dense): the shape (4, 4) of its weight 'bias' is not supported{ADVICE}",
         ),
-        ({"x/kernel:0": kernel(4)}, "layer 'x': a kernel of shape (4,) is none of torch's"),
+        ({"x/kernel:0": kernel(4)}, "layer 'x': no layer of torch has a kernel of the shape (4,)"),
         (
             {"x/kernel:0": kernel(1, 1, 1, 1, 1, 1)},
-            "layer 'x': a kernel of shape (1, 1, 1, 1, 1, 1) is none of torch's",
+            "layer 'x': no layer of torch has a kernel of the shape (1, 1, 1, 1, 1, 1)",
         ),
     ],
 )
-def test_what_is_not_known_is_refused_by_name(tmp_path: Path, weights: State, message: str) -> None:
-    assert refused(save_keras(tmp_path / "m.h5", {"x": weights})) == message
+def test_open_rejects_unsupported_weights_by_name(
+    tmp_path: Path, weights: State, message: str
+) -> None:
+    assert error_of(save_keras(tmp_path / "m.h5", {"x": weights})) == message
 
 
-def test_a_file_without_layers(tmp_path: Path) -> None:
+def test_open_rejects_files_that_name_no_layers(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["w"] = kernel(3)
-    assert refused(tmp_path / "m.h5") == (
+    assert error_of(tmp_path / "m.h5") == (
         "layout = 'torch' needs a Keras file that names its layers (layer_names)"
     )
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_whole_model_tells_the_classes_of_its_layers(tmp_path: Path, *, nested: bool) -> None:
-    """Another layer's kernel may be called kernel as well, and be laid out otherwise."""
+def test_whole_models_state_the_classes_of_their_layers(tmp_path: Path, *, nested: bool) -> None:
+    """A weight called "kernel" may belong to an unsupported class with other axes."""
     path = save_keras(tmp_path / "m.h5", {"up": {"up/kernel:0": kernel(3, 3, 1, 2)}})
     layers = [{"class_name": "EinsumDense", "config": {"name": "up"}}]
     with h5py.File(path, "a") as file:
         config = {"layers": layers} if nested else layers
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
-    assert refused(path) == (f"layer 'up' (EinsumDense) is none that layout = 'torch' knows{GO_ON}")
+    assert error_of(path) == (
+        f"layer 'up' (EinsumDense): layout = 'torch' does not support this class{ADVICE}"
+    )
     layers[0]["class_name"] = "Conv2D"
     with h5py.File(path, "a") as file:
         config = {"layers": layers} if nested else layers
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
-    assert laid_out(path)["up.weight"].shape == (2, 1, 3, 3)
+    assert read_for_torch(path)["up.weight"].shape == (2, 1, 3, 3)
 
 
-def test_two_weights_of_one_name(tmp_path: Path) -> None:
+def test_open_rejects_two_weights_with_one_name(tmp_path: Path) -> None:
     weights = {"a/kernel:0": kernel(2, 2), "b/kernel:0": kernel(2, 2)}
-    assert refused(save_keras(tmp_path / "m.h5", {"x": weights})) == (
-        "layer 'x' has two weights named 'kernel'"
+    assert error_of(save_keras(tmp_path / "m.h5", {"x": weights})) == (
+        "layer 'x': two weights have the name 'kernel'"
     )
 
 
@@ -206,8 +210,8 @@ VECTOR, MATRIX = kernel(4), kernel(4, 6)
         ),
     ],
 )
-def test_classes_told_by_names(tmp_path: Path, weights: State, expected: State) -> None:
-    found = laid_out(save_keras(tmp_path / "m.h5", {"x": weights}))
+def test_infers_classes_from_names(tmp_path: Path, weights: State, expected: State) -> None:
+    found = read_for_torch(save_keras(tmp_path / "m.h5", {"x": weights}))
     assert set(found) == set(expected)
     for name, array in found.items():
         np.testing.assert_array_equal(array, expected[name])
@@ -224,28 +228,28 @@ def recurrent(gates: int, bias: tuple[int, ...], prefix: str = "x/cell") -> Stat
 @pytest.mark.parametrize(
     ("gates", "bias", "order"), [(1, (), [0]), (3, (2,), [1, 0, 2]), (4, (), [0, 1, 2, 3])]
 )
-def test_recurrent_classes_told_by_shapes(
+def test_infers_recurrent_classes_from_shapes(
     tmp_path: Path, gates: int, bias: tuple[int, ...], order: list[int]
 ) -> None:
     weights = recurrent(gates, bias)
-    found = laid_out(save_keras(tmp_path / "m.h5", {"x": weights}))
+    found = read_for_torch(save_keras(tmp_path / "m.h5", {"x": weights}))
     assert set(found) == {"x.weight_ih_l0", "x.weight_hh_l0", "x.bias_ih_l0", "x.bias_hh_l0"}
     ours, theirs = weights["x/cell/kernel:0"], found["x.weight_ih_l0"]
-    for place, gate in enumerate(order):
-        np.testing.assert_array_equal(theirs[2 * place :][:2], ours[:, 2 * gate :][:, :2].T)
+    for position, gate in enumerate(order):
+        np.testing.assert_array_equal(theirs[2 * position :][:2], ours[:, 2 * gate :][:, :2].T)
     both = weights["x/cell/bias:0"].reshape(-1, gates, 2)[:, order].reshape(-1, gates * 2)
     np.testing.assert_array_equal(found["x.bias_ih_l0"], both[0])
     np.testing.assert_array_equal(found["x.bias_hh_l0"], both[1] if bias else both[0] * 0)
 
 
 @pytest.mark.parametrize("layer", ["both", "backward_both"])
-def test_two_directions_told_by_names(tmp_path: Path, layer: str) -> None:
+def test_infers_two_directions_from_names(tmp_path: Path, layer: str) -> None:
     weights = {
         name: array
-        for way in ("forward", "backward")
-        for name, array in recurrent(4, (), f"{layer}/{way}_lstm/lstm_cell_1").items()
+        for direction in ("forward", "backward")
+        for name, array in recurrent(4, (), f"{layer}/{direction}_lstm/lstm_cell_1").items()
     }
-    found = laid_out(save_keras(tmp_path / "m.h5", {layer: weights}))
+    found = read_for_torch(save_keras(tmp_path / "m.h5", {layer: weights}))
     assert len(found) == 8
     np.testing.assert_array_equal(
         found[f"{layer}.weight_hh_l0_reverse"],
@@ -253,9 +257,9 @@ def test_two_directions_told_by_names(tmp_path: Path, layer: str) -> None:
     )
 
 
-def test_a_layer_that_is_called_backward(tmp_path: Path) -> None:
+def test_a_layer_called_backward_is_not_bidirectional(tmp_path: Path) -> None:
     weights = recurrent(4, (), "backward_pass/lstm_cell")
-    assert set(laid_out(save_keras(tmp_path / "m.h5", {"backward_pass": weights}))) == {
+    assert set(read_for_torch(save_keras(tmp_path / "m.h5", {"backward_pass": weights}))) == {
         f"backward_pass.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     }
 
@@ -265,34 +269,36 @@ def test_a_layer_that_is_called_backward(tmp_path: Path) -> None:
     [
         (
             recurrent(3, ()),
-            f"(GRU) has reset_after = False, of which torch has no counterpart{GO_ON}",
+            f"(GRU): reset_after = False has no counterpart in torch{ADVICE}",
         ),
         (
             {n: a for n, a in recurrent(3, ()).items() if "bias" not in n},
-            f"(GRU) has reset_after = False, of which torch has no counterpart{GO_ON}",
+            f"(GRU): reset_after = False has no counterpart in torch{ADVICE}",
         ),
         (
             recurrent(3, (3,)),
-            f"(GRU) has a weight 'bias' of shape (3, 6), which does not fit{GO_ON}",
+            f"(GRU): the shape (3, 6) of its weight 'bias' is not supported{ADVICE}",
         ),
         (
             {**recurrent(4, ()), "x/cell/bias:0": kernel(16)},
-            f"(LSTM) has a weight 'bias' of shape (16,), which does not fit{GO_ON}",
+            f"(LSTM): the shape (16,) of its weight 'bias' is not supported{ADVICE}",
         ),
         (
             {**recurrent(4, ()), "x/cell/kernel:0": kernel(3, 6)},
-            f"(LSTM) has a weight 'kernel' of shape (3, 6), which does not fit{GO_ON}",
+            f"(LSTM): the shape (3, 6) of its weight 'kernel' is not supported{ADVICE}",
         ),
     ],
 )
-def test_recurrent_layers_that_torch_lacks(tmp_path: Path, weights: State, message: str) -> None:
+def test_open_rejects_recurrent_layers_that_torch_lacks(
+    tmp_path: Path, weights: State, message: str
+) -> None:
     path = save_keras(tmp_path / "m.h5", {"x": weights})
-    assert refused(path) == f"layer 'x' {message}"
+    assert error_of(path) == f"layer 'x' {message}"
 
 
-def test_a_recurrent_layer_of_other_gates(tmp_path: Path) -> None:
+def test_open_rejects_recurrent_layers_with_two_gates(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"x": recurrent(2, ())})
-    assert refused(path) == "layer 'x': a kernel of shape (2, 4) is none of torch's"
+    assert error_of(path) == "layer 'x': no layer of torch has a kernel of the shape (2, 4)"
 
 
 def add_model(path: Path, layers: list[dict[str, Any]]) -> None:
@@ -305,8 +311,8 @@ def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
     return {"class_name": kind, "config": {"name": name, **config}}
 
 
-def test_models_in_models_of_keras_2(tmp_path: Path) -> None:
-    """Its weights' names did not have the models that they are in, and Sequential was a list."""
+def test_reads_nested_models_of_keras_2(tmp_path: Path) -> None:
+    """Keras 2 left parent models out of weight names, and wrote a Sequential model as a list."""
     weights = {
         "a/kernel:0": kernel(2, 3),
         "a_1/kernel:0": kernel(3, 4),
@@ -315,53 +321,53 @@ def test_models_in_models_of_keras_2(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"inner": weights})
     inner = [layer("Dense", "a"), layer("Dense", "a_1"), layer("Dense", "b_2")]
     add_model(path, [{"class_name": "Sequential", "name": "inner", "config": inner}])
-    found = laid_out(path)
+    found = read_for_torch(path)
     assert set(found) == {"inner.a.weight", "inner.a_1.weight", "inner.b_2.weight"}
     np.testing.assert_array_equal(found["inner.a_1.weight"], weights["a_1/kernel:0"].T)
     add_model(path, [{"class_name": "Sequential", "name": "inner", "config": inner[:2]}])
-    assert refused(path) == "which layer the weight 'b_2/cell/kernel:0' is of cannot be told"
+    assert error_of(path) == "cannot find the layer of the weight 'b_2/cell/kernel:0' in the model"
 
 
-def test_two_directions_of_keras_2(tmp_path: Path) -> None:
-    """It left the backward layer out of the model's description."""
+def test_reads_bidirectional_layers_of_keras_2(tmp_path: Path) -> None:
+    """Keras 2 left the backward layer out of the model's configuration."""
     weights = {
         name: array
-        for way in ("forward", "backward")
-        for name, array in recurrent(3, (2,), f"both/{way}_gru/gru_cell_1").items()
+        for direction in ("forward", "backward")
+        for name, array in recurrent(3, (2,), f"both/{direction}_gru/gru_cell_1").items()
     }
     path = save_keras(tmp_path / "m.h5", {"both": weights})
     add_model(path, [layer("Bidirectional", "both", layer=layer("GRU", "gru", reset_after=True))])
-    assert len(laid_out(path)) == 8
+    assert len(read_for_torch(path)) == 8
     other = layer("LSTM", "lstm")
     gru = layer("GRU", "gru", reset_after=True)
     add_model(path, [layer("Bidirectional", "both", layer=gru, backward_layer=other)])
-    assert refused(path) == "layer 'both': its two directions are not of one kind"
+    assert error_of(path) == "layer 'both': its two directions differ in class or options"
 
 
-def test_names_over_several_attributes(tmp_path: Path) -> None:
-    """As Keras keeps a list of more than 64 KB."""
+def test_reads_names_split_into_several_attributes(tmp_path: Path) -> None:
+    """Keras splits a list of more than 64 KB."""
     path = save_keras(tmp_path / "m.h5", {"a": {"a/kernel:0": MATRIX}, "b": {"b/kernel:0": MATRIX}})
     with h5py.File(path, "a") as file:
         del file.attrs["layer_names"]
         file.attrs["layer_names0"], file.attrs["layer_names1"] = [b"a"], [b"b"]
-    assert set(laid_out(path)) == {"a.weight", "b.weight"}
+    assert set(read_for_torch(path)) == {"a.weight", "b.weight"}
 
 
-def test_weights_of_the_model_itself(tmp_path: Path) -> None:
+def test_open_rejects_weights_of_the_model_itself(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"a": {"a/kernel:0": MATRIX}})
     with h5py.File(path, "a") as file:
         own = file.create_group("top_level_model_weights")
         own.attrs["weight_names"] = [b"scale"]
         own["scale"] = VECTOR
-    assert refused(path) == "the model has weights of its own, which layout = 'torch' does not know"
+    assert error_of(path) == "layout = 'torch' does not support weights of the model itself"
 
 
-def test_a_layer_of_a_name_that_keras_3_uses(tmp_path: Path) -> None:
+def test_reads_a_legacy_layer_called_layers(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"layers": {"layers/kernel:0": MATRIX}})
-    assert set(laid_out(path)) == {"layers.weight"}
+    assert set(read_for_torch(path)) == {"layers.weight"}
 
 
-def test_a_description_that_is_damaged(tmp_path: Path) -> None:
+def test_open_rejects_a_damaged_configuration(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"a": {"a/kernel:0": MATRIX}})
     add_model(path, [{"class_name": "Dense"}])
-    assert refused(path) == "its description of the model is damaged"
+    assert error_of(path) == "the configuration of the model is damaged"

@@ -1,4 +1,4 @@
-"""Checkpoints in several files."""
+"""Checkpoints in several files with an index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import safetensors.numpy
 import vggq
 from vggq.errors import SourceError
 from vggq.packing import pack
-from vggq.packing.sources import digest, files, identify, open_source
+from vggq.packing.sources import hash_source, identify_format, list_source_files, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ FIRST: dict[str, NDArray[Any]] = {
 SECOND: dict[str, NDArray[Any]] = {"c.weight": np.ones((2, 2), np.int64)}
 NAMES = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 MAP = dict.fromkeys(FIRST, NAMES[0]) | dict.fromkeys(SECOND, NAMES[1])
+BAD_MAP = "weight_map must map each tensor to the name of a file in this folder"
 
 
 def save_index(path: Path, weight_map: object) -> Path:
@@ -53,7 +54,7 @@ def error_of(path: Path) -> str:
     return str(caught.value).replace(f"{path.parent}/", "")
 
 
-def test_all_shards_are_one_checkpoint(index: Path) -> None:
+def test_reads_the_tensors_of_all_shards(index: Path) -> None:
     tensors = read(index)
     assert list(tensors) == ["a.weight", "b", "c.weight"]
     for name, array in (FIRST | SECOND).items():
@@ -61,23 +62,22 @@ def test_all_shards_are_one_checkpoint(index: Path) -> None:
         np.testing.assert_array_equal(tensors[name], array)
 
 
-def test_the_digest_covers_every_file(index: Path) -> None:
-    assert files(index) == [index, *(index.parent / name for name in NAMES)]
-    lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files(index)
-    ]
-    assert digest(index) == hashlib.sha256("".join(lines).encode()).hexdigest()
+def test_hash_source_covers_every_file(index: Path) -> None:
+    files = [index, *(index.parent / name for name in NAMES)]
+    assert list_source_files(index) == files
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    assert hash_source(index) == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def test_packed_and_restored(index: Path) -> None:
+def test_packs_a_sharded_checkpoint(index: Path) -> None:
     packed = pack(index, index.with_name("m.vggq"))
-    assert packed.manifest.source_sha256 == digest(index)
+    assert packed.manifest.source_sha256 == hash_source(index)
     assert sorted(vggq.load(packed.target)) == sorted(MAP)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("zipped", [True, False])
-def test_shards_of_torch(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
+def test_reads_torch_shards(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
     import torch  # noqa: PLC0415
 
     names = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
@@ -93,34 +93,41 @@ def test_shards_of_torch(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
 @pytest.mark.parametrize(
     "name", ["../m.safetensors", "/m.safetensors", "a\\b", "c:m", "", ".", "..", 3, None]
 )
-def test_a_shard_lies_beside_its_index(index: Path, name: object) -> None:
+def test_open_rejects_shards_outside_the_folder(index: Path, name: object) -> None:
     save_index(index, MAP | {"c.weight": name})
-    assert error_of(index) == f"{index.name} has no weight_map of tensors to files beside it"
+    assert error_of(index) == f"{index.name}: {BAD_MAP}"
 
 
 @pytest.mark.parametrize("weight_map", [None, [], "a"])
-def test_an_index_has_a_weight_map(index: Path, weight_map: object) -> None:
+def test_open_rejects_an_index_without_weight_map(index: Path, weight_map: object) -> None:
     save_index(index, weight_map)
-    assert error_of(index) == f"{index.name} has no weight_map of tensors to files beside it"
+    assert error_of(index) == f"{index.name}: {BAD_MAP}"
 
 
-def test_index_and_shards_have_to_agree(index: Path) -> None:
+def test_open_rejects_an_index_that_differs_from_the_shards(index: Path) -> None:
     save_index(index, MAP | {"d": NAMES[1]})
-    assert error_of(index) == f"{index.name} lists tensor 'd', which {NAMES[1]} does not hold"
+    assert error_of(index) == (
+        f"{index.name}: tensor 'd': missing from {NAMES[1]}, where weight_map lists it"
+    )
     save_index(index, {"a.weight": NAMES[0], "c.weight": NAMES[1]})
-    assert error_of(index) == f"{index.name} does not list tensor 'b' of {NAMES[0]}"
+    assert error_of(index) == (
+        f"{index.name}: tensor 'b': found in {NAMES[0]}, where weight_map does not list it"
+    )
+    missing = f"no such file, but {index.name} lists it as a shard"
     save_index(index, MAP | {"b": "other.safetensors"})
-    assert error_of(index) == (
-        "other.safetensors is listed in the index, and there is no such file"
-    )
+    assert error_of(index) == f"other.safetensors: {missing}"
     save_index(index, MAP | {"b": "n" * 256})
-    assert error_of(index) == f"{'n' * 256} is listed in the index, and there is no such file"
+    assert error_of(index) == f"{'n' * 256}: {missing}"
+
+
+def test_open_names_the_shard_that_is_invalid(index: Path) -> None:
     (index.parent / NAMES[1]).write_text("version 1")
-    save_index(index, MAP)
     assert error_of(index) == (
-        f"{NAMES[1]} is neither safetensors nor torch's, as a shard has to be"
+        f"{NAMES[1]}: not a safetensors or torch file, as a shard of {index.name} must be"
     )
+    (index.parent / NAMES[1]).write_bytes(bytes(8) + b"{}")
+    assert error_of(index).startswith(f"{NAMES[1]}: not valid JSON: ")
 
 
-def test_a_shard_by_itself_is_a_checkpoint(index: Path) -> None:
-    assert identify(index.parent / NAMES[0]).name == "safetensors"
+def test_a_shard_is_a_checkpoint_itself(index: Path) -> None:
+    assert identify_format(index.parent / NAMES[0]).name == "safetensors"

@@ -1,11 +1,14 @@
-"""Build time: checkpoints, read one tensor at a time. One module per format.
+"""Checkpoints in any supported format, read one tensor at a time.
 
-A format is told by its first bytes, and its suffix must not contradict them.
+Each format has a module or a package. A file's first bytes identify its format, and its suffix
+must agree.
 """
 
-from ._names import check_patterns, matches
-from ._registry import FORMATS, check_unchanged, digest, file_digest, files, identify, open_source
-from ._source import Contents, Format, ReadOptions, Source, SourceTensor, natural_order
+from ._hashing import check_unchanged, hash_file, hash_source
+from ._opening import open_source
+from ._registry import FORMATS, identify_format, list_source_files
+from ._selection import check_patterns, matches_any
+from ._source import Contents, Format, ReadOptions, Source, SourceTensor, natural_sort_key
 
 __all__ = [
     "FORMATS",
@@ -16,11 +19,11 @@ __all__ = [
     "SourceTensor",
     "check_patterns",
     "check_unchanged",
-    "digest",
-    "file_digest",
-    "files",
-    "identify",
-    "matches",
-    "natural_order",
+    "hash_file",
+    "hash_source",
+    "identify_format",
+    "list_source_files",
+    "matches_any",
+    "natural_sort_key",
     "open_source",
 ]

@@ -1,16 +1,18 @@
-"""What every source looks like to the encoder."""
+"""Checkpoint formats, and the tensors that they give to the encoder."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...errors import SourceError
+from ...errors import PackedFileError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SourceTensor:
-    """One tensor of a checkpoint.
+    """A tensor of a checkpoint.
 
     Attributes:
-        name: its final name, after any layout.
-        dtype: the safetensors name of its dtype.
-        shape: its sizes, after any layout.
-        read: gives it as an array in the little-endian storage dtype of `dtype`; may be called
-            from any thread.
+        name: final name, after any layout and renaming.
+        dtype: safetensors name of its dtype.
+        shape: final shape, after any layout.
+        read: returns the values as an array in the little-endian storage dtype of `dtype`; may
+            be called from any thread.
 
     """
 
@@ -37,23 +39,23 @@ class SourceTensor:
 
     @property
     def count(self) -> int:
-        """The number of elements."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a format's reader found in a file.
+    """Tensors that a format found in a file.
 
     Attributes:
-        tensors: in the file's order, under the file's names.
-        key: the table that was taken for the state dict, where there was a choice and the
-            caller made none.
+        tensors: in the order of the file, with the file's names.
+        chosen_key: the dict of a torch checkpoint that was taken for the state dict; None if
+            there was no choice, or the caller made it.
 
     """
 
     tensors: list[SourceTensor]
-    key: str | None = None
+    chosen_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +63,29 @@ class Source:
     """An open checkpoint.
 
     Attributes:
-        format: its format's name, as the manifest records it.
-        sha256: its digest in hexadecimal, as `digest` gives it.
-        tensors: its tensors in natural order of name, whatever the file's own order is.
-        key: the table of a torch checkpoint that was taken for the state dict, where there was
-            a choice and the caller made none.
+        format: name of the format, as recorded in the manifest.
+        sha256: digest of the checkpoint, as returned by `hash_source`.
+        tensors: in natural order of their names.
+        chosen_key: the dict of a torch checkpoint that was taken for the state dict; None if
+            there was no choice, or the caller made it.
 
     """
 
     format: str
     sha256: str
     tensors: list[SourceTensor]
-    key: str | None = None
+    chosen_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How a source is to be read.
+    """Options for reading a source.
 
     Attributes:
-        layout: "torch" for a Keras source whose tensors are to be as torch wants them.
-        key: which table of a torch checkpoint is the state dict.
-        drop: patterns (as of `fnmatch`) of tensors to leave out.
-        rename: pairs of a regular expression and what replaces it in every name, in order.
+        layout: "torch" to convert the names and axes of a Keras source to those of torch.
+        key: dict of a torch checkpoint that is the state dict.
+        drop: `fnmatch` patterns of tensors to leave out.
+        rename: pairs of a regular expression and its replacement, applied to every name in order.
 
     """
 
@@ -93,7 +95,7 @@ class ReadOptions:
     rename: Sequence[tuple[str, str]] = ()
 
 
-def _itself(path: Path) -> list[Path]:
+def _single_file(path: Path) -> list[Path]:
     return [path]
 
 
@@ -102,46 +104,88 @@ class Format:
     """A checkpoint format.
 
     Attributes:
-        name: as the manifest records it.
-        suffixes: of its files, lower case.
-        matches: whether a file's first bytes, 128 KiB or all, can be those of this format.
-        open: opens a file and gives what is in it, read as asked; a context manager.
-        requirement: the library to install for it, as a requirement specifier, if any.
-        files: all files that a checkpoint consists of, the one that names the others first;
-            raises SourceError where it is too damaged to tell.
+        name: as recorded in the manifest.
+        suffixes: file name suffixes, in lower case.
+        matches: returns whether the first bytes of a file (128 KiB, or all) fit this format.
+        opener: opens a file and yields its contents; its errors need not name the file.
+        requirement: requirement specifier of the library that reads this format, if any.
+        file_lister: returns all files of a checkpoint, the one that names the others first.
 
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
-    open: Callable[[Path, ReadOptions], AbstractContextManager[Contents]]
+    opener: Callable[[Path, ReadOptions], AbstractContextManager[Contents]]
     requirement: str | None = None
-    files: Callable[[Path], list[Path]] = _itself
+    file_lister: Callable[[Path], list[Path]] = _single_file
+
+    @contextmanager
+    def open(self, path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+        """Open a file of this format; its tensors can be read while the block lasts.
+
+        Raises:
+            SourceError: the file is damaged, or cannot be read with these options. Reading a
+                tensor raises SourceError too.
+            MissingDependencyError: the library that reads this format is not installed.
+
+        """
+        with ExitStack() as stack:
+            with _locate_errors(path):
+                contents = stack.enter_context(self.opener(path, read_options))
+            tensors = [
+                replace(tensor, read=partial(_read_tensor, path, tensor))
+                for tensor in contents.tensors
+            ]
+            yield replace(contents, tensors=tensors)
+
+    def list_files(self, path: Path) -> list[Path]:
+        """Return all files of a checkpoint, the one that names the others first.
+
+        Raises:
+            SourceError: the file is too damaged to know the others, or one of them is missing.
+
+        """
+        with _locate_errors(path):
+            return self.file_lister(path)
 
 
-def natural_order(tensor: SourceTensor) -> list[tuple[int, int, str]]:
-    """A sorting key by which features.2 comes before features.10."""
+def _read_tensor(path: Path, tensor: SourceTensor) -> NDArray[Any]:
+    with _locate_errors(path, tensor.name):
+        return tensor.read()
+
+
+@contextmanager
+def _locate_errors(path: Path, tensor: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        error.locate(path=path, tensor=tensor)
+        raise
+    except PackedFileError as error:
+        # `Reader` serves packed files too.
+        raise SourceError(error.reason, path=path, tensor=tensor) from error
+
+
+def natural_sort_key(tensor: SourceTensor) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts features.2 before features.10."""
     parts = re.split(r"([0-9]+)", tensor.name)
-    return [_number(part) if part[:1].isdigit() else (1, 0, part) for part in parts]
+    return [_digits_sort_key(part) if part[:1].isdigit() else (1, 0, part) for part in parts]
 
 
-def _number(digits: str) -> tuple[int, int, str]:
-    # Not int, which takes its time for many digits, and no more than 4,300.
+def _digits_sort_key(digits: str) -> tuple[int, int, str]:
+    # `int` is slow for many digits, and accepts at most 4,300.
     significant = digits.lstrip("0")
     return (0, len(significant), significant)
 
 
-def refuse(
-    path: Path, format_name: str, *, layout: str | None = None, key: str | None = None
-) -> None:
-    """For formats that have no use for an option.
-
-    Raises:
-        SourceError: it was given all the same.
-
-    """
+def reject_options(format_name: str, *, layout: str | None = None, key: str | None = None) -> None:
+    """Raise SourceError if an option is set that the format does not support."""
     if layout is not None:
-        raise SourceError(f"{path} is {format_name}: layout = {layout!r} is for Keras sources only")
+        raise SourceError(
+            f"layout = {layout!r} is for Keras sources only, and this file is {format_name}"
+        )
     if key is not None:
-        raise SourceError(f"{path} is {format_name}: key = {key!r} is for torch sources only")
+        raise SourceError(
+            f"key = {key!r} is for torch checkpoints only, and this file is {format_name}"
+        )

@@ -1,4 +1,4 @@
-"""numpy's .npz archives, never with pickled objects."""
+"""numpy's .npz archives; pickled objects are never loaded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..._reader import Reader
 from ...errors import SourceError
-from ._source import Contents, Format, ReadOptions, SourceTensor, refuse
-from ._zip import check_directory, check_growth, first_name
-from .npy import DAMAGE, read_array, read_header
+from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options
+from ._zip import check_directory, check_expansion, first_record_name
+from .npy import NPY_ERRORS, read_npy_array, read_npy_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,52 +21,56 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MEMBER_SUFFIX: Final = ".npy"
-_DAMAGE: Final = (*DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+_RECORD_SUFFIX: Final = ".npy"
+_NPZ_ERRORS: Final = (
+    *NPY_ERRORS, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError
+)  # fmt: skip
 
 
 @contextmanager
-def _open(path: Path, reading: ReadOptions) -> Iterator[Contents]:
-    refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
+def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+    reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
-            file = Reader(stack.enter_context(path.open("rb")), str(path))
+            file = Reader(stack.enter_context(path.open("rb")), path)
             check_directory(file, archive)
-            for member in archive.infolist():
-                check_growth(member)
-        except (SourceError, *_DAMAGE) as error:
-            raise SourceError(f"{path}: {error}") from error
+            for record in archive.infolist():
+                check_expansion(record)
+        except _NPZ_ERRORS as error:
+            raise SourceError(f"damaged .npz archive: {error}") from error
         lock = threading.Lock()
-        yield Contents([_tensor(archive, lock, member) for member in archive.infolist()])
+        yield Contents([_describe_record(archive, lock, record) for record in archive.infolist()])
 
 
-def _tensor(
-    archive: zipfile.ZipFile, lock: threading.Lock, member: zipfile.ZipInfo
+def _describe_record(
+    archive: zipfile.ZipFile, lock: threading.Lock, record: zipfile.ZipInfo
 ) -> SourceTensor:
-    name = member.filename.removesuffix(_MEMBER_SUFFIX)
+    name = record.filename.removesuffix(_RECORD_SUFFIX)
     try:
-        with archive.open(member) as file:
-            shape, dtype = read_header(file, member.file_size)
+        with archive.open(record) as file:
+            shape, dtype = read_npy_header(file, record.file_size)
     except SourceError as error:
-        raise SourceError(f"{archive.filename}: tensor {name!r} {error}") from error
-    except _DAMAGE as error:
-        raise SourceError(f"{archive.filename}: tensor {name!r}: {error}") from error
-    return SourceTensor(name, dtype, shape, partial(_read, archive, lock, member, dtype))
+        error.locate(tensor=name)
+        raise
+    except _NPZ_ERRORS as error:
+        raise SourceError(f"damaged: {error}", tensor=name) from error
+    return SourceTensor(name, dtype, shape, partial(_read_record, archive, lock, record, dtype))
 
 
-def _read(
-    archive: zipfile.ZipFile, lock: threading.Lock, member: zipfile.ZipInfo, dtype: str
+def _read_record(
+    archive: zipfile.ZipFile, lock: threading.Lock, record: zipfile.ZipInfo, dtype: str
 ) -> NDArray[Any]:
     try:
-        with lock, archive.open(member) as file:
-            return read_array(file, dtype)
-    except _DAMAGE as error:
-        raise SourceError(f"{archive.filename}: {member.filename!r}: {error}") from error
+        with lock, archive.open(record) as file:
+            return read_npy_array(file, dtype)
+    except _NPZ_ERRORS as error:
+        raise SourceError(f"damaged: {error}") from error
 
 
 def _matches(head: bytes) -> bool:
-    return head.startswith(b"PK\x05\x06") or first_name(head).endswith(_MEMBER_SUFFIX.encode())
+    name = first_record_name(head)
+    return head.startswith(b"PK\x05\x06") or name.endswith(_RECORD_SUFFIX.encode())
 
 
 FORMAT: Final = Format("npz", (".npz",), _matches, _open)

@@ -1,7 +1,7 @@
 """safetensors files.
 
-Read with the container's own reader: the library maps the file, and knows no bfloat16 where
-numpy is all there is.
+Read with the reader of the packed file's container, because the safetensors library needs another
+framework for bfloat16 and maps the file into memory.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..._container import LENGTH_BYTES, read_header
+from ..._container import LENGTH_SIZE, read_header
 from ..._dtypes import STORAGE
 from ..._manifest_json import METADATA_KEY
 from ..._reader import Reader
 from ...errors import HeaderError, SourceError
-from ._source import Contents, Format, ReadOptions, SourceTensor, refuse
+from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,39 +29,37 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _open(path: Path, reading: ReadOptions) -> Iterator[Contents]:
-    refuse(path, FORMAT.name, layout=reading.layout, key=reading.key)
+def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+    reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
     with path.open("rb") as binary:
-        file = Reader(binary, str(path))
+        file = Reader(binary, path)
         try:
             header = read_header(file.read_at, file.size)
         except HeaderError as error:
-            raise SourceError(f"{path}: {error}") from error
+            raise SourceError(error.reason) from error
         if METADATA_KEY in header.metadata:
             raise SourceError(
-                f"{path} is a packed file already: give the checkpoint that it was packed from, "
-                "or what `vggq unpack` makes of it"
+                "already a packed file; use the checkpoint that it was packed from, or the output "
+                "of `vggq unpack`"
             )
-        yield Contents([_tensor(file, name, entry) for name, entry in header.entries.items()])
+        yield Contents([_describe_entry(file, *item) for item in header.entries.items()])
 
 
-def _tensor(file: Reader, name: str, entry: Entry) -> SourceTensor:
+def _describe_entry(file: Reader, name: str, entry: Entry) -> SourceTensor:
     if entry.dtype not in STORAGE:
-        raise SourceError(
-            f"{file.name}: tensor {name!r} is of {entry.dtype}, which is not supported"
-        )
-    return SourceTensor(name, entry.dtype, entry.shape, partial(_read, file, name, entry))
+        raise SourceError(f"the dtype {entry.dtype} is not supported", tensor=name)
+    return SourceTensor(name, entry.dtype, entry.shape, partial(_read_entry, file, entry))
 
 
-def _read(file: Reader, name: str, entry: Entry) -> NDArray[Any]:
+def _read_entry(file: Reader, entry: Entry) -> NDArray[Any]:
     content = file.read_at(entry.start, entry.size)
     if len(content) != entry.size:
-        raise SourceError(f"{file.name}: tensor {name!r} was cut short while it was read")
+        raise SourceError("the file was truncated while it was read")
     return np.frombuffer(content, STORAGE[entry.dtype]).reshape(entry.shape)
 
 
 def _matches(head: bytes) -> bool:
-    return head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
+    return head[LENGTH_SIZE : LENGTH_SIZE + 1] == b"{"
 
 
 FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open)

@@ -1,4 +1,4 @@
-"""Keras: HDF5 files of all its versions, and the archives of Keras 3."""
+"""Keras files: HDF5 of any version, and the archives of Keras 3."""
 
 from . import archive, hdf5
 

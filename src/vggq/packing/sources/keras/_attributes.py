@@ -1,6 +1,6 @@
-"""The attributes of an HDF5 file, each proved to be of strings before HDF5 reads it.
+"""String attributes of an HDF5 file; other types are rejected before HDF5 reads them.
 
-HDF5 has brought a process down over a damaged type of another kind.
+Damaged types other than strings have crashed HDF5, and with it the process.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from ....errors import SourceError
 from ...optional import require
 
 
-def read(item: Any, name: str) -> Any:
-    """An attribute of an open group or dataset: a string or an array of strings, or an empty list.
+def read_strings(item: Any, name: str) -> Any:
+    """Return an attribute of an open group or dataset: a string, or a sequence of strings.
 
     Raises:
-        KeyError: it has none of the name.
-        SourceError: it is of another type.
+        KeyError: there is no such attribute.
+        SourceError: the attribute is of another type.
 
     """
     h5py = require("h5py", "build")
     attribute = h5py.h5a.open(item.id, name.encode())
-    # h5py writes a list of nothing as numbers.
+    # h5py writes an empty list as an array of floats.
     if not attribute.get_space().get_simple_extent_npoints():
         return []
     if not isinstance(attribute.get_type(), h5py.h5t.TypeStringID):
-        raise SourceError(f"the attribute {name!r} of {item.name} is not of strings")
+        raise SourceError(f"the attribute {name!r} of {item.name} does not hold strings")
     return item.attrs[name]
 
 
-def get(item: Any, name: str) -> Any:
-    """The same; None where there is none of the name."""
-    return read(item, name) if name in item.attrs else None
+def find_strings(item: Any, name: str) -> Any:
+    """Return the same as `read_strings`, or None if there is no such attribute."""
+    return read_strings(item, name) if name in item.attrs else None

@@ -1,7 +1,7 @@
-"""What a Keras model says of its layers: a tree of names, classes and options.
+"""The configuration of a Keras model: a tree of layers with their names, classes and options.
 
-It is the JSON that `model.to_json()` gives, in `config.json` of a `.keras` archive and in the
-attribute `model_config` of an HDF5 file of a whole model.
+`model.to_json()` returns it as JSON. A `.keras` archive stores it in `config.json`, an HDF5 file of
+a whole model in the attribute `model_config`.
 https://keras.io/guides/serialization_and_saving
 """
 
@@ -16,95 +16,99 @@ from ....errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Functional models have operations such as `x + 1` among their layers.
-_OPERATIONS: Final = "keras.src.ops."
-_WRAPPED: Final = {
+# Functional models list operations such as `x + 1` among their layers.
+_OPERATIONS_MODULE: Final = "keras.src.ops."
+_WRAPPED_LAYER_KEYS: Final = {
     "Bidirectional": ("layer", "backward_layer"),
     "TimeDistributed": ("layer",),
 }
 
-# torch has these once for both directions.
-_ALIKE: Final = ("units", "use_bias", "activation", "recurrent_activation")
+# A bidirectional layer of torch has each of these once, for both directions.
+_SHARED_BY_DIRECTIONS: Final = ("units", "use_bias", "activation", "recurrent_activation")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A layer, or a model that is used as one.
+    """A layer, or a model that is used as a layer.
 
     Attributes:
-        name: its own name, which says nothing of where it is.
-        kind: the name of its class; of one that is not of Keras, with its package.
+        name: name within the parent.
+        class_name: name of its class, with the package if the class is not one of Keras.
         config: its options.
-        inside: the layers of a model, or those that a wrapper wraps.
-        is_model: whether `inside` is a model's layers.
+        children: layers of a model, or those that a wrapper wraps.
+        is_model: whether `children` are the layers of a model.
 
     """
 
     name: str
-    kind: str
+    class_name: str
     config: dict[str, Any]
-    inside: tuple[Node, ...] = ()
+    children: tuple[Node, ...] = ()
     is_model: bool = False
 
-    def parts(self) -> list[tuple[str, Node, str]]:
-        """What is in a wrapper, or the layer itself.
+    def unwrap(self) -> list[tuple[str, Node, str]]:
+        """Return the layers in a wrapper, or the layer itself if it is no wrapper.
 
-        Each with the path to its weights in Keras 3, and what torch has behind their names.
+        Returns:
+            For each: the path to its weights in Keras 3, the layer, and the suffix that torch
+            appends to the names of its tensors.
 
         Raises:
-            SourceError: the two directions of a wrapper differ, as torch's cannot.
+            SourceError: the two directions differ in a way that torch does not support.
 
         """
-        if self.kind == "TimeDistributed":
-            return [(f"layer/{path}", node, end) for path, node, end in self.inside[0].parts()]
-        if self.kind != "Bidirectional":
+        if self.class_name == "TimeDistributed":
+            inner = self.children[0].unwrap()
+            return [(f"layer/{path}", node, suffix) for path, node, suffix in inner]
+        if self.class_name != "Bidirectional":
             return [("", self, "")]
-        forward, backward = self.inside
-        if (forward.kind, *map(forward.config.get, _ALIKE)) != (
-            backward.kind,
-            *map(backward.config.get, _ALIKE),
+        forward, backward = self.children
+        if (forward.class_name, *map(forward.config.get, _SHARED_BY_DIRECTIONS)) != (
+            backward.class_name,
+            *map(backward.config.get, _SHARED_BY_DIRECTIONS),
         ):
-            raise SourceError(f"layer {self.name!r}: its two directions are not of one kind")
+            raise SourceError(f"layer {self.name!r}: its two directions differ in class or options")
         return [("forward_layer/", forward, ""), ("backward_layer/", backward, "_reverse")]
 
     def leaves(self) -> Iterator[tuple[Node, ...]]:
-        """Every layer that is no model, behind the models that it is in."""
+        """Yield the path to every layer that is not a model: its parents, then the layer."""
         if not self.is_model:
             yield (self,)
             return
-        for node in self.inside:
+        for node in self.children:
             for trail in node.leaves():
                 yield (self, *trail)
 
 
-def read_model(text: bytes | str) -> Node:
-    """A model and all its layers, of its description in JSON.
+def parse_model_config(text: bytes | str) -> Node:
+    """Return a model with all its layers from its configuration in JSON.
 
     Raises:
-        SourceError: it describes none.
+        SourceError: the configuration is damaged.
 
     """
     try:
-        return _read_node(json.loads(text))
+        return _parse_node(json.loads(text))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise SourceError("its description of the model is damaged") from error
+        raise SourceError("the configuration of the model is damaged") from error
 
 
-def _read_node(entry: dict[str, Any]) -> Node:
-    kind, config = entry["class_name"], entry["config"]
+def _parse_node(entry: dict[str, Any]) -> Node:
+    class_name, config = entry["class_name"], entry["config"]
     if isinstance(config, list):
-        # Keras 1, and Keras 2 before 2.2.3, wrote no more of a Sequential model than its layers.
+        # Keras 1, and Keras 2 before 2.2.3, wrote only the list of layers of a Sequential model.
         config = {"layers": config}
-    name = str(config.get("name") or entry.get("name") or kind)
+    name = str(config.get("name") or entry.get("name") or class_name)
     built = entry.get("build_config") or {}
-    node = Node(name, _kind(entry), {"input_shape": built.get("input_shape"), **config})
+    config = {"input_shape": built.get("input_shape"), **config}
+    node = Node(name, _qualified_class_name(entry), config)
     if isinstance(config.get("layers"), list):
-        inside = tuple(map(_read_node, filter(_is_layer, config["layers"])))
-        return replace(node, inside=inside, is_model=True)
-    return replace(node, inside=_wrapped(node))
+        children = tuple(map(_parse_node, filter(_is_layer, config["layers"])))
+        return replace(node, children=children, is_model=True)
+    return replace(node, children=_parse_wrapped(node))
 
 
-def _kind(entry: dict[str, Any]) -> str:
+def _qualified_class_name(entry: dict[str, Any]) -> str:
     module = entry.get("module") or "keras"
     if module.partition(".")[0] == "keras":
         return str(entry["class_name"])
@@ -112,13 +116,13 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _is_layer(entry: dict[str, Any]) -> bool:
-    return not (entry.get("module") or "").startswith(_OPERATIONS)
+    return not (entry.get("module") or "").startswith(_OPERATIONS_MODULE)
 
 
-def _wrapped(node: Node) -> tuple[Node, ...]:
-    keys = _WRAPPED.get(node.kind, ())
+def _parse_wrapped(node: Node) -> tuple[Node, ...]:
+    keys = _WRAPPED_LAYER_KEYS.get(node.class_name, ())
     if not keys:
         return ()
     first = node.config[keys[0]]
-    # Keras 2 left the backward layer out where it is a copy of the forward one.
-    return tuple(_read_node(node.config.get(key) or first) for key in keys)
+    # Keras 2 omitted a backward layer that is a copy of the forward layer.
+    return tuple(_parse_node(node.config.get(key) or first) for key in keys)

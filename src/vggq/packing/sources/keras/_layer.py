@@ -1,4 +1,4 @@
-"""A Keras layer, and what torch makes of one."""
+"""A layer of a Keras file, and a tensor for torch made from one of its weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_GO_ON: Final = "; without a layout its weights come as Keras has them"
+_ADVICE: Final = "; without `layout` the weights keep Keras's names and axes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,49 +20,49 @@ class KerasLayer:
     """A Keras layer that has weights.
 
     Attributes:
-        name: of the torch module: the names of the models that it is in and its own, dotted.
-        kind: the name of its class.
-        config: its options; empty where the file does not say.
-        weights: the datasets under Keras's names of them.
-        suffix: behind the names of its tensors in torch.
+        name: name of the torch module: the names of the layer's parents and its own, dotted.
+        class_name: name of its class.
+        config: its options; empty if the file does not have them.
+        weights: datasets by Keras's name of the weight.
+        suffix: appended to the names of the tensors in torch.
 
     """
 
     name: str
-    kind: str
+    class_name: str
     config: dict[str, Any]
     weights: dict[str, Any]
     suffix: str = ""
 
-    def refuse(self, why: str) -> SourceError:
-        """The error to raise over it."""
-        return SourceError(f"layer {self.name!r} ({self.kind}) {why}{_GO_ON}")
+    def error(self, reason: str) -> SourceError:
+        """Return an error that names this layer and says how to read its file anyway."""
+        return SourceError(f"layer {self.name!r} ({self.class_name}): {reason}{_ADVICE}")
 
-    def unknown(self) -> SourceError:
-        """The error to raise over its class."""
-        return self.refuse("is none that layout = 'torch' knows")
+    def class_error(self) -> SourceError:
+        """Return the error for an unsupported class."""
+        return self.error("layout = 'torch' does not support this class")
 
-    def misshapen(self, weight: str) -> SourceError:
-        """The error to raise over one of its weights."""
+    def shape_error(self, weight: str) -> SourceError:
+        """Return the error for a weight with an unsupported shape."""
         shape = self.weights[weight].shape
-        return self.refuse(f"has a weight {weight!r} of shape {shape}, which does not fit")
+        return self.error(f"the shape {shape} of its weight {weight!r} is not supported")
 
 
 @dataclass(frozen=True, slots=True)
 class TorchTensor:
-    """A tensor as torch wants it, made of one dataset when it is read.
+    """A tensor for torch, converted from one dataset when it is read.
 
     Attributes:
-        name: its name in the state dict.
-        dataset: what it is made of.
-        shape: its sizes in torch.
-        make: makes it of the dataset's values.
-        dtype: the safetensors name of its dtype, where that is not the dataset's.
+        name: name in the state dict.
+        dataset: the HDF5 dataset.
+        shape: shape in torch.
+        convert: returns the tensor for the values of the dataset.
+        dtype: safetensors name of its dtype, if it differs from the dataset's.
 
     """
 
     name: str
     dataset: Any
     shape: tuple[int, ...]
-    make: Callable[[NDArray[Any]], NDArray[Any]]
+    convert: Callable[[NDArray[Any]], NDArray[Any]]
     dtype: str | None = None

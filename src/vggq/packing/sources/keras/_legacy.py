@@ -1,7 +1,7 @@
-"""The layers of an HDF5 file of Keras 1 or 2, or of Keras 3 in that layout.
+"""The layers of an HDF5 file of Keras 1 or 2, or of Keras 3 in that format.
 
-A group a layer, the datasets named after the variables. A layer's class is known only where the
-whole model was saved; elsewhere the names and shapes of its weights have to tell.
+Each layer has a group, whose datasets are named after the variables. The file states the class of a
+layer only if the whole model was saved; otherwise names and shapes of its weights must suffice.
 https://github.com/keras-team/keras/blob/v3.15.1/keras/src/legacy/saving/legacy_h5_format.py
 """
 
@@ -13,134 +13,143 @@ from itertools import count, takewhile
 from typing import Any, Final
 
 from ....errors import SourceError
-from . import _attributes
-from ._config import Node, read_model
-from ._guess import guess
+from ._attributes import find_strings, read_strings
+from ._config import Node, parse_model_config
+from ._inference import infer_layers
 from ._layer import KerasLayer
-from ._rules import RULES
+from ._rules import LAYER_RULES
 
-# Keras 1 wrote W and b where later versions write kernel and bias.
-_ROLES: Final = {"W": "kernel", "b": "bias"}
-_OWN_WEIGHTS: Final = "top_level_model_weights"
-_DIRECTIONS: Final = ("forward_", "backward_")
+# Keras 1 wrote W and b instead of kernel and bias.
+_KERAS_1_NAMES: Final = {"W": "kernel", "b": "bias"}
+_MODEL_WEIGHTS_GROUP: Final = "top_level_model_weights"
+_DIRECTION_PREFIXES: Final = ("forward_", "backward_")
 
-Weights = dict[str, Any]
-"""Datasets by their paths within the group of a layer."""
+Datasets = dict[str, Any]
+"""Datasets by their paths within the group of a layer, or by the name of the weight."""
 
 
-def layers_of(file: Any) -> list[KerasLayer]:
-    """Every layer that has weights.
+def find_legacy_layers(file: Any) -> list[KerasLayer]:
+    """Return every layer that has weights.
 
     Raises:
-        SourceError: the file does not name its layers, or whose a weight is cannot be told.
+        SourceError: the file does not name its layers, or the layer of a weight is unclear.
 
     """
     root = file.get("model_weights", file)
-    names = _names(root, "layer_names")
+    names = _read_names(root, "layer_names")
     if names is None:
         raise SourceError("layout = 'torch' needs a Keras file that names its layers (layer_names)")
-    if _OWN_WEIGHTS in root and _names(root[_OWN_WEIGHTS], "weight_names"):
-        raise SourceError("the model has weights of its own, which layout = 'torch' does not know")
-    nodes = _nodes(file)
+    if _MODEL_WEIGHTS_GROUP in root and _read_names(root[_MODEL_WEIGHTS_GROUP], "weight_names"):
+        raise SourceError("layout = 'torch' does not support weights of the model itself")
+    nodes = _read_nodes(file)
     return [
-        layer for name in names for layer in _of_layer(name, _weights(root[name]), nodes.get(name))
+        layer
+        for name in names
+        for layer in _split_layer(name, _read_datasets(root[name]), nodes.get(name))
     ]
 
 
-def _nodes(file: Any) -> dict[str, Node]:
-    config = _attributes.get(file, "model_config")
+def _read_nodes(file: Any) -> dict[str, Node]:
+    config = find_strings(file, "model_config")
     if config is None:
         return {}
-    return {node.name: node for node in read_model(config).inside}
+    return {node.name: node for node in parse_model_config(config).children}
 
 
-def _weights(group: Any) -> Weights:
-    return {path: group[path] for path in _names(group, "weight_names") or ()}
+def _read_datasets(group: Any) -> Datasets:
+    return {path: group[path] for path in _read_names(group, "weight_names") or ()}
 
 
-def _names(group: Any, attribute: str) -> list[str] | None:
-    """A list of names; Keras spreads one of more than 64 KB over several attributes."""
+def _read_names(group: Any, attribute: str) -> list[str] | None:
+    """Return a list of names; Keras splits a list above 64 KB into several attributes."""
     if attribute in group.attrs:
-        return [_text(name) for name in _attributes.read(group, attribute)]
+        return [_to_text(name) for name in read_strings(group, attribute)]
     chunks = takewhile(group.attrs.__contains__, (f"{attribute}{i}" for i in count()))
-    return [_text(name) for chunk in chunks for name in _attributes.read(group, chunk)] or None
+    return [_to_text(name) for chunk in chunks for name in read_strings(group, chunk)] or None
 
 
-def _of_layer(name: str, weights: Weights, node: Node | None) -> list[KerasLayer]:
+def _split_layer(name: str, datasets: Datasets, node: Node | None) -> list[KerasLayer]:
+    """Return the layers in a top-level layer, which may be a model or a wrapper."""
     if node is None:
-        return guess(name, {end: _by_role(name, part) for end, part in _directions(weights)})
+        directions = _split_directions(datasets)
+        return infer_layers(name, {end: _name_weights(name, part) for end, part in directions})
     trails = list(node.leaves())
-    found: list[Weights] = [{} for _ in trails]
-    for path, dataset in weights.items():
-        found[_owner(trails, path)][path] = dataset
+    parts: list[Datasets] = [{} for _ in trails]
+    for path, dataset in datasets.items():
+        parts[_owner_index(trails, path)][path] = dataset
     return [
-        layer for trail, part in zip(trails, found, strict=True) if part
-        for layer in _of_leaf(trail, part)
+        layer
+        for trail, part in zip(trails, parts, strict=True) if part
+        for layer in _unwrap_leaf(trail, part)
     ]  # fmt: skip
 
 
-def _owner(trails: list[tuple[Node, ...]], path: str) -> int:
-    """Which layer of a model a weight belongs to: the one whose name, and models, its path has.
+def _owner_index(trails: list[tuple[Node, ...]], path: str) -> int:
+    """Return the index of the layer that a weight belongs to.
 
-    Keras 2 left the models out, and could not keep two layers of one name in one model.
+    The owner is the layer whose name, and whose parents' names, are in the weight's path. Keras 2
+    left out the parents, and did not support two layers with the same name in one model.
     """
     if len(trails) == 1:
         return 0
     parents = f"/{path.rpartition('/')[0]}/"
-    scores = [_score(trail, parents) for trail in trails]
+    scores = [_match_score(trail, parents) for trail in trails]
     best = max(scores, default=(0, 0))
     if best[0] == 0 or scores.count(best) > 1:
-        raise SourceError(f"which layer the weight {path!r} is of cannot be told")
+        raise SourceError(f"cannot find the layer of the weight {path!r} in the model")
     return scores.index(best)
 
 
-def _score(trail: tuple[Node, ...], parents: str) -> tuple[int, int]:
-    """How many of a layer's models the path has, and how few it has not."""
+def _match_score(trail: tuple[Node, ...], parents: str) -> tuple[int, int]:
+    """Return the number of the trail's names in the path, and the negated number of the others."""
     if f"/{trail[-1].name}/" not in parents:
         return 0, 0
-    had = sum(f"/{node.name}/" in parents for node in trail)
-    return had, had - len(trail)
+    found = sum(f"/{node.name}/" in parents for node in trail)
+    return found, found - len(trail)
 
 
-def _of_leaf(trail: tuple[Node, ...], weights: Weights) -> list[KerasLayer]:
+def _unwrap_leaf(trail: tuple[Node, ...], datasets: Datasets) -> list[KerasLayer]:
     name, leaf = ".".join(node.name for node in trail), trail[-1]
-    parts = leaf.parts()
-    split = dict(_directions(weights)) if len(parts) > 1 else {"": weights}
-    layers = [KerasLayer(name, node.kind, node.config, {}, end) for _, node, end in parts]
-    if odd := [layer for layer in layers if layer.kind not in RULES]:
-        raise odd[0].unknown()
+    wrapped = leaf.unwrap()
+    directions = dict(_split_directions(datasets)) if len(wrapped) > 1 else {"": datasets}
+    layers = [
+        KerasLayer(name, node.class_name, node.config, {}, suffix) for _, node, suffix in wrapped
+    ]
+    if unknown := [layer for layer in layers if layer.class_name not in LAYER_RULES]:
+        raise unknown[0].class_error()
     return [
-        replace(layer, weights=_by_role(leaf.name, split.get(layer.suffix, {}))) for layer in layers
+        replace(layer, weights=_name_weights(leaf.name, directions.get(layer.suffix, {})))
+        for layer in layers
     ]
 
 
-def _directions(weights: Weights) -> list[tuple[str, Weights]]:
-    """A bidirectional layer's weights by what torch has behind their names."""
-    ways: dict[str, Weights] = {}
-    for path, dataset in weights.items():
-        named = [part for part in path.split("/") if part.startswith(_DIRECTIONS)]
-        end = "_reverse" if named and named[-1].startswith(_DIRECTIONS[1]) else ""
-        ways.setdefault(end, {})[path] = dataset
-    # A layer may be called "backward_" something for reasons of its own.
-    return list(ways.items()) if len(ways) == len(_DIRECTIONS) else [("", weights)]
+def _split_directions(datasets: Datasets) -> list[tuple[str, Datasets]]:
+    """Return the weights of each direction, after the suffix that torch gives its tensors."""
+    directions: dict[str, Datasets] = {}
+    for path, dataset in datasets.items():
+        named = [part for part in path.split("/") if part.startswith(_DIRECTION_PREFIXES)]
+        is_backward = bool(named) and named[-1].startswith(_DIRECTION_PREFIXES[1])
+        directions.setdefault("_reverse" if is_backward else "", {})[path] = dataset
+    # The name of a layer with one direction may happen to start with "backward_".
+    return list(directions.items()) if len(directions) == 2 else [("", datasets)]
 
 
-def _by_role(layer: str, weights: Weights) -> Weights:
-    roles: Weights = {}
-    for path, dataset in weights.items():
-        role = _role(path, layer)
-        if role in roles:
-            raise SourceError(f"layer {layer!r} has two weights named {role!r}")
-        roles[role] = dataset
-    return roles
+def _name_weights(layer: str, datasets: Datasets) -> Datasets:
+    weights: Datasets = {}
+    for path, dataset in datasets.items():
+        name = _weight_name(path, layer)
+        if name in weights:
+            raise SourceError(f"layer {layer!r}: two weights have the name {name!r}")
+        weights[name] = dataset
+    return weights
 
 
-def _role(path: str, layer: str) -> str:
-    """``kernel`` of ``conv1/kernel:0`` and of ``conv1_W_1:0``."""
+def _weight_name(path: str, layer: str) -> str:
+    """Return the name of the weight: ``kernel`` for ``conv1/kernel:0`` and ``conv1_W_1:0``."""
     last = path.rpartition("/")[2].partition(":")[0]
-    role = re.sub(r"_[0-9]+$", "", last.removeprefix(f"{layer}_"))
-    return _ROLES.get(role, role)
+    name = re.sub(r"_[0-9]+$", "", last.removeprefix(f"{layer}_"))
+    return _KERAS_1_NAMES.get(name, name)
 
 
-def _text(value: bytes | str) -> str:
+def _to_text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -1,7 +1,8 @@
-"""The layers of a file of Keras 3, whose weights are numbered.
+"""The layers of an HDF5 file of Keras 3, whose weights are numbered.
 
-The group of a layer is named after its class, and counted: ``layers/dense_1``; its weights are
-``vars/0``, ``vars/1``. The class and the options, which say what these are, come from elsewhere.
+The group of a layer has the name of its class and a number: ``layers/dense_1``. Its weights are
+``vars/0``, ``vars/1``. Classes and options, which give the numbers a meaning, come from the model's
+configuration.
 https://github.com/keras-team/keras/blob/v3.15.1/keras/src/saving/saving_lib.py
 """
 
@@ -12,131 +13,138 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ....errors import SourceError
-from . import _attributes
+from ._attributes import find_strings
 from ._layer import KerasLayer
-from ._rules import RULES
+from ._rules import LAYER_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._config import Node
 
-# Keras 2.12 had the second name for it.
-_CONTAINERS: Final = ("layers", "_layer_checkpoint_dependencies")
-# The state of training, and of random layers, is no weight.
-_NO_WEIGHTS: Final = frozenset(
+# Keras 2.12 used the second name.
+_LAYERS_GROUPS: Final = ("layers", "_layer_checkpoint_dependencies")
+# Groups with the state of training, and of random layers.
+_STATE_GROUPS: Final = frozenset(
     {"compile_metrics", "loss_tracker", "metrics", "optimizer", "seed_generator"}
 )
 
 
 def is_numbered(file: Any) -> bool:
-    """Whether a file is of Keras 3; a legacy one may have a layer of such a name."""
+    """Return whether a file is of Keras 3; a legacy file may have a layer called "layers"."""
     legacy = "model_weights" in file or "layer_names" in file.attrs
-    return not legacy and any(name in file for name in _CONTAINERS)
+    return not legacy and any(name in file for name in _LAYERS_GROUPS)
 
 
-def layers_of(file: Any, model: Node) -> list[KerasLayer]:
-    """Every layer that has weights.
+def find_numbered_layers(file: Any, model: Node) -> list[KerasLayer]:
+    """Return every layer that has weights.
 
     Args:
         file: the open HDF5 file.
-        model: what the model says of its layers.
+        model: the model's configuration.
 
     Raises:
-        SourceError: the file's layers are not the model's, or a class is not known.
+        SourceError: file and model have different layers, or the class of a layer is unknown.
 
     """
     if not model.is_model:
-        raise SourceError(f"the model is a {model.kind}, which does not say what its layers are")
-    layers = list(_of_model(file, model, ()))
-    taken = {dataset.name for layer in layers for dataset in layer.weights.values()}
-    if rest := sorted(set(_weights(file)) - taken):
-        raise SourceError(f"whose the weight {rest[0]!r} is, the model does not say")
+        raise SourceError(f"the model is a {model.class_name}, which does not describe its layers")
+    layers = list(_layers_of_model(file, model, ()))
+    used = {dataset.name for layer in layers for dataset in layer.weights.values()}
+    if unused := sorted(set(_weight_paths(file)) - used):
+        raise SourceError(f"the model has no layer for the weight {unused[0]!r}")
     return layers
 
 
-def _weights(group: Any) -> list[str]:
-    """The paths of every dataset below a group that is a weight."""
+def _weight_paths(group: Any) -> list[str]:
+    """Return the paths of all datasets below a group that are weights."""
     found: list[str] = []
 
     def visit(path: str, item: Any) -> None:
         parts = {part.lstrip("_") for part in path.split("/")}
-        if hasattr(item, "shape") and not parts & _NO_WEIGHTS:
+        if hasattr(item, "shape") and not parts & _STATE_GROUPS:
             found.append(f"{group.name.rstrip('/')}/{path}")
 
     group.visititems(visit)
     return found
 
 
-def _of_model(group: Any, model: Node, trail: tuple[str, ...]) -> Iterator[KerasLayer]:
-    container: Any = next((group[name] for name in _CONTAINERS if name in group), {})
-    alike: dict[str, list[Node]] = {}
-    for node in model.inside:
-        alike.setdefault(_snake_case(node.kind.rpartition(">")[2]), []).append(node)
-    for base, nodes in alike.items():
-        for node, part in _pairs(_counted(container, base), nodes):
-            yield from _of_node(part, node, (*trail, node.name))
+def _layers_of_model(group: Any, model: Node, trail: tuple[str, ...]) -> Iterator[KerasLayer]:
+    layers: Any = next((group[name] for name in _LAYERS_GROUPS if name in group), {})
+    by_class: dict[str, list[Node]] = {}
+    for node in model.children:
+        base_name = _to_snake_case(node.class_name.rpartition(">")[2])
+        by_class.setdefault(base_name, []).append(node)
+    for base_name, nodes in by_class.items():
+        for node, part in _match_groups(_groups_of_class(layers, base_name), nodes):
+            yield from _layers_of_node(part, node, (*trail, node.name))
 
 
-def _counted(container: Any, base: str) -> list[Any]:
-    """The groups of one class that have weights, in the order of the layers."""
+def _groups_of_class(layers: Any, base_name: str) -> list[Any]:
+    """Return the groups of one class that have weights, in the order of the layers."""
     numbers = {}
-    for name in container:
-        if match := re.fullmatch(rf"{re.escape(base)}(?:_([0-9]+))?", name):
+    for name in layers:
+        if match := re.fullmatch(rf"{re.escape(base_name)}(?:_([0-9]+))?", name):
             numbers[name] = int(match[1] or 0)
-    groups = [container[name] for name in sorted(numbers, key=numbers.__getitem__)]
-    return [group for group in groups if _weights(group)]
+    groups = [layers[name] for name in sorted(numbers, key=numbers.__getitem__)]
+    return [group for group in groups if _weight_paths(group)]
 
 
-def _pairs(groups: list[Any], nodes: list[Node]) -> list[tuple[Node, Any]]:
-    """Which group is whose; by order where Keras, before 3.3, did not write the layer's name."""
+def _match_groups(groups: list[Any], nodes: list[Node]) -> list[tuple[Node, Any]]:
+    """Return pairs of a layer and its group.
+
+    Keras 3.3 and later write the layer's name into its group. Without names the order counts.
+    """
     expected = [node for node in nodes if _has_weights(node)]
-    likely = [*expected, *filter(_has_unknown, nodes)][: len(groups)]
-    names = {node.name: node for node in nodes}
-    given = [_given_name(group) for group in groups]
-    chosen = [names[name] for name in given if name in names] if any(given) else likely
+    in_order = [*expected, *filter(_has_unknown_class, nodes)][: len(groups)]
+    by_name = {node.name: node for node in nodes}
+    names = [_stored_name(group) for group in groups]
+    chosen = [by_name[name] for name in names if name in by_name] if any(names) else in_order
     if len(chosen) != len(groups):
-        raise SourceError(f"the file has weights of layers that the model has not, {given}")
+        raise SourceError(f"the file has weights of layers that the model lacks: {names}")
     if lost := [node.name for node in expected if all(node is not other for other in chosen)]:
         raise SourceError(
-            f"the weights of the layer {lost[0]!r} are not where they belong in the file: of a "
-            "layer that two models share, Keras keeps them with one of the two"
+            f"layer {lost[0]!r}: its weights are not at its place in the file; of a layer that "
+            "two models share, Keras stores the weights in one of them only"
         )
     return list(zip(chosen, groups, strict=True))
 
 
-def _given_name(group: Any) -> str | None:
-    return _attributes.get(group["vars"], "name") if "vars" in group else None
+def _stored_name(group: Any) -> str | None:
+    return find_strings(group["vars"], "name") if "vars" in group else None
 
 
 def _has_weights(node: Node) -> bool:
-    if node.inside:
-        return any(map(_has_weights, node.inside))
-    return node.kind in RULES and bool(RULES[node.kind].expected(node.config))
+    if node.children:
+        return any(map(_has_weights, node.children))
+    rule = LAYER_RULES.get(node.class_name)
+    return rule is not None and bool(rule.expected_weights(node.config))
 
 
-def _has_unknown(node: Node) -> bool:
-    return any(map(_has_unknown, node.inside)) if node.inside else node.kind not in RULES
+def _has_unknown_class(node: Node) -> bool:
+    if node.children:
+        return any(map(_has_unknown_class, node.children))
+    return node.class_name not in LAYER_RULES
 
 
-def _of_node(group: Any, node: Node, trail: tuple[str, ...]) -> Iterator[KerasLayer]:
+def _layers_of_node(group: Any, node: Node, trail: tuple[str, ...]) -> Iterator[KerasLayer]:
     if node.is_model:
-        yield from _of_model(group, node, trail)
+        yield from _layers_of_model(group, node, trail)
         return
-    for path, inner, suffix in node.parts():
-        layer = KerasLayer(".".join(trail), inner.kind, inner.config, {}, suffix)
-        if (rule := RULES.get(inner.kind)) is None:
-            raise layer.unknown()
-        numbered = group[f"{path}{rule.inside}/vars".lstrip("/")]
-        weights = [numbered[name] for name in sorted(numbered, key=int)]
-        names = rule.expected(inner.config)
-        if len(weights) != len(names):
-            raise layer.refuse(f"has {len(weights)} weights, not {len(names)}")
-        yield replace(layer, weights=dict(zip(names, weights, strict=True)))
+    for path, inner, suffix in node.unwrap():
+        layer = KerasLayer(".".join(trail), inner.class_name, inner.config, {}, suffix)
+        if (rule := LAYER_RULES.get(inner.class_name)) is None:
+            raise layer.class_error()
+        numbered = group[f"{path}{rule.group}/vars".lstrip("/")]
+        datasets = [numbered[name] for name in sorted(numbered, key=int)]
+        names = rule.expected_weights(inner.config)
+        if len(datasets) != len(names):
+            raise layer.error(f"expected {len(names)} weights, found {len(datasets)}")
+        yield replace(layer, weights=dict(zip(names, datasets, strict=True)))
 
 
-def _snake_case(name: str) -> str:
-    """As `keras.src.utils.naming.to_snake_case`."""
+def _to_snake_case(name: str) -> str:
+    """Return the same as `keras.src.utils.naming.to_snake_case`."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,6 +1,6 @@
-"""The Keras layers that torch has a counterpart of, class by class.
+"""Rules for converting Keras layers to torch, one per class of layers.
 
-The tests hold every one against the outputs of both frameworks.
+The tests compare the outputs of the two frameworks for every class.
 """
 
 from __future__ import annotations
@@ -8,8 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from . import _parts as parts
-from ._recurrent import gru, lstm, simple_rnn
+from ._feedforward import (
+    convert_batch_norm,
+    convert_convolution,
+    convert_depthwise,
+    convert_embedding,
+    convert_layer_norm,
+    convert_prelu,
+    convert_rms_norm,
+    convert_scale_and_offset,
+    convert_separable,
+)
+from ._recurrent import convert_gru, convert_lstm, convert_simple_rnn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,109 +28,116 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A class of Keras layers.
+class LayerRule:
+    """Rule for a class of Keras layers.
 
     Attributes:
-        weights: the names of all the weights that one may have, in the order in which Keras
-            numbers them, and how many dimensions each has; None for any number.
-        parts: gives the tensors of one; their names are within the module.
-        demands: options, and the values of them of which torch has a counterpart.
-        inside: where the weights lie below the layer's own group, in Keras 3.
-        former: what Keras called weights before it called them so.
+        weights: names of all possible weights, in the order in which Keras numbers them, and the
+            number of dimensions of each; None for any number.
+        convert: yields the tensors of a layer; their names are relative to its module.
+        required_options: options, and the values of them that torch has a counterpart of.
+        group: place of the weights below the layer's own group, in Keras 3.
+        renamed_weights: weights that older versions of Keras stored under another name, by it.
 
     """
 
     weights: Mapping[str, int | None]
-    parts: Callable[[KerasLayer], Iterator[TorchTensor]]
-    demands: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    inside: str = ""
-    former: Mapping[str, str] = field(default_factory=dict)
+    convert: Callable[[KerasLayer], Iterator[TorchTensor]]
+    required_options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    group: str = ""
+    renamed_weights: Mapping[str, str] = field(default_factory=dict)
 
-    def expected(self, config: dict[str, Any]) -> list[str]:
-        """The weights that a layer of these options has."""
-        return [name for name in self.weights if config.get(_SWITCHES.get(name, ""), True)]
-
-
-_SWITCHES: Final = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
+    def expected_weights(self, config: dict[str, Any]) -> list[str]:
+        """Return the names of the weights that a layer with these options has."""
+        return [name for name in self.weights if config.get(_WEIGHT_OPTIONS.get(name, ""), True)]
 
 
-def _convolution(dimensions: int) -> Rule:
-    return Rule({"kernel": dimensions + 2, "bias": 1}, parts.plain)
+# The option that decides whether a layer has the weight.
+_WEIGHT_OPTIONS: Final = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
 
 
-def _depthwise(dimensions: int) -> Rule:
+def _convolution_rule(dimensions: int) -> LayerRule:
+    return LayerRule({"kernel": dimensions + 2, "bias": 1}, convert_convolution)
+
+
+def _depthwise_rule(dimensions: int) -> LayerRule:
     weights = {"kernel": dimensions + 2, "bias": 1}
-    return Rule(weights, parts.depthwise, former={"depthwise_kernel": "kernel"})
+    renamed_weights = {"depthwise_kernel": "kernel"}
+    return LayerRule(weights, convert_depthwise, renamed_weights=renamed_weights)
 
 
-_RECURRENT: Final = {"kernel": 2, "recurrent_kernel": 2, "bias": 1}
-_GATED: Final = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
-_AFFINE: Final = {"gamma": None, "beta": None}
-_STATISTICS: Final = {"moving_mean": 1, "moving_variance": 1}
+_RECURRENT_WEIGHTS: Final = {"kernel": 2, "recurrent_kernel": 2, "bias": 1}
+_GATE_ACTIVATIONS: Final = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
+_SCALE_AND_OFFSET: Final = {"gamma": None, "beta": None}
+_MOVING_AVERAGES: Final = {"moving_mean": 1, "moving_variance": 1}
 
-RULES: Final[dict[str, Rule]] = {
-    "BatchNormalization": Rule({"gamma": 1, "beta": 1, **_STATISTICS}, parts.norm),
-    "Conv1D": _convolution(1),
-    "Conv1DTranspose": _convolution(1),
-    "Conv2D": _convolution(2),
-    "Conv2DTranspose": _convolution(2),
-    "Conv3D": _convolution(3),
-    "Conv3DTranspose": _convolution(3),
-    "Dense": _convolution(0),
-    "DepthwiseConv1D": _depthwise(1),
-    "DepthwiseConv2D": _depthwise(2),
-    "Embedding": Rule({"embeddings": 2}, parts.embedding),
-    "GRU": Rule({**_RECURRENT, "bias": None}, gru, _GATED, "cell"),
-    "GroupNormalization": Rule({"gamma": 1, "beta": 1}, parts.scale_and_offset),
-    "LSTM": Rule(_RECURRENT, lstm, _GATED, "cell"),
-    "LayerNormalization": Rule(_AFFINE, parts.layer_norm, {"rms_scaling": (False,)}),
-    "PReLU": Rule({"alpha": None}, parts.prelu),
-    "RMSNormalization": Rule({"scale": None}, parts.rms_norm),
-    "SeparableConv1D": Rule(
-        {"depthwise_kernel": 3, "pointwise_kernel": 3, "bias": 1}, parts.separable
+LAYER_RULES: Final[dict[str, LayerRule]] = {
+    "BatchNormalization": LayerRule(
+        {"gamma": 1, "beta": 1, **_MOVING_AVERAGES}, convert_batch_norm
     ),
-    "SeparableConv2D": Rule(
-        {"depthwise_kernel": 4, "pointwise_kernel": 4, "bias": 1}, parts.separable
+    "Conv1D": _convolution_rule(1),
+    "Conv1DTranspose": _convolution_rule(1),
+    "Conv2D": _convolution_rule(2),
+    "Conv2DTranspose": _convolution_rule(2),
+    "Conv3D": _convolution_rule(3),
+    "Conv3DTranspose": _convolution_rule(3),
+    "Dense": _convolution_rule(0),
+    "DepthwiseConv1D": _depthwise_rule(1),
+    "DepthwiseConv2D": _depthwise_rule(2),
+    "Embedding": LayerRule({"embeddings": 2}, convert_embedding),
+    "GRU": LayerRule({**_RECURRENT_WEIGHTS, "bias": None}, convert_gru, _GATE_ACTIVATIONS, "cell"),
+    "GroupNormalization": LayerRule({"gamma": 1, "beta": 1}, convert_scale_and_offset),
+    "LSTM": LayerRule(_RECURRENT_WEIGHTS, convert_lstm, _GATE_ACTIVATIONS, "cell"),
+    "LayerNormalization": LayerRule(
+        _SCALE_AND_OFFSET, convert_layer_norm, {"rms_scaling": (False,)}
     ),
-    "SimpleRNN": Rule(
-        _RECURRENT, simple_rnn, {"activation": ("tanh", "relu")}, "cell"
+    "PReLU": LayerRule({"alpha": None}, convert_prelu),
+    "RMSNormalization": LayerRule({"scale": None}, convert_rms_norm),
+    "SeparableConv1D": LayerRule(
+        {"depthwise_kernel": 3, "pointwise_kernel": 3, "bias": 1}, convert_separable
     ),
-}  # fmt: skip
+    "SeparableConv2D": LayerRule(
+        {"depthwise_kernel": 4, "pointwise_kernel": 4, "bias": 1}, convert_separable
+    ),
+    "SimpleRNN": LayerRule(
+        _RECURRENT_WEIGHTS, convert_simple_rnn, {"activation": ("tanh", "relu")}, "cell"
+    ),
+}
 
 
-def tensors_of(layer: KerasLayer) -> list[TorchTensor]:
-    """The tensors of a layer of one of these classes, under their names in the state dict.
+def convert_layer(layer: KerasLayer) -> list[TorchTensor]:
+    """Return the tensors of a layer of one of these classes, with their names in the state dict.
 
     Raises:
-        SourceError: torch has no counterpart of it, or its weights are not those of its class.
+        SourceError: torch has no counterpart of the layer, or its weights do not fit its class.
 
     """
-    rule = RULES[layer.kind]
-    weights = {rule.former.get(name, name): data for name, data in layer.weights.items()}
+    rule = LAYER_RULES[layer.class_name]
+    weights = {rule.renamed_weights.get(name, name): data for name, data in layer.weights.items()}
     layer = replace(layer, weights=weights)
-    _check(layer, rule)
+    _check_layer(layer, rule)
     return [
-        replace(part, name=f"{layer.name}.{part.name}{layer.suffix}") for part in rule.parts(layer)
+        replace(tensor, name=f"{layer.name}.{tensor.name}{layer.suffix}")
+        for tensor in rule.convert(layer)
     ]
 
 
-def _check(layer: KerasLayer, rule: Rule) -> None:
-    for option, values in rule.demands.items():
+def _check_layer(layer: KerasLayer, rule: LayerRule) -> None:
+    for option, values in rule.required_options.items():
         if layer.config and layer.config.get(option, values[0]) not in values:
             value = layer.config[option]
-            raise layer.refuse(f"has {option} = {value!r}, of which torch has no counterpart")
+            raise layer.error(f"{option} = {value!r} has no counterpart in torch")
     for name in layer.weights:
         if name not in rule.weights:
-            raise layer.refuse(f"has a weight {name!r}, which layout = 'torch' does not know")
+            raise layer.error(f"layout = 'torch' does not support its weight {name!r}")
     for name, dimensions in rule.weights.items():
-        _check_one(layer, name, dimensions)
+        _check_weight(layer, name, dimensions)
 
 
-def _check_one(layer: KerasLayer, name: str, dimensions: int | None) -> None:
+def _check_weight(layer: KerasLayer, name: str, dimensions: int | None) -> None:
     dataset = layer.weights.get(name)
     if dataset is None:
-        if name not in _SWITCHES or layer.config.get(_SWITCHES[name], False):
-            raise layer.refuse(f"is without its {name!r}")
+        if name not in _WEIGHT_OPTIONS or layer.config.get(_WEIGHT_OPTIONS[name], False):
+            raise layer.error(f"its weight {name!r} is missing")
     elif dimensions is not None and dataset.ndim != dimensions:
-        raise layer.misshapen(name)
+        raise layer.shape_error(name)

@@ -1,4 +1,4 @@
-"""ONNX: the initializers of a model."""
+"""ONNX models: the initializers of the main graph."""
 
 from .model import FORMAT
 

@@ -1,4 +1,7 @@
-"""The bytes of a tensor that lie in another file than its model, which only names it."""
+"""External data: bytes of a tensor in another file than the model.
+
+https://onnx.ai/onnx/repo-docs/ExternalData.html
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_BYTE_COUNT: Final = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A part of a file.
+    """A byte range of a file.
 
     Attributes:
-        path: the file, links followed.
-        location: what the model calls it.
-        start: where the part begins.
-        size: in bytes.
+        path: the file, with links resolved.
+        location: path of the file as the model states it.
+        start: offset of the first byte.
+        size: number of bytes.
 
     """
 
@@ -34,10 +37,10 @@ class Extent:
     size: int
 
     def read(self) -> bytes:
-        """The bytes of this part and no others.
+        """Return the bytes of this range.
 
         Raises:
-            SourceError: the file cannot be read, or has become shorter.
+            SourceError: the file cannot be read, or became shorter.
 
         """
         try:
@@ -45,55 +48,58 @@ class Extent:
                 file.seek(self.start)
                 content = file.read(self.size)
         except OSError as error:
-            raise SourceError(f"is in {self.location!r}: {error.strerror}") from error
+            raise SourceError(
+                f"its data file {self.location!r} cannot be read: {error.strerror}"
+            ) from error
         if len(content) != self.size:
-            raise SourceError(f"is in {self.location!r}, which was cut short while it was read")
+            raise SourceError(f"its data file {self.location!r} was truncated while it was read")
         return content
 
 
-def find_extent(folder: Path, facts: Mapping[str, str], size: int) -> Extent:
-    """Where a tensor's bytes lie, proved against the file that has them.
+def find_extent(folder: Path, external_data: Mapping[str, str], size: int) -> Extent:
+    """Return the byte range of a tensor, validated against the size of its file.
 
     Args:
-        folder: the model's.
-        facts: what the model says: "location", and "offset" and "length" as decimal numbers.
-        size: the tensor's, in bytes.
+        folder: folder of the model.
+        external_data: the model's "location", and "offset" and "length" as decimal numbers.
+        size: bytes of the tensor.
 
     Raises:
-        SourceError: the model may not name that file, or the tensor is not in it; the message
-            goes on after the tensor's name.
+        SourceError: the model may not refer to that file, or the range is not in the file.
 
     """
-    start, length = _number(facts, "offset", 0), _number(facts, "length", size)
-    location = facts.get("location", "")
-    path = find_file(folder, location)
+    start = _parse_byte_count(external_data, "offset", 0)
+    length = _parse_byte_count(external_data, "length", size)
+    location = external_data.get("location", "")
+    path = find_data_file(folder, location)
     if length != size:
-        raise SourceError(f"has {size} bytes by its shape, and {length} in {location!r}")
-    if start + size > (held := path.stat().st_size):
-        raise SourceError(f"ends at byte {start + size} of {location!r}, which has {held}")
+        raise SourceError(f"its shape needs {size} bytes, but it has {length} in {location!r}")
+    if start + size > (file_size := path.stat().st_size):
+        raise SourceError(
+            f"ends at byte {start + size} of {location!r}, which has only {file_size} bytes"
+        )
     return Extent(path, location, start, size)
 
 
-def _number(facts: Mapping[str, str], key: str, default: int) -> int:
-    text = facts.get(key, str(default))
-    if not _NUMBER.fullmatch(text):
-        raise SourceError(f"has the {key} {text!r}, which is no number of bytes")
+def _parse_byte_count(external_data: Mapping[str, str], key: str, default: int) -> int:
+    text = external_data.get(key, str(default))
+    if not _BYTE_COUNT.fullmatch(text):
+        raise SourceError(f"the {key} of its data is {text!r}, not a number of bytes")
     return int(text)
 
 
-def find_file(folder: Path, location: str) -> Path:
-    """The file that a model names, links followed.
+def find_data_file(folder: Path, location: str) -> Path:
+    """Return the file that a model refers to, with links resolved.
 
     Raises:
-        SourceError: it lies outside the folder, or is none; the message goes on after the
-            tensor's name.
+        SourceError: the file is outside the folder, or does not exist.
 
     """
-    outside = f"is in {location!r}, which leads out of the model's folder: copy that file into it"
-    missing = f"is in {location!r}, and there is no such file"
-    # Windows knows every way out that other systems know; a share is not even to be looked up.
-    named = PureWindowsPath(location)
-    if named.anchor or ".." in named.parts:
+    outside = f"its data file {location!r} is outside the model's folder; copy that file into it"
+    missing = f"its data file {location!r} does not exist"
+    # Windows paths include all ways out of a folder. Network shares must not even be looked up.
+    windows_path = PureWindowsPath(location)
+    if windows_path.anchor or ".." in windows_path.parts:
         raise SourceError(outside)
     try:
         root = folder.resolve()

@@ -1,4 +1,4 @@
-"""torch: what `torch.save` writes, read without torch, and without running any of it."""
+"""torch checkpoints as `torch.save` writes them, read without torch and without running code."""
 
 from . import archive, legacy
 

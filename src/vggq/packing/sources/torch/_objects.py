@@ -1,4 +1,4 @@
-"""What stands in for the objects of a state dict's pickle."""
+"""Stand-ins for the objects in the pickle of a state dict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StorageType:
-    """torch.FloatStorage and its like; `dtype` is None where it is of bytes."""
+    """A storage class such as torch.FloatStorage; `dtype` is None for untyped bytes."""
 
     dtype: str | None
     itemsize: int
@@ -15,7 +15,7 @@ class StorageType:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A run of elements of one type."""
+    """A contiguous run of elements of one type."""
 
     kind: StorageType
     key: str
@@ -23,7 +23,7 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Size in bytes."""
         return self.count * self.kind.itemsize
 
 
@@ -40,11 +40,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class UnsupportedTensor:
-    """A tensor that no packed file can hold.
+    """A tensor that a packed file cannot store.
 
     Attributes:
-        kind: what it is.
-        remedy: what makes a tensor of it that can be held.
+        kind: description of the tensor, such as "sparse tensor".
+        remedy: expression or advice that gives a supported tensor.
 
     """
 
@@ -54,6 +54,6 @@ class UnsupportedTensor:
 
 @dataclass(frozen=True, slots=True)
 class NamedConstant:
-    """torch.float32, torch.Tensor and what else is named and not called."""
+    """A global that is named and never called, such as torch.float32 or torch.Tensor."""
 
     name: str

@@ -1,4 +1,4 @@
-"""What `torch.save` writes since 1.6: a zip archive of a pickle and of the storages' bytes."""
+"""Checkpoints of torch 1.6 and later: a zip archive of a pickle and the bytes of its storages."""
 
 from __future__ import annotations
 
@@ -11,115 +11,118 @@ from typing import IO, TYPE_CHECKING, Final
 
 from ...._reader import Reader
 from ....errors import SourceError
-from .._source import Contents, Format, ReadOptions, refuse
-from .._zip import DAMAGE, check_name, data_start, first_name
-from ._names import NAMES, storage_of
-from ._pickle import Pickle, PickleError
-from ._state import contents_of
+from .._source import Contents, Format, ReadOptions, reject_options
+from .._zip import ZIP_ERRORS, check_record_name, data_offset, first_record_name
+from ._globals import ALLOWED_GLOBALS, load_storage
+from ._interpreter import PickleInterpreter
+from ._state_dict import find_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ._objects import Storage
-    from ._state import Order
+    from ._state_dict import ByteOrder
 
-_BLOCK: Final = 1 << 20
-_LONGEST_PICKLE: Final = 1 << 27
-# The record that comes first differs: torch.save begins with the pickle, TorchScript with the data.
-_FIRST: Final = re.compile(rb"[^/]+/(data\.pkl|data/|version|byteorder|\.)")
-_OTHERS: Final = {
-    "constants.pkl": "it is a TorchScript archive: save its state dict, "
+_CHUNK_SIZE: Final = 1 << 20
+_MAX_PICKLE_SIZE: Final = 1 << 27
+# torch.save writes the pickle first, TorchScript the data.
+_FIRST_RECORD: Final = re.compile(rb"[^/]+/(data\.pkl|data/|version|byteorder|\.)")
+_UNSUPPORTED_ARCHIVES: Final = {
+    "constants.pkl": "a TorchScript archive; save its state dict instead: "
     "torch.save(torch.jit.load(path).state_dict(), other)",
-    "archive_format": "it is a program of torch.export: save its state dict, "
+    "archive_format": "a program of torch.export; save its state dict instead: "
     "torch.save(torch.export.load(path).state_dict, other)",
 }
 
 
 @contextmanager
-def _open(path: Path, reading: ReadOptions) -> Iterator[Contents]:
-    refuse(path, FORMAT.name, layout=reading.layout)
+def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+    reject_options(FORMAT.name, layout=read_options.layout)
     try:
         archive = zipfile.ZipFile(path)
-    except DAMAGE as error:
-        raise SourceError(f"{path}: {error}") from error
+    except ZIP_ERRORS as error:
+        raise SourceError(f"damaged archive: {error}") from error
     with archive, path.open("rb") as file:
-        try:
-            records = _Records(archive, Reader(file, str(path)))
-            root = Pickle(NAMES, storage_of).load(records.pickled())
-            contents = contents_of(root, reading.key, records.read_storage, records.order())
-        except (SourceError, PickleError) as error:
-            raise SourceError(f"{path}: {error}") from error
-        yield contents
+        records = _Records(archive, Reader(file, path))
+        root = PickleInterpreter(ALLOWED_GLOBALS, load_storage).load(records.open_pickle())
+        byte_order = records.byte_order()
+        yield find_contents(root, read_options.key, records.read_storage, byte_order)
 
 
 class _Records:
-    """The members of the archive, all in one folder, read from any thread."""
+    """Records of a torch archive, all in one folder; any thread may read them."""
 
     def __init__(self, archive: zipfile.ZipFile, file: Reader) -> None:
         self._archive = archive
         self._file = file
         self._lock = threading.Lock()
-        self._sound: set[str] = set()
+        self._checked: set[str] = set()
         self._infos = {info.filename: info for info in archive.infolist()}
         for info in self._infos.values():
-            check_name(info)
+            check_record_name(info)
         self._folder = self._find_folder()
 
     def _find_folder(self) -> str:
         folders = dict.fromkeys(name.partition("/")[0] for name in self._infos)
-        for record, refusal in _OTHERS.items():
+        for record, message in _UNSUPPORTED_ARCHIVES.items():
             if any(f"{folder}/{record}" in self._infos for folder in folders):
-                raise SourceError(refusal)
+                raise SourceError(message)
         found = [folder for folder in folders if f"{folder}/data.pkl" in self._infos]
         if len(found) != 1:
-            raise SourceError("it is a zip archive without torch's data.pkl")
+            raise SourceError(
+                f"found {len(found)} folders with a record data.pkl in the zip archive, expected 1"
+            )
         return found[0]
 
-    def pickled(self) -> IO[bytes]:
-        """The pickle."""
+    def open_pickle(self) -> IO[bytes]:
+        """Return the pickle as a file."""
         size = self._infos[f"{self._folder}/data.pkl"].file_size
-        if size > _LONGEST_PICKLE:
-            raise SourceError(f"the record 'data.pkl' has {size} bytes, as no state dict's")
+        if size > _MAX_PICKLE_SIZE:
+            raise SourceError(
+                f"the record 'data.pkl' has {size} bytes, more than the limit of {_MAX_PICKLE_SIZE}"
+            )
         return io.BytesIO(self.read("data.pkl", 0, size))
 
-    def order(self) -> Order:
-        """The byte order of its machine, as numpy calls it."""
-        is_told = f"{self._folder}/byteorder" in self._infos
-        return ">" if is_told and self.read("byteorder", 0, 3) == b"big" else "<"
+    def byte_order(self) -> ByteOrder:
+        """Return the byte order of the storages, in numpy's notation."""
+        is_recorded = f"{self._folder}/byteorder" in self._infos
+        return ">" if is_recorded and self.read("byteorder", 0, 3) == b"big" else "<"
 
     def read_storage(self, storage: Storage, start: int, size: int) -> bytes:
-        """Bytes of a storage, in the archive's byte order."""
+        """Return bytes of a storage, in the archive's byte order."""
         return self.read(f"data/{storage.key}", start, size)
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes of a record; its checksum has been checked on the whole."""
+        """Return `size` bytes of a record, after checking the checksum of all its bytes."""
         info = self._infos.get(f"{self._folder}/{name}")
         if info is None:
             raise SourceError(f"the record {name!r} is missing")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise SourceError(f"the record {name!r} is compressed, as torch writes none")
+            raise SourceError(f"the record {name!r} is compressed, which torch never does")
         if start + size > info.file_size:
-            raise SourceError(f"the record {name!r} has {info.file_size} bytes, not {start + size}")
-        self._prove(info)
-        return self._file.read_at(data_start(self._file, info) + start, size)
+            raise SourceError(
+                f"the record {name!r} has {info.file_size} bytes, but {start + size} are needed"
+            )
+        self._check_crc(info)
+        return self._file.read_at(data_offset(self._file, info) + start, size)
 
-    def _prove(self, info: zipfile.ZipInfo) -> None:
+    def _check_crc(self, info: zipfile.ZipInfo) -> None:
         with self._lock:
-            if info.filename in self._sound:
+            if info.filename in self._checked:
                 return
             try:
                 with self._archive.open(info) as record:
-                    while record.read(_BLOCK):
+                    while record.read(_CHUNK_SIZE):
                         pass
-            except DAMAGE as error:
-                raise SourceError(f"the record {info.filename!r}: {error}") from error
-            self._sound.add(info.filename)
+            except ZIP_ERRORS as error:
+                raise SourceError(f"the record {info.filename!r} is damaged: {error}") from error
+            self._checked.add(info.filename)
 
 
 def _matches(head: bytes) -> bool:
-    first = first_name(head)
-    return _FIRST.match(first) is not None and not first.endswith(b".npy")
+    first = first_record_name(head)
+    return _FIRST_RECORD.match(first) is not None and not first.endswith(b".npy")
 
 
 FORMAT: Final = Format("torch", (".pth", ".pt", ".bin"), _matches, _open)

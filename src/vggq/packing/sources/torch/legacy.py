@@ -1,7 +1,7 @@
-"""What `torch.save` wrote before 1.6, torchvision's classic files among it.
+"""Checkpoints of torch before 1.6, such as torchvision's oldest files.
 
-Five pickles (a magic number, a version, facts of the machine, the object, the storages' keys), and
-then each storage: its number of elements as eight bytes, and its bytes.
+A file has five pickles (magic number, version, properties of the machine, object, keys of the
+storages), then the storages: each is its number of elements, as eight bytes, and its bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from ...._reader import Reader
 from ....errors import SourceError
-from .._source import Contents, Format, ReadOptions, refuse
-from ._names import NAMES, storage_of
-from ._pickle import Pickle, PickleError
-from ._state import contents_of
+from .._source import Contents, Format, ReadOptions, reject_options
+from ._globals import ALLOWED_GLOBALS, load_storage
+from ._interpreter import PickleInterpreter
+from ._state_dict import find_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,76 +23,77 @@ if TYPE_CHECKING:
 
     from ._objects import Storage
 
-# 0x1950a86a20f9469cfc6c, pickled by any protocol that has binary numbers; from 4 on in a frame.
-_MAGIC: Final = re.compile(rb"\x80[\x02-\x05](\x95\x0d\0{7})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")
-_PROTOCOL: Final = 1001
-_COUNT_BYTES: Final = 8
+# The pickled number 0x1950a86a20f9469cfc6c, in any binary protocol; protocols 4 and 5 use a frame.
+_LEGACY_MAGIC: Final = re.compile(
+    rb"\x80[\x02-\x05](\x95\x0d\0{7})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\."
+)
+_LEGACY_VERSION: Final = 1001
+_COUNT_SIZE: Final = 8
 
 
 @contextmanager
-def _open(path: Path, reading: ReadOptions) -> Iterator[Contents]:
-    refuse(path, FORMAT.name, layout=reading.layout)
+def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+    reject_options(FORMAT.name, layout=read_options.layout)
     with path.open("rb") as file:
-        try:
-            root, storages = _load(file)
-            start = file.tell()
-            data = _Storages(Reader(file, str(path)), storages, start)
-            contents = contents_of(root, reading.key, data.read)
-        except (SourceError, PickleError) as error:
-            raise SourceError(f"{path}: {error}") from error
-        yield contents
+        root, storages = _load_pickles(file)
+        data_start = file.tell()
+        data = _Storages(Reader(file, path), storages, data_start)
+        yield find_contents(root, read_options.key, data.read)
 
 
-def _load(file: IO[bytes]) -> tuple[Any, list[Storage]]:
-    """The object, and the storages in the order in which they follow."""
-    _plain(file)
-    if _plain(file) != _PROTOCOL:
-        raise SourceError("it is of an unknown version of torch's format")
-    machine = _plain(file)
+def _load_pickles(file: IO[bytes]) -> tuple[Any, list[Storage]]:
+    """Return the pickled object, and its storages in the order of their bytes."""
+    _load_plain(file)
+    if _load_plain(file) != _LEGACY_VERSION:
+        raise SourceError("unknown version of torch's legacy format")
+    machine = _load_plain(file)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise SourceError("it was written on a big-endian machine: load and save it with torch")
-    seen: dict[str, Storage] = {}
+        raise SourceError("written on a big-endian machine; load it with torch, and save it again")
+    found: dict[str, Storage] = {}
 
-    def remember(pid: Any) -> Storage:
-        storage = storage_of(pid)
-        return seen.setdefault(storage.key, storage)
+    def load_and_record(pid: Any) -> Storage:
+        storage = load_storage(pid)
+        return found.setdefault(storage.key, storage)
 
-    root = Pickle(NAMES, remember).load(file)
-    keys = _plain(file)
-    if type(keys) is not list or not all(type(key) is str and key in seen for key in keys):
-        raise SourceError("the list of its storages is damaged")
-    return root, [seen[key] for key in keys]
+    root = PickleInterpreter(ALLOWED_GLOBALS, load_and_record).load(file)
+    keys = _load_plain(file)
+    if type(keys) is not list or not all(type(key) is str and key in found for key in keys):
+        raise SourceError("the list of storages is damaged")
+    return root, [found[key] for key in keys]
 
 
-def _plain(file: IO[bytes]) -> Any:
-    """A pickle of plain values, which names nothing."""
-    return Pickle({}, storage_of).load(file)
+def _load_plain(file: IO[bytes]) -> Any:
+    """Return the object of a pickle that refers to no globals."""
+    return PickleInterpreter({}, load_storage).load(file)
 
 
 class _Storages:
-    """Where each storage's bytes lie, proved against the file's size."""
+    """Storages of a legacy file, whose offsets are validated against the file's size."""
 
-    def __init__(self, file: Reader, storages: list[Storage], start: int) -> None:
+    def __init__(self, file: Reader, storages: list[Storage], data_start: int) -> None:
         self._file = file
         self._starts: dict[str, int] = {}
+        position = data_start
         for storage in storages:
-            count = int.from_bytes(file.read_at(start, _COUNT_BYTES), "little")
-            if count != storage.count or start + _COUNT_BYTES + storage.size > file.size:
-                raise SourceError(f"storage {storage.key!r} is damaged or cut short")
-            self._starts[storage.key] = start + _COUNT_BYTES
-            start += _COUNT_BYTES + storage.size
+            count = int.from_bytes(file.read_at(position, _COUNT_SIZE), "little")
+            start = position + _COUNT_SIZE
+            if count != storage.count or start + storage.size > file.size:
+                raise SourceError(f"the storage {storage.key!r} is damaged or truncated")
+            self._starts[storage.key] = start
+            position = start + storage.size
 
     def read(self, storage: Storage, start: int, size: int) -> bytes:
+        """Return `size` bytes of a storage from `start`."""
         content = b""
         if storage.key in self._starts:
             content = self._file.read_at(self._starts[storage.key] + start, size)
         if len(content) != size:
-            raise SourceError(f"storage {storage.key!r} is cut short")
+            raise SourceError(f"the storage {storage.key!r} is truncated")
         return content
 
 
 def _matches(head: bytes) -> bool:
-    return _MAGIC.match(head) is not None
+    return _LEGACY_MAGIC.match(head) is not None
 
 
 FORMAT: Final = Format("torch-legacy", (".pth", ".pt", ".bin"), _matches, _open)

@@ -1,4 +1,4 @@
-"""Checkpoints written by the libraries that people write them with, and read back."""
+"""Read checkpoints that the usual libraries wrote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import save_npz, save_onnx
 from vggq.errors import MissingDependencyError, SourceError
-from vggq.packing.sources import ReadOptions, identify, open_source
+from vggq.packing.sources import ReadOptions, identify_format, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def save_external_onnx(path: Path, state: State) -> None:
 def save_keras_archive(
     path: Path, state: State, compression: int = zipfile.ZIP_STORED, layers: object = ()
 ) -> None:
-    """As Keras 3 writes one; `layers` is what its description says of the model's layers."""
+    """Write an archive as Keras 3 does; `layers` are those of the model's configuration."""
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         for name, array in state.items():
@@ -110,7 +110,7 @@ def read(path: Path, layout: str | None = None) -> State:
         return {tensor.name: tensor.read() for tensor in source.tensors}
 
 
-def test_every_format_gives_what_was_written(written: Path) -> None:
+def test_reads_the_written_tensors(written: Path) -> None:
     with open_source(written) as source:
         assert [tensor.name for tensor in source.tensors] == sorted(STATE)
         for tensor in source.tensors:
@@ -123,8 +123,7 @@ def test_every_format_gives_what_was_written(written: Path) -> None:
 
 
 @pytest.mark.parametrize("label", WRITERS)
-def test_numbers_of_every_width(tmp_path: Path, label: str) -> None:
-    """To the last bit of the largest and the smallest."""
+def test_preserves_every_bit_of_extreme_values(tmp_path: Path, label: str) -> None:
     state: State = {"flag": np.array([True, False])}
     for code in "bhilBHIL":
         dtype = np.dtype(code)
@@ -145,41 +144,44 @@ def test_numbers_of_every_width(tmp_path: Path, label: str) -> None:
 def error_of(path: Path, layout: str | None = None) -> str:
     with pytest.raises(SourceError) as caught:
         read(path, layout)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    return message.removeprefix(str(path))
+    assert caught.value.path == path
+    return str(caught.value).removeprefix(f"{path}: ")
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
-    assert error_of(tmp_path / "gone.npz") == ": no such file"
-    assert error_of(tmp_path) == " is a directory, not a file"
+def test_open_rejects_missing_files_and_folders(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "gone.npz") == "no such file"
+    assert error_of(tmp_path) == "a directory, not a file"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.npz", b"", ": its suffix is of npz, its content is not of that format (it is empty)"),
-        ("a.h5", b"hello", ": its suffix is of keras-hdf5, its content is not of that format"),
-        ("a.h5", b"PK\x05\x06", ": its suffix is of keras-hdf5, its content is of npz"),
-        ("a.npz", b"PK\x03\x04", ": its suffix is of npz, its content is not of that format"),
-        ("a.npz", b"\x89HDF\r\n\x1a\n", ": its suffix is of npz, its content is of keras-hdf5"),
-        ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", " holds no tensors"),
+        ("a.npz", b"", "the suffix is that of npz, but the file is empty"),
+        ("a.h5", b"hello", "the suffix is that of keras-hdf5, but the content is not keras-hdf5"),
+        ("a.h5", b"PK\x05\x06", "the suffix is that of keras-hdf5, but the content is npz"),
+        ("a.npz", b"PK\x03\x04", "the suffix is that of npz, but the content is not npz"),
+        (
+            "a.npz",
+            b"\x89HDF\r\n\x1a\n",
+            "the suffix is that of npz, but the content is keras-hdf5",
+        ),
+        ("a.SAFETENSORS", b"\x02" + bytes(7) + b"{}", "contains no tensors"),
         (
             "a.xyz",
             b"hello",
             (
-                " is of no known format; those known are of .h5, .hdf5, .keras, .safetensors, "
-                ".index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                "unknown format; the supported formats have the suffixes .h5, .hdf5, .keras, "
+                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),
         (
             "a.h5",
             b"version https://git-lfs.github.com/spec/v1\n",
-            " is a Git LFS pointer, not the weights: run `git lfs pull`",
+            "a Git LFS pointer, not the weights; run `git lfs pull`",
         ),
     ],
 )
-def test_what_is_told_of_other_files(
+def test_open_explains_unsuitable_files(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -187,11 +189,11 @@ def test_what_is_told_of_other_files(
     assert error_of(path) == message
 
 
-def test_identify(written: Path, tmp_path: Path) -> None:
-    fmt = identify(written)
+def test_identifies_formats_without_a_known_suffix(written: Path, tmp_path: Path) -> None:
+    fmt = identify_format(written)
     assert written.suffix in fmt.suffixes
     for name in ("model", "model.ckpt", "2f1b9c"):
-        assert identify(written.rename(tmp_path / name)) is fmt
+        assert identify_format(written.rename(tmp_path / name)) is fmt
         written = tmp_path / name
     assert sorted(read(written)) == sorted(STATE)
 
@@ -199,9 +201,9 @@ def test_identify(written: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "odd", [np.array(["text"]), np.zeros(2, complex), np.zeros(2, "f4,i4"), np.zeros(2, "M8[s]")]
 )
-def test_dtypes_that_are_no_weights(tmp_path: Path, odd: NDArray[Any]) -> None:
+def test_npz_rejects_unsupported_dtypes(tmp_path: Path, odd: NDArray[Any]) -> None:
     path = save_npz(tmp_path / "odd.npz", {"fine": np.zeros(3), "odd": odd})
-    assert error_of(path) == f": tensor 'odd' is of {odd.dtype}, which is not supported"
+    assert error_of(path) == f"tensor 'odd': the dtype {odd.dtype} is not supported"
 
 
 class Bomb:
@@ -214,7 +216,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     odd: Any = np.array([Bomb()], dtype=object)
     np.savez("pickled.npz", odd=odd)
     message = error_of(tmp_path / "pickled.npz")
-    assert message == ": tensor 'odd' is of object, which is not supported"
+    assert message == "tensor 'odd': the dtype object is not supported"
     assert not Path("exploded").exists()
 
 
@@ -231,7 +233,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.Mo
         "-" * 9000 + "1",
     ],
 )
-def test_headers_of_numpys_that_lie(tmp_path: Path, suffix: str, header: str) -> None:
+def test_numpy_formats_reject_invalid_headers(tmp_path: Path, suffix: str, header: str) -> None:
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
     path = tmp_path / f"s{suffix}"
     if suffix == ".npy":
@@ -243,14 +245,16 @@ def test_headers_of_numpys_that_lie(tmp_path: Path, suffix: str, header: str) ->
         read(path)
 
 
-def test_a_dtype_that_numpys_read_in_different_ways(tmp_path: Path) -> None:
+def test_npy_agrees_with_numpy_about_a_dtype_that_versions_parse_differently(
+    tmp_path: Path,
+) -> None:
     header = "{'descr': '<f4,', 'fortran_order': False, 'shape': (3,)}"
     path = tmp_path / "s.npy"
     path.write_bytes(
         b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
     )
     if np.load(path).dtype.names:
-        with pytest.raises(SourceError, match="which is not supported"):
+        with pytest.raises(SourceError, match="is not supported"):
             read(path)
     else:
         np.testing.assert_array_equal(read(path)["s"], np.load(path))
@@ -264,7 +268,7 @@ def save_bytes(path: Path, dtype: str, content: bytes, count: int) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2"])
-def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -> None:
+def test_safetensors_reads_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -> None:
     content = bytes(range(256)) * 2
     path = save_bytes(tmp_path / "m.safetensors", dtype, content, 512 if dtype[0] == "F" else 256)
     with open_source(path) as source:
@@ -273,12 +277,12 @@ def test_safetensors_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -> None
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("C64", 16), ("F8_E8M0", 2), ("F4", 1)])
-def test_safetensors_dtypes_that_no_packed_file_has(tmp_path: Path, dtype: str, size: int) -> None:
+def test_safetensors_rejects_unsupported_dtypes(tmp_path: Path, dtype: str, size: int) -> None:
     path = save_bytes(tmp_path / "odd.safetensors", dtype, bytes(size), 2)
-    assert error_of(path) == f": tensor 'w' is of {dtype}, which is not supported"
+    assert error_of(path) == f"tensor 'w': the dtype {dtype} is not supported"
 
 
-def test_two_tensors_of_one_name(tmp_path: Path) -> None:
+def test_open_rejects_duplicate_names(tmp_path: Path) -> None:
     path = tmp_path / "twice.npz"
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.zeros(2))
@@ -286,28 +290,46 @@ def test_two_tensors_of_one_name(tmp_path: Path) -> None:
         archive.writestr("w.npy", buffer.getvalue())
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("w.npy", buffer.getvalue())
-    assert error_of(path) == ": two tensors come to have the name 'w'"
+    assert error_of(path) == "2 tensors have the name 'w'"
 
 
-def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+def test_open_rejects_names_that_are_not_unicode(tmp_path: Path) -> None:
     header = json.dumps({"\ud800": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
     path = tmp_path / "odd.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"12")
-    assert error_of(path) == ": a tensor's name, '\\ud800', is not valid Unicode"
+    assert error_of(path) == "the tensor name '\\ud800' is not valid Unicode"
 
 
 @pytest.mark.parametrize("kind", ["npz", "safetensors", "onnx"])
-def test_a_layout_is_for_keras(tmp_path: Path, kind: str) -> None:
+def test_open_rejects_a_layout_for_other_formats_than_keras(tmp_path: Path, kind: str) -> None:
     suffix, write = WRITERS[kind]
     path = tmp_path / f"m{suffix}"
     write(path, STATE)
-    assert error_of(path, "torch") == f" is {kind}: layout = 'torch' is for Keras sources only"
+    assert error_of(path, "torch") == (
+        f"layout = 'torch' is for Keras sources only, and this file is {kind}"
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), [("npz", "npz"), ("hdf5", "keras-hdf5")])
+def test_open_rejects_a_key_for_other_formats_than_torch(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    suffix, write = WRITERS[kind]
+    write(tmp_path / f"m{suffix}", STATE)
+    with (
+        pytest.raises(SourceError) as caught,
+        open_source(tmp_path / f"m{suffix}", ReadOptions(key="model")),
+    ):
+        pass
+    assert caught.value.reason == (
+        f"key = 'model' is for torch checkpoints only, and this file is {name}"
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "library", "extra"), [("hdf5", "h5py", "build"), ("onnx", "onnx", "onnx")]
 )
-def test_without_the_library_the_way_out_is_named(
+def test_open_names_the_missing_library_and_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, library: str, extra: str
 ) -> None:
     suffix, write = WRITERS[kind]

@@ -1,4 +1,4 @@
-"""Files that are known and not read: what they are and what to do is said."""
+"""Advice for weights in formats that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vggq.errors import SourceError
-from vggq.packing.sources import identify
+from vggq.packing.sources import identify_format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 def error_of(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        identify(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path} ")
-    return message.removeprefix(f"{path} ")
+        identify_format(path)
+    assert caught.value.path == path
+    return caught.value.reason
 
 
-# What the formats' own writers begin a file with; 123 tensors make a header's brace of safetensors.
+# The first bytes of such files. With 123 tensors, a GGUF header looks like one of safetensors.
 GGUF = b"GGUF\x03\x00\x00\x00\x7b\x00\x00\x00\x00\x00\x00\x00"
 SAVED_MODEL = b"\x08\x01\x12\x80\x01\x0a\x40"
 
@@ -38,10 +37,10 @@ SAVED_MODEL = b"\x08\x01\x12\x80\x01\x0a\x40"
         ("model.onnx", GGUF),
     ],
 )
-def test_gguf(tmp_path: Path, name: str, content: bytes) -> None:
+def test_gguf_is_rejected_with_advice(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     message = error_of(tmp_path / name)
-    assert message.startswith("looks like GGUF, which is not read: take the checkpoint that it was")
+    assert message.startswith("looks like GGUF, which is not supported; use the checkpoint that it")
     assert "AutoModelForCausalLM.from_pretrained(folder, gguf_file=name)" in message
 
 
@@ -56,23 +55,29 @@ def test_gguf(tmp_path: Path, name: str, content: bytes) -> None:
         ("frozen.pb", b"\x0a\x40\x0a", "model"),
     ],
 )
-def test_tensorflow(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+def test_tensorflow_files_are_rejected_with_advice(
+    tmp_path: Path, name: str, content: bytes, kind: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     message = error_of(tmp_path / name)
-    assert message.startswith(f"looks like a TensorFlow {kind}, which is not read: load it with ")
+    assert message.startswith(
+        f"looks like a TensorFlow {kind}, which is not supported; load it with TensorFlow"
+    )
     assert "model.save_weights('model.weights.h5')" in message
     assert "safetensors.numpy.save_file" in message
 
 
-def test_what_tensorflow_is_told_instead_of_a_file(tmp_path: Path) -> None:
+def test_saved_model_folders_and_checkpoint_prefixes_are_rejected_with_advice(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "saved_model.pb").write_bytes(SAVED_MODEL)
     assert error_of(tmp_path).startswith("looks like a TensorFlow model, ")
     (tmp_path / "model.ckpt.index").write_bytes(b"\x00")
     assert error_of(tmp_path / "model.ckpt").startswith("looks like a TensorFlow checkpoint, ")
 
 
-def test_a_torch_checkpoint_of_that_name_is_read(tmp_path: Path) -> None:
+def test_a_torch_checkpoint_named_like_tensorflow_is_supported(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
-    assert identify(path).name == "torch"
+    assert identify_format(path).name == "torch"

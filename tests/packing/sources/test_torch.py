@@ -1,4 +1,4 @@
-"""torch checkpoints: read without torch, bit for bit what torch reads, and nothing is ever run."""
+"""torch checkpoints are read without torch, bit for bit as torch reads them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import vggq
-from tests.packing.sources.pickles import LEGACY_HEAD, tensor_pickle, zipped
+from tests.packing.sources.pickles import LEGACY_HEAD, save_archive, tensor_pickle
 from vggq._reader import Reader
 from vggq.errors import SourceError
 from vggq.packing import pack
 from vggq.packing.sources import ReadOptions, open_source
-from vggq.packing.sources._zip import data_start
+from vggq.packing.sources._zip import data_offset
+from vggq.packing.sources.torch._interpreter import PickleInterpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,82 +38,93 @@ def read(path: Path, key: str | None = None) -> dict[str, NDArray[Any]]:
 def error_of(path: Path, key: str | None = None) -> str:
     with pytest.raises(SourceError) as caught:
         read(path, key)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.path == path
     return str(caught.value).removeprefix(f"{path}: ")
 
 
-def test_a_tensor_by_hand(tmp_path: Path) -> None:
+def test_reads_a_strided_tensor(tmp_path: Path) -> None:
     values = np.arange(12, dtype="<f4")
-    path = zipped(
+    path = save_archive(
         tmp_path / "m.pt", tensor_pickle(1, (2, 3), (1, 4), 12), **{"0": values.tobytes()}
     )
     np.testing.assert_array_equal(read(path)["w"], [[1, 5, 9], [2, 6, 10]])
 
 
-def test_a_record_of_a_big_endian_machine(tmp_path: Path) -> None:
+def test_archive_of_a_big_endian_machine_is_read(tmp_path: Path) -> None:
     values = np.arange(12, dtype=">f4")
-    path = zipped(tmp_path / "m.pt", tensor_pickle(0, (12,), (1,), 12), **{"0": values.tobytes()})
+    path = save_archive(
+        tmp_path / "m.pt", tensor_pickle(0, (12,), (1,), 12), **{"0": values.tobytes()}
+    )
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/byteorder", b"big")
     np.testing.assert_array_equal(read(path)["w"], np.arange(12))
 
 
+BROADCAST = (
+    "tensor 'w': broadcasts 10 elements to 1152921504606846976, more than the limit of 16777216"
+)
+
+
 @pytest.mark.parametrize(
-    ("offset", "shape", "strides", "held", "message"),
+    ("offset", "shape", "strides", "count", "message"),
     [
-        (0, (2**60,), (1,), 10, "tensor 'w' reaches beyond its storage of 10 elements"),
-        (0, (2**60,), (0,), 10, "tensor 'w' is broadcast from 10 elements to 1152921504606846976"),
-        (1, (10,), (1,), 10, "tensor 'w' reaches beyond its storage of 10 elements"),
-        (0, (2, 5), (6, 1), 10, "tensor 'w' reaches beyond its storage of 10 elements"),
-        (-1, (2,), (1,), 10, "a damaged pickle: a tensor's sizes are none"),
-        (0, (2,), (-1,), 10, "a damaged pickle: a tensor's sizes are none"),
-        (0, (2, 2), (1,), 10, "a damaged pickle: a tensor's sizes are none"),
-        (0, (1,) * 33, (1,) * 33, 10, "a damaged pickle: a tensor's sizes are none"),
+        (0, (2**60,), (1,), 10, "tensor 'w': extends beyond its storage of 10 elements"),
+        (0, (2**60,), (0,), 10, BROADCAST),
+        (1, (10,), (1,), 10, "tensor 'w': extends beyond its storage of 10 elements"),
+        (0, (2, 5), (6, 1), 10, "tensor 'w': extends beyond its storage of 10 elements"),
+        (-1, (2,), (1,), 10, "damaged pickle: a tensor has an invalid shape"),
+        (0, (2,), (-1,), 10, "damaged pickle: a tensor has an invalid shape"),
+        (0, (2, 2), (1,), 10, "damaged pickle: a tensor has an invalid shape"),
+        (0, (1,) * 33, (1,) * 33, 10, "damaged pickle: a tensor has an invalid shape"),
     ],
 )
-def test_sizes_that_lie(
+def test_open_rejects_tensors_that_do_not_fit_their_storage(
     tmp_path: Path,
     offset: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
-    held: int,
+    count: int,
     message: str,
 ) -> None:
-    pickled = tensor_pickle(offset, shape, strides, held)
-    assert error_of(zipped(tmp_path / "m.pt", pickled, **{"0": bytes(40)})) == message
+    pickled = tensor_pickle(offset, shape, strides, count)
+    assert error_of(save_archive(tmp_path / "m.pt", pickled, **{"0": bytes(40)})) == message
 
 
-def test_a_storage_that_is_shorter_than_its_pickle_says(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "m.pt", tensor_pickle(0, (100,), (1,), 100), **{"0": bytes(40)})
-    with pytest.raises(SourceError, match="the record 'data/0' has 40 bytes, not 400"):
+def test_read_rejects_a_record_shorter_than_its_storage(tmp_path: Path) -> None:
+    path = save_archive(tmp_path / "m.pt", tensor_pickle(0, (100,), (1,), 100), **{"0": bytes(40)})
+    with pytest.raises(SourceError, match="the record 'data/0' has 40 bytes, but 400 are"):
         read(path)
 
 
-def test_records_that_are_not_torchs(tmp_path: Path) -> None:
+def test_open_rejects_archives_that_torch_does_not_write(tmp_path: Path) -> None:
     pickled = pickle.dumps({}, 2)
-    path = zipped(tmp_path / "m.pt", pickled, **{"../../evil": b"x"})
-    assert error_of(path) == "a record named 'archive/data/../../evil' leads out of the archive"
+    path = save_archive(tmp_path / "m.pt", pickled, **{"../../evil": b"x"})
+    assert error_of(path) == "the record name 'archive/data/../../evil' leads out of the archive"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10_000_000))
-    assert error_of(path) == "the record 'data.pkl' is compressed, as torch writes none"
+    assert error_of(path) == "the record 'data.pkl' is compressed, which torch never does"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", pickled)
         archive.writestr("b/data.pkl", pickled)
-    assert error_of(path) == "it is a zip archive without torch's data.pkl"
+    assert error_of(path) == (
+        "found 2 folders with a record data.pkl in the zip archive, expected 1"
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", pickled)
         archive.writestr("a/constants.pkl", pickled)
-    assert error_of(path).startswith("it is a TorchScript archive: save its state dict")
+    assert error_of(path).startswith("a TorchScript archive; save its state dict instead: ")
 
 
-def test_a_legacy_file_of_a_big_endian_machine(tmp_path: Path) -> None:
+def test_open_rejects_legacy_files_of_big_endian_machines(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
     head = LEGACY_HEAD.replace(b"\x88", b"\x89")
     path.write_bytes(head + pickle.dumps({}, 2) + pickle.dumps([], 2))
-    assert error_of(path) == "it was written on a big-endian machine: load and save it with torch"
+    assert (
+        error_of(path) == "written on a big-endian machine; load it with torch, and save it again"
+    )
 
 
-# From here on the real library writes, and is held against.
+# The tests below write with torch, and compare the results with what torch reads.
 
 
 @pytest.fixture(params=[True, False], ids=["zip", "legacy"])
@@ -174,12 +186,12 @@ def assert_same(found: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
-def test_any_state_dict(tmp_path: Path, kind: str) -> None:
+def test_reads_every_dtype_and_view(tmp_path: Path, kind: str) -> None:
     import torch  # noqa: PLC0415
 
     state, path = states(), tmp_path / "m.pth"
     if kind == "legacy":
-        # What torch writes of these in the old format it cannot read itself.
+        # torch cannot read these in the legacy format, although it writes them.
         for name in ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"):
             del state[f"torch.{name}"]
     torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
@@ -189,8 +201,9 @@ def test_any_state_dict(tmp_path: Path, kind: str) -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_every_protocol_of_pickles(tmp_path: Path, kind: str, protocol: int) -> None:
-    """And what may lie beside the weights in a checkpoint."""
+def test_reads_every_pickle_protocol_and_ignores_other_objects(
+    tmp_path: Path, kind: str, protocol: int
+) -> None:
     import torch  # noqa: PLC0415
 
     weight = torch.randn(3)
@@ -214,8 +227,8 @@ def test_every_protocol_of_pickles(tmp_path: Path, kind: str, protocol: int) -> 
 
 
 @pytest.mark.torch
-def test_strings_of_python_2(tmp_path: Path) -> None:
-    """What torchvision's classic files are of: byte strings, and ordered dicts of lists."""
+def test_reads_byte_strings_of_python_2(tmp_path: Path) -> None:
+    """torchvision's oldest files contain byte strings, and ordered dicts made of lists."""
     import torch  # noqa: PLC0415
 
     def text(value: str) -> bytes:
@@ -238,7 +251,7 @@ def test_strings_of_python_2(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("alignment", [1, 8, 64, 4096])
-def test_records_of_every_alignment(tmp_path: Path, alignment: int) -> None:
+def test_reads_records_of_any_alignment(tmp_path: Path, alignment: int) -> None:
     import torch  # noqa: PLC0415
     from torch.utils.serialization import config  # noqa: PLC0415
 
@@ -247,30 +260,30 @@ def test_records_of_every_alignment(tmp_path: Path, alignment: int) -> None:
         torch.save(states(), path)
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         infos = [info for info in archive.infolist() if "/data/" in info.filename]
-        starts = [data_start(Reader(file, ""), info) for info in infos]
+        starts = [data_offset(Reader(file, ""), info) for info in infos]
     assert all(start % alignment == 0 for start in starts)
     assert_same(read(path), torch.load(path))
 
 
 @pytest.mark.torch
-def test_what_torch_reads_of_a_big_endian_machine(tmp_path: Path) -> None:
-    """torch's own archive, its storages turned as such a machine would have written them."""
+def test_reads_big_endian_archives_as_torch_does(tmp_path: Path) -> None:
+    """The archive is one of torch whose storages have swapped bytes."""
     import torch  # noqa: PLC0415
 
     path = tmp_path / "m.pth"
     torch.save(states(), tmp_path / "little.pth")
     loaded = torch.load(tmp_path / "little.pth")
-    turn_archive(tmp_path / "little.pth", path, storages_of(loaded))
+    swap_bytes(tmp_path / "little.pth", path, storages_of(loaded))
     found = read(path)
     assert_same(found, loaded)
-    # torch writes these as bytes, and so does not turn them back.
+    # torch writes these as untyped bytes, which it does not swap.
     for name in ("uint16", "uint32", "uint64"):
         del found[f"torch.{name}"]
     expected = torch.load(path)
     assert_same(found, {name: expected[name] for name in found})
 
 
-def turn_archive(little: Path, big: Path, storages: list[Any]) -> None:
+def swap_bytes(little: Path, big: Path, storages: list[Any]) -> None:
     widths = {f"data/{number}": tensor.element_size() for number, tensor in enumerate(storages)}
     with zipfile.ZipFile(little) as source, zipfile.ZipFile(big, "w") as target:
         for info in source.infolist():
@@ -284,7 +297,7 @@ def turn_archive(little: Path, big: Path, storages: list[Any]) -> None:
 
 
 def storages_of(state: dict[str, Any]) -> list[Any]:
-    """One tensor of each storage, in the order in which they are first met."""
+    """Return one tensor for each storage, in the order of their first tensors."""
     seen: dict[int, Any] = {}
     for tensor in state.values():
         seen.setdefault(tensor.untyped_storage()._cdata, tensor)
@@ -292,7 +305,7 @@ def storages_of(state: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.torch
-def test_a_modules_state_dict(save: Callable[[Any], Path]) -> None:
+def test_reads_the_state_dict_of_a_module(save: Callable[[Any], Path]) -> None:
     import torch  # noqa: PLC0415
 
     module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
@@ -302,7 +315,7 @@ def test_a_modules_state_dict(save: Callable[[Any], Path]) -> None:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["state_dict", "model", "anything"])
-def test_a_nested_state_dict(save: Callable[[Any], Path], name: str) -> None:
+def test_finds_the_only_nested_state_dict(save: Callable[[Any], Path], name: str) -> None:
     import torch  # noqa: PLC0415
 
     state = {"w": torch.randn(3)}
@@ -311,45 +324,48 @@ def test_a_nested_state_dict(save: Callable[[Any], Path], name: str) -> None:
     assert_same(read(path), state)
     assert_same(read(path, name), state)
     with open_source(path) as source:
-        assert source.key == name
+        assert source.chosen_key == name
     with open_source(path, ReadOptions(key=name)) as source:
-        assert source.key is None
+        assert source.chosen_key is None
 
 
 @pytest.mark.torch
-def test_which_state_dict_is_meant_has_to_be_clear(save: Callable[[Any], Path]) -> None:
+def test_open_asks_for_a_key_if_several_dicts_have_tensors(save: Callable[[Any], Path]) -> None:
     import torch  # noqa: PLC0415
 
     path = save({"ema": {"w": torch.zeros(2)}, "raw": {"w": torch.ones(2)}, "n": {}})
-    assert error_of(path) == "key: name the table to read; those with tensors are 'ema', 'raw'"
+    assert error_of(path) == "several dicts contain tensors; set `key` to one of 'ema', 'raw'"
     assert read(path, "raw")["w"].tolist() == [1, 1]
-    assert error_of(path, "nope") == (
-        "key: there is no table 'nope'; its tables are 'ema', 'n', 'raw'"
-    )
-    assert error_of(save({"epoch": 3})) == (
-        "key: name the table to read; those with tensors are nothing"
-    )
-    assert error_of(save([torch.zeros(1)])) == "it holds a list, and no state dict"
+    assert error_of(path, "nope") == "no dict has the key 'nope'; found 'ema', 'n', 'raw'"
 
 
 @pytest.mark.torch
-def test_a_tensor_beside_the_state_dict_is_not_taken_for_it(save: Callable[[Any], Path]) -> None:
+def test_open_rejects_checkpoints_without_a_state_dict(save: Callable[[Any], Path]) -> None:
+    import torch  # noqa: PLC0415
+
+    assert error_of(save({"epoch": 3})) == "none of its dicts contains tensors"
+    assert error_of(save({"epoch": 3}), "model") == "no dict has the key 'model'; found none"
+    assert error_of(save([torch.zeros(1)])) == "contains a list, not a state dict"
+
+
+@pytest.mark.torch
+def test_a_tensor_next_to_the_state_dict_is_not_mistaken_for_it(
+    save: Callable[[Any], Path],
+) -> None:
     import torch  # noqa: PLC0415
 
     state = {"w": torch.ones(2)}
     path = save({"step": torch.tensor(5), "model": state})
     with open_source(path) as source:
-        assert (source.key, [tensor.name for tensor in source.tensors]) == ("model", ["w"])
+        assert (source.chosen_key, [tensor.name for tensor in source.tensors]) == ("model", ["w"])
     path = save({"step": torch.tensor(5), "mine": state})
-    assert error_of(path) == "key: name the table to read; those with tensors are '.', 'mine'"
+    assert error_of(path) == "several dicts contain tensors; set `key` to one of '.', 'mine'"
     assert list(read(path, "mine")) == ["w"]
     assert list(read(path, ".")) == ["step"]
 
 
 @pytest.mark.torch
-def test_what_a_module_keeps_beside_its_weights_is_no_state_dict(
-    save: Callable[[Any], Path],
-) -> None:
+def test_the_extra_state_of_a_module_is_ignored(save: Callable[[Any], Path]) -> None:
     import torch  # noqa: PLC0415
 
     path = save({"w": torch.ones(2), "norm._extra_state": {"seen": torch.zeros(1)}})
@@ -357,27 +373,27 @@ def test_what_a_module_keeps_beside_its_weights_is_no_state_dict(
 
 
 @pytest.mark.torch
-def test_a_table_in_a_table(save: Callable[[Any], Path]) -> None:
+def test_finds_state_dicts_two_levels_deep(save: Callable[[Any], Path]) -> None:
     import torch  # noqa: PLC0415
 
     state, other = {"w": torch.ones(2)}, {"w": torch.zeros(2)}
     path = save({"model": {"params": state}, "optimizer": {"state": {0: other}}})
     with open_source(path) as source:
-        assert source.key == "model.params"
+        assert source.chosen_key == "model.params"
     assert read(path, "model.params")["w"].tolist() == [1, 1]
     path = save({"model": {"a": state, "b": other}})
     assert error_of(path) == (
-        "key: name the table to read; those with tensors are 'model.a', 'model.b'"
+        "several dicts contain tensors; set `key` to one of 'model.a', 'model.b'"
     )
     assert read(path, "model.b")["w"].tolist() == [0, 0]
     assert error_of(path, "model.c") == (
-        "key: there is no table 'model.c'; its tables are 'model', 'model.a', 'model.b'"
+        "no dict has the key 'model.c'; found 'model', 'model.a', 'model.b'"
     )
     assert list(read(save({"a.b": state, "c": 1}), "a.b")) == ["w"]
 
 
 @pytest.mark.torch
-def test_a_whole_module_is_refused_by_name(save: Callable[[Any], Path]) -> None:
+def test_open_rejects_pickled_modules_with_advice(save: Callable[[Any], Path]) -> None:
     import torch  # noqa: PLC0415
 
     for root in (torch.nn.Linear(2, 2), {"model": torch.nn.Linear(2, 2)}):
@@ -387,101 +403,103 @@ def test_a_whole_module_is_refused_by_name(save: Callable[[Any], Path]) -> None:
 
 
 @pytest.mark.torch
-def test_a_torchscript_archive_says_how_to_export(tmp_path: Path) -> None:
+def test_advice_for_torchscript_archives_works(tmp_path: Path) -> None:
     import torch  # noqa: PLC0415
 
     path, other = tmp_path / "m.pt", tmp_path / "other.pt"
     with warnings.catch_warnings():
-        # torch means to give them up.
+        # torch warns that TorchScript is deprecated.
         warnings.simplefilter("ignore")
         module = torch.nn.Linear(300, 300)
         torch.jit.script(module).save(path)
-        follow(error_of(path), "it is a TorchScript archive", path, other)
+        follow_advice(error_of(path), "a TorchScript archive", path, other)
     assert_same(read(other), module.state_dict())
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["m.pt2", "m.pt", "m"])
-def test_an_exported_program_says_how_to_export(tmp_path: Path, name: str) -> None:
+def test_advice_for_exported_programs_works(tmp_path: Path, name: str) -> None:
     import torch  # noqa: PLC0415
 
     module = torch.nn.Linear(300, 300)
     path, other = tmp_path / name, tmp_path / "other.pt"
     with path.open("wb") as file:
         torch.export.save(torch.export.export(module, (torch.ones(1, 300),)), file)
-    follow(error_of(path), "it is a program of torch.export", path, other)
+    follow_advice(error_of(path), "a program of torch.export", path, other)
     assert_same(read(other), module.state_dict())
 
 
-def follow(message: str, what: str, path: Path, other: Path) -> None:
-    """Do what an error says."""
+def follow_advice(message: str, expected: str, path: Path, other: Path) -> None:
+    """Run the code in an error message."""
     import torch  # noqa: PLC0415
 
-    told, _, way_out = message.partition(": save its state dict, ")
-    assert told == what
+    problem, _, code = message.partition("; save its state dict instead: ")
+    assert problem == expected
     with path.open("rb") as file:
-        exec(way_out, {"torch": torch, "path": file, "other": other})
+        exec(code, {"torch": torch, "path": file, "other": other})
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda t: t.zeros(2, dtype=t.complex64), "of complex64, which is not supported"),
-        (lambda t: t.zeros(2, dtype=t.complex128), "of complex128, which is not supported"),
-        (lambda t: t.zeros(2, dtype=t.complex32), "of complex32, which is not supported"),
+        (lambda t: t.zeros(2, dtype=t.complex64), "the dtype complex64 is not supported"),
+        (lambda t: t.zeros(2, dtype=t.complex128), "the dtype complex128 is not supported"),
+        (lambda t: t.zeros(2, dtype=t.complex32), "the dtype complex32 is not supported"),
         (
             lambda t: t.zeros(2).to(t.float8_e4m3fnuz),
-            "of float8_e4m3fnuz, which is not supported",
+            "the dtype float8_e4m3fnuz is not supported",
         ),
         (
             lambda t: t.quantize_per_tensor(t.zeros(2), 0.1, 0, t.qint8),
-            "quantized, which is not supported: save tensor.dequantize()",
+            "a quantized tensor is not supported; save tensor.dequantize() instead",
         ),
         (
             lambda t: t.quantize_per_channel(t.eye(2), t.ones(2), t.zeros(2), 0, t.quint8),
-            "quantized, which is not supported: save tensor.dequantize()",
+            "a quantized tensor is not supported; save tensor.dequantize() instead",
         ),
         (
             lambda t: t.eye(2).to_sparse(),
-            "sparse, which is not supported: save tensor.to_dense()",
+            "a sparse tensor is not supported; save tensor.to_dense() instead",
         ),
         (
             lambda t: t.eye(2).to_sparse_csr(),
-            "sparse, which is not supported: save tensor.to_dense()",
+            "a sparse tensor is not supported; save tensor.to_dense() instead",
         ),
         (
             lambda t: t.nested.nested_tensor([t.ones(2), t.ones(3)]),
-            "nested, which is not supported: save tensor.to_padded_tensor(0)",
+            "a nested tensor is not supported; save tensor.to_padded_tensor(0) instead",
         ),
         (
             lambda t: t.ones(2, device="meta"),
             (
-                "of the device 'meta', without values, which is not supported: save the model with "
-                "its weights loaded"
+                "a tensor on the device 'meta', which has no values, is not supported; save the "
+                "model with its weights loaded instead"
             ),
         ),
-        # Its storage has it without the sign.
+        # The storage contains the values without the sign.
         (
             lambda t: t.full((2,), 1 + 2j).conj().imag,
-            "a view that negates, which is not supported: save tensor.resolve_neg()",
+            "a negated view is not supported; save tensor.resolve_neg() instead",
         ),
     ],
 )
-def test_odd_tensors_are_refused_by_name(
+def test_open_rejects_unsupported_tensors_with_advice(
     save: Callable[[Any], Path], make: Callable[[Any], Any], message: str
 ) -> None:
     import torch  # noqa: PLC0415
 
     with warnings.catch_warnings():
-        # torch means to give some of them up.
+        # torch warns that some of these are deprecated.
         warnings.simplefilter("ignore")
         path = save({"fine": torch.ones(2), "odd": make(torch)})
-    assert error_of(path) == f"tensor 'odd' is {message}"
+    assert error_of(path) == f"tensor 'odd': {message}"
 
 
 @pytest.mark.torch
-def test_packing_a_checkpoint_loads_no_torch(save: Callable[[Any], Path], tmp_path: Path) -> None:
+def test_packing_a_checkpoint_does_not_import_torch(
+    save: Callable[[Any], Path], tmp_path: Path
+) -> None:
     import torch  # noqa: PLC0415
 
     state = {"w": torch.randn(50, 40), "b": torch.randn(50)}
@@ -498,10 +516,9 @@ def test_packing_a_checkpoint_loads_no_torch(save: Callable[[Any], Path], tmp_pa
     assert pack(path, target, key="model").manifest.options["key"] == "model"
 
 
-def test_pickletools_reads_what_a_buffer_holds_and_no_more() -> None:
-    """The interpreter leaves a file behind its pickle: the legacy format depends on it."""
-    from vggq.packing.sources.torch._pickle import Pickle  # noqa: PLC0415
+def test_interpreter_reads_no_byte_after_its_pickle() -> None:
+    """The legacy format stores several pickles one after the other."""
 
     file = io.BytesIO(pickle.dumps({"a": [1, (2.5, None, True)]}, 2) + b"rest")
-    assert Pickle({}, lambda pid: pid).load(file) == {"a": [1, (2.5, None, True)]}
+    assert PickleInterpreter({}, lambda pid: pid).load(file) == {"a": [1, (2.5, None, True)]}
     assert file.read() == b"rest"

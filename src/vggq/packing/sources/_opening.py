@@ -1,0 +1,61 @@
+"""Open a checkpoint of any supported format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..._fields import is_text
+from ...errors import SourceError
+from ._hashing import hash_source
+from ._registry import identify_format
+from ._selection import select_tensors
+from ._source import ReadOptions, Source, natural_sort_key
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from ._source import SourceTensor
+
+_DEFAULT_READ_OPTIONS: Final = ReadOptions()
+
+
+@contextmanager
+def open_source(
+    path: str | os.PathLike[str], read_options: ReadOptions = _DEFAULT_READ_OPTIONS
+) -> Iterator[Source]:
+    """Open a checkpoint; its tensors can be read while the block lasts.
+
+    Args:
+        path: the file.
+        read_options: layout, state dict, and tensors to leave out and to rename.
+
+    Raises:
+        OptionError: a pattern matches no tensor.
+        SourceError: the file cannot be read with these options, or two tensors get the same name.
+        MissingDependencyError: the library that reads the format is not installed.
+
+    """
+    path = Path(path)
+    fmt = identify_format(path)
+    # Hashed before anything is read, so that `check_unchanged` covers all that was read.
+    sha256 = hash_source(path)
+    with fmt.open(path, read_options) as contents:
+        tensors = select_tensors(contents.tensors, read_options)
+        _check_names(path, tensors)
+        if not tensors:
+            reason = "`drop` leaves no tensors" if contents.tensors else "contains no tensors"
+            raise SourceError(reason, path=path)
+        tensors = sorted(tensors, key=natural_sort_key)
+        yield Source(fmt.name, sha256, tensors, contents.chosen_key)
+
+
+def _check_names(path: Path, tensors: Sequence[SourceTensor]) -> None:
+    for name, count in Counter(tensor.name for tensor in tensors).items():
+        if count > 1:
+            raise SourceError(f"{count} tensors have the name {name!r}", path=path)
+        if not is_text(name):
+            raise SourceError(f"the tensor name {name!a} is not valid Unicode", path=path)
