@@ -1,4 +1,4 @@
-"""zstd as an entropy coder: frames with a checksum and the size of their content."""
+"""zstd as an entropy coder: frames with a checksum and their content size."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from .optional import require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# On codes zstd's fastest level is as good as any, but for matches that are none; at low widths the
-# slowest sometimes finds true ones.
+# On quantizer codes zstd's fastest level is as good as any other, except that it replaces a few
+# random repetitions by matches. At low widths the slowest level sometimes finds real matches.
 _LEVELS: Final = (1, 19)
-_FAST: Final = 1
-# What zstd itself asks for before it compresses a block: less is not worth the time to undo it.
-_LEAST_GAIN: Final = 64
-# So many bytes are worth tables of their own.
-_OWN_TABLES: Final = 1 << 15
+# ZSTD_fast, zstd's simplest match finder.
+_FAST_STRATEGY: Final = 1
+# The smallest gain that pays for the time of decompression, as a fraction of the content: zstd
+# itself uses the same one to decide whether to compress a block.
+_MIN_GAIN_DIVISOR: Final = 64
+# The amount of content that pays for entropy tables of its own.
+_TABLE_CHUNK: Final = 1 << 15
 
 
 def compress(content: bytes) -> bytes:
-    """The smallest frame of some bytes; nothing where there are none.
+    """Return the smallest frame of some content; no bytes at all for empty content.
 
-    Bytes that the entropy coder leaves as they are, and matches make smaller by less than a 64th,
-    stay as they are: they are then decompressed by copying them.
+    Content that the entropy coder cannot shrink, and that matches shrink by less than a 64th, is
+    stored uncompressed in its frame. A reader then copies it.
 
     Raises:
         MissingDependencyError: zstandard is not installed.
@@ -32,31 +34,40 @@ def compress(content: bytes) -> bytes:
     if not content:
         return b""
     make = require("zstandard", "build").ZstdCompressor
-    makers = [_entropy_coder(), *(make(level=level, write_checksum=True) for level in _LEVELS)]
-    frames: list[bytes] = [maker.compress(content) for maker in makers]
+    coders = [_entropy_coder(), *(make(level=level, write_checksum=True) for level in _LEVELS)]
+    frames: list[bytes] = [coder.compress(content) for coder in coders]
     smallest = min(frames, key=len)
     gain = len(frames[0]) - len(smallest)
-    is_worth_it = len(frames[0]) < len(content) or gain * _LEAST_GAIN >= len(content)
+    is_worth_it = len(frames[0]) < len(content) or gain * _MIN_GAIN_DIVISOR >= len(content)
     return smallest if is_worth_it else frames[0]
 
 
 def compress_parts(parts: Sequence[bytes]) -> bytes:
-    """One frame of parts each of which has statistics of its own.
+    """Return one frame of several parts that have different statistics.
 
-    Its tables begin anew with a part, or also within: whatever comes to least.
+    New entropy tables begin wherever zstd chooses, with each part, or with each 32 KiB of a part.
+    The smallest of the three frames is returned.
+
+    Raises:
+        MissingDependencyError: zstandard is not installed.
+
     """
-    cut = [part[at : at + _OWN_TABLES] for part in parts for at in range(0, len(part), _OWN_TABLES)]
+    chunks = [
+        part[begin : begin + _TABLE_CHUNK]
+        for part in parts
+        for begin in range(0, len(part), _TABLE_CHUNK)
+    ]
     whole: bytes = _entropy_coder().compress(b"".join(parts))
-    return min(whole, _compress_apart(parts), _compress_apart(cut), key=len)
+    return min(whole, _compress_separately(parts), _compress_separately(chunks), key=len)
 
 
-def entropy_coded(content: bytes) -> int:
-    """Bytes that some content takes once compressed."""
+def compressed_size(content: bytes) -> int:
+    """Return the number of bytes that the entropy coder makes of some content."""
     return len(_entropy_coder().compress(content)) if content else 0
 
 
 def _entropy_coder() -> Any:
-    """A compressor that finds next to no matches."""
+    """Return a compressor that finds almost no matches."""
     zstandard = require("zstandard", "build")
     parameters = zstandard.ZstdCompressionParameters(
         window_log=17,
@@ -65,21 +76,22 @@ def _entropy_coder() -> Any:
         search_log=1,
         min_match=7,
         target_length=0,
-        strategy=_FAST,
+        strategy=_FAST_STRATEGY,
         write_content_size=True,
         write_checksum=True,
     )
     return zstandard.ZstdCompressor(compression_params=parameters)
 
 
-def _compress_apart(parts: Sequence[bytes]) -> bytes:
+def _compress_separately(parts: Sequence[bytes]) -> bytes:
+    """Return a frame in which a block ends with each part; parts below 32 KiB share a block."""
     block = require("zstandard", "build").COMPRESSOBJ_FLUSH_BLOCK
     coder = _entropy_coder().compressobj(size=sum(map(len, parts)))
     out, pending = [], 0
     for part in parts:
         out.append(coder.compress(part))
         pending += len(part)
-        if pending >= _OWN_TABLES:
+        if pending >= _TABLE_CHUNK:
             out.append(coder.flush(block))
             pending = 0
     return b"".join([*out, coder.flush()])

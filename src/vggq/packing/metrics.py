@@ -1,7 +1,8 @@
-"""What quantization did to a tensor, in numbers."""
+"""Measures of the error of quantization."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,19 +10,29 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Sums are in float64: only so many weights are at a time.
-_PIECE: Final = 1 << 18
+# Weights at a time, which limits the size of the float64 copies.
+_CHUNK: Final = 1 << 18
 
 
-def measure(values: NDArray[Any], restored: NDArray[Any]) -> tuple[float, float]:
-    """Σw² and Σ(w - ŵ)² in float64, to nine digits.
+def measure_noise(values: NDArray[Any], restored: NDArray[Any]) -> tuple[float, float]:
+    """Return the energy Σw² and the noise Σ(w - ŵ)², in float64, rounded to nine digits.
 
-    Nine, so that the last bits of a sum, which depend on the processor, do not reach the file.
+    The last bits of a sum depend on the processor. Rounding keeps them out of the packed file.
+
+    Args:
+        values: the weights w, of any shape.
+        restored: the restored weights ŵ, of the same shape.
+
     """
     energy = noise = 0.0
     values, restored = values.reshape(-1), restored.reshape(-1)
-    for begin in range(0, values.size, _PIECE):
-        exact = values[begin : begin + _PIECE].astype(np.float64)
+    for begin in range(0, values.size, _CHUNK):
+        exact = values[begin : begin + _CHUNK].astype(np.float64)
         energy += float(np.square(exact).sum())
-        noise += float(np.square(exact - restored[begin : begin + _PIECE]).sum())
+        noise += float(np.square(exact - restored[begin : begin + _CHUNK]).sum())
     return float(f"{energy:.9g}"), float(f"{noise:.9g}")
+
+
+def format_sqnr(sqnr: float, unit: str = "") -> str:
+    """Return an SQNR in dB as text, followed by `unit`; "exact" if it is infinite."""
+    return "exact" if sqnr == math.inf else f"{sqnr:.2f}{unit}"

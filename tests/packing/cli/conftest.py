@@ -1,4 +1,4 @@
-"""A small model, as a source and packed by the command."""
+"""A small model: its arrays, an .npz source, and a file that the command packed."""
 
 from __future__ import annotations
 

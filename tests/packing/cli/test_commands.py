@@ -1,4 +1,4 @@
-"""The `vggq` command, called as its console script calls it."""
+"""The `vggq` command, called like its console script."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LONG = "l" * 300
+LONG_NAME = "l" * 300
 
 
-def test_pack_tells_what_it_came_to(
+def test_pack_prints_sizes_and_records_its_options(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = str(tmp_path / "m.vggq")
@@ -34,32 +34,25 @@ def test_pack_tells_what_it_came_to(
     assert err == ""
     with vggq.open(target) as weights:
         assert weights.manifest.options == {
-            "bits": 4,
-            "sqnr": None,
-            "size": None,
-            "aim": "relative",
-            "dependent": True,
-            "weights": None,
-            "tensors": [],
+            "quantization": {"bits": 4, "dependent": True, "tensors": [], "keep": ["*.bias"]},
             "layout": None,
             "key": None,
             "drop": [],
             "rename": [],
-            "keep": ["*.bias"],
             "license": None,
             "description": None,
             "url": None,
         }
 
 
-def test_pack_leaves_out_and_renames(tmp_path: Path, source: str) -> None:
+def test_pack_drops_and_renames_tensors(tmp_path: Path, source: str) -> None:
     target = str(tmp_path / "m.vggq")
     options = ["--drop", "count", "--rename", "^a=b", "--rename", "t$=t=1"]
     assert main(["pack", source, target, *options]) == 0
     assert sorted(vggq.load(target)) == ["b.bias", "b.weight=1"]
 
 
-def test_pack_remarks_on_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pack_prints_remarks_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = save_npz(tmp_path / "m.npz", {"w": np.full((40, 40), np.nan, np.float32)})
     remark = "tensor 'w' is stored exactly: 1600 of its 1600 values are not finite"
     assert main(["pack", str(source), str(tmp_path / "m.vggq"), "--json"]) == 0
@@ -68,7 +61,9 @@ def test_pack_remarks_on_the_source(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads(out)["remarks"] == [remark]
 
 
-def test_pack_as_json(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pack_json_has_the_sizes_of_the_file(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "m.vggq"
     assert main(["pack", source, str(target), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -78,7 +73,7 @@ def test_pack_as_json(tmp_path: Path, source: str, capsys: pytest.CaptureFixture
     assert figures["sqnr"] == figures["worst_sqnr"] > 40
 
 
-def test_pack_replaces_and_a_failure_leaves_the_old(
+def test_pack_replaces_the_target_only_if_it_succeeds(
     tmp_path: Path, source: str, packed: str, arrays: dict[str, NDArray[Any]]
 ) -> None:
     old = Path(packed).read_bytes()
@@ -89,7 +84,7 @@ def test_pack_replaces_and_a_failure_leaves_the_old(
     assert {path.name for path in tmp_path.iterdir()} == {"model.npz", "model.vggq"}
 
 
-def test_inspect_shows_every_tensor(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_prints_every_tensor(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", packed]) == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
@@ -100,7 +95,7 @@ def test_inspect_shows_every_tensor(packed: str, capsys: pytest.CaptureFixture[s
     assert "\x1b" not in out
 
 
-def test_provenance_is_recorded_and_shown(
+def test_pack_records_the_provenance_and_inspect_prints_it(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = str(tmp_path / "m.vggq")
@@ -120,8 +115,10 @@ def test_provenance_is_recorded_and_shown(
     assert (options["license"], options["description"]) == ("CC-BY-4.0", "\x1b[2Jé")
 
 
-def test_a_codec_takes_little_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All that a grid has for parameters would leave none for the names at 80 columns."""
+def test_inspect_prints_short_codec_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Print the taps of a grid only, so that 80 columns are enough for the names."""
     pattern = np.random.default_rng(1).standard_normal((60, 30, 1, 1))
     kernels = pattern + np.random.default_rng(2).standard_normal((60, 30, 3, 3)) / 9
     arrays = {"smooth": kernels.astype(np.float32), "rough": kernels[..., 0, 0].astype(np.float32)}
@@ -134,7 +131,7 @@ def test_a_codec_takes_little_room(tmp_path: Path, capsys: pytest.CaptureFixture
     assert " grid of 9 " in rows["smooth"]
 
 
-def test_inspect_as_json(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_json_has_every_tensor(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", packed, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [tensor["name"] for tensor in shown["tensors"]] == ["a.bias", "a.weight", "count"]
@@ -142,7 +139,7 @@ def test_inspect_as_json(packed: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert shown["tensors"][1]["codec"] == {"name": "codebook", "centroids": 256}
 
 
-def test_a_name_with_markup_in_it_is_shown_as_it_is(
+def test_inspect_prints_markup_in_names_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = save_npz(tmp_path / "odd.npz", {"[red]x[/red]": np.zeros(3)})
@@ -152,17 +149,19 @@ def test_a_name_with_markup_in_it_is_shown_as_it_is(
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
-def test_verify(packed: str, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_accepts_a_file_and_its_source(
+    packed: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["verify", packed]) == 0
-    assert capsys.readouterr().out == f"{packed}: 3 tensors, all sound\n"
+    assert capsys.readouterr().out == f"{packed}: 3 tensors are valid\n"
     assert main(["verify", packed, "--against", source]) == 0
-    expected = f"{packed}: 3 tensors, all sound, and as near to {source} as it says\n"
+    expected = f"{packed}: 3 tensors are valid, and have the recorded error against {source}\n"
     assert capsys.readouterr().out == expected
     assert main(["verify", packed, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": packed, "tensors": 3, "against": None}
 
 
-def test_verify_finds_a_changed_source(
+def test_verify_rejects_a_changed_source(
     tmp_path: Path,
     packed: str,
     arrays: dict[str, NDArray[Any]],
@@ -174,12 +173,11 @@ def test_verify_finds_a_changed_source(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        f"vggq: error: {packed} is not what {other} gives: "
-        "tensor 'a.bias': differs, and it is stored exactly\n"
+        f"vggq: error: {packed}: tensor 'a.bias': stored exactly, but different from the source\n"
     )
 
 
-def test_verify_finds_damage(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_rejects_damaged_bytes(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = bytearray(Path(packed).read_bytes())
     damaged[-1] ^= 1
     Path(packed).write_bytes(damaged)
@@ -188,7 +186,7 @@ def test_verify_finds_damage(packed: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_unpack_gives_what_load_gives(tmp_path: Path, packed: str, suffix: str) -> None:
+def test_unpack_writes_the_arrays_of_load(tmp_path: Path, packed: str, suffix: str) -> None:
     out = tmp_path / f"out{suffix}"
     assert main(["unpack", packed, str(out)]) == 0
     if suffix == ".npz":
@@ -206,12 +204,12 @@ def test_unpack_gives_what_load_gives(tmp_path: Path, packed: str, suffix: str) 
 @pytest.mark.parametrize(
     ("name", "suffix", "message"),
     [
-        ("a\0b", "npz", "tensor 'a\\x00b' has a name that no zip archive holds: unpack to .safe"),
-        ("ü" * 32_766, "npz", "has a name that no zip archive holds: unpack to .safetensors"),
-        ("__metadata__", "safetensors", "has a name that safetensors keeps for itself: unpack to"),
+        ("a\0b", "npz", "tensor 'a\\x00b': a name that zip archives cannot store; unpack to .safe"),
+        ("ü" * 32_766, "npz", "…': a name that zip archives cannot store; unpack to .safetensors"),
+        ("__metadata__", "safetensors", "a name that safetensors reserves; unpack to .npz"),
     ],
 )
-def test_unpack_refuses_a_name_that_would_be_lost(
+def test_unpack_rejects_names_that_the_format_cannot_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, suffix: str, message: str
 ) -> None:
     source = tmp_path / "s.npz"
@@ -225,7 +223,7 @@ def test_unpack_refuses_a_name_that_would_be_lost(
     assert not out.exists()
 
 
-def test_a_name_does_nothing_to_a_terminal(
+def test_control_characters_in_names_are_escaped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = save_npz(tmp_path / "s.npz", {"a": np.ones((40, 40), np.float32) * 0.1})
@@ -238,17 +236,17 @@ def test_a_name_does_nothing_to_a_terminal(
         assert "\x1b" not in out + err
 
 
-def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
+def test_unpack_to_npz_writes_names_that_savez_reserves(tmp_path: Path) -> None:
     names = ["file", "args", "a/b", "dot.", "allow_pickle", "größe"]
-    made = {name: np.full(3, index) for index, name in enumerate(names)}
+    arrays = {name: np.full(3, index) for index, name in enumerate(names)}
     source = tmp_path / "names.safetensors"
-    safetensors.numpy.save_file(made, source)
+    safetensors.numpy.save_file(arrays, source)
     packed, out = str(tmp_path / "names.vggq"), tmp_path / "out.npz"
     assert main(["pack", str(source), packed]) == 0
     assert main(["unpack", packed, str(out)]) == 0
     with np.load(out) as archive:
         assert {name: array.tolist() for name, array in archive.items()} == {
-            name: array.tolist() for name, array in made.items()
+            name: array.tolist() for name, array in arrays.items()
         }
 
 
@@ -257,18 +255,18 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
     [
         (["pack", "gone.npz", "t.vggq"], "vggq: error: gone.npz: no such file"),
         (
-            ["pack", f"{LONG}.npz", "t.vggq"],
-            f"vggq: error: {LONG}.npz cannot be read: File name too long",
+            ["pack", f"{LONG_NAME}.npz", "t.vggq"],
+            f"vggq: error: {LONG_NAME}.npz: cannot be read: File name too long",
         ),
         (
-            ["pack", "{source}", f"{LONG}.vggq"],
-            f"vggq: error: {LONG}.vggq cannot be written: File name too long",
+            ["pack", "{source}", f"{LONG_NAME}.vggq"],
+            f"vggq: error: {LONG_NAME}.vggq: cannot be written: File name too long",
         ),
         (
             ["pack", "a\0.npz", "t.vggq"],
             "vggq: error: 'a\\x00.npz' cannot be read: embedded null byte",
         ),
-        (["pack", "{source}", "t.bin"], "vggq: error: t.bin does not end in .vggq"),
+        (["pack", "{source}", "t.bin"], "vggq: error: t.bin: expected a name that ends in .vggq"),
         (
             ["pack", "{source}", "t.vggq", "--bits", "9"],
             "vggq: error: bits: expected an integer from 1 to 8, found 9",
@@ -285,25 +283,25 @@ def test_unpack_has_room_for_any_name(tmp_path: Path) -> None:
             ["pack", "{source}", "t.vggq", "--url", "a.org"],
             "vggq: error: url: expected a URL such as 'https://example.org/model', found 'a.org'",
         ),
-        (["pack", "{source}", "."], "vggq: error: . does not end in .vggq"),
+        (["pack", "{source}", "."], "vggq: error: .: expected a name that ends in .vggq"),
         (
             ["inspect", "gone.vggq"],
-            "vggq: error: gone.vggq is not there",
+            "vggq: error: gone.vggq: no such file",
         ),
         (
             ["inspect", "{junk}"],
             (
-                "vggq: error: {junk} is not a sound .vggq file: "
+                "vggq: error: {junk}: not a valid .vggq file: "
                 "not valid JSON: Expecting value: line 1 column 1 (char 0)"
             ),
         ),
         (
             ["unpack", "{packed}", "out.pth"],
-            "vggq: error: out.pth: unknown suffix '.pth', expected .safetensors or .npz",
+            "vggq: error: out.pth: expected a name that ends in .safetensors or .npz",
         ),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_1(
+def test_errors_are_one_line_with_exit_code_1_and_leave_no_files(
     tmp_path: Path,
     source: str,
     packed: str,
@@ -329,11 +327,14 @@ def test_an_error_is_one_line_and_exit_code_1(
     [
         (["pack", "a", "b", "--bits", "x"], "argument --bits: invalid int value: 'x'"),
         (["pack", "a"], "the following arguments are required: TARGET"),
+        (["pack", "a", "b", "--aim", "x"], "argument --aim: renamed to --objective; see"),
+        (["sweep", "a", "--weights=x"], "argument --weights: renamed to --importance; see"),
+        (["pack", "a", "b", "--independent"], "--independent: renamed to --no-dependent; see"),
         (["pakc"], "argument COMMAND: invalid choice: 'pakc'"),
         ([], "the following arguments are required: COMMAND"),
     ],
 )
-def test_arguments_that_cannot_be_parsed_are_one_line(
+def test_invalid_arguments_are_reported_in_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -344,17 +345,17 @@ def test_arguments_that_cannot_be_parsed_are_one_line(
     assert err.count("\n") == 1
 
 
-def test_without_rich_the_way_out_is_named(
+def test_missing_rich_raises_an_error_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     assert main(["inspect", "x"]) == 1
-    expected = "vggq: error: the command line is not installed: pip install 'hatch-vggq[cli]'\n"
+    expected = "vggq: error: rich is not installed: pip install 'hatch-vggq[cli]'\n"
     assert capsys.readouterr().err == expected
 
 
-def test_a_reader_that_has_had_enough_is_no_error(packed: str) -> None:
-    """The whole output is in the pipe's other end's hands: it may close it at any time."""
+def test_closed_pipe_ends_the_command_without_an_error_message(packed: str) -> None:
+    """Close the read end of the pipe before the command prints anything."""
     code = f"import sys; from vggq.packing.cli import main; sys.exit(main(['inspect', {packed!r}]))"
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE

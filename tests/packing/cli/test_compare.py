@@ -1,4 +1,4 @@
-"""`vggq compare`."""
+"""The command `vggq compare`."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def rows(out: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
 
 
-def test_a_file_and_itself(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_equals_itself(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", packed, packed]) == 0
     out, err = capsys.readouterr()
-    assert rows(out)["a.weight"] == ["50x40", "50x40", "same", "exact", "0"]
+    assert rows(out)["a.weight"] == ["50x40", "50x40", "equal", "exact", "0"]
     assert out.splitlines()[-1] == "3 tensors, 0 differ; SQNR exact"
     assert (err, out.count("\x1b")) == ("", 0)
 
 
-def test_the_packed_file_comes_first(
+def test_packed_file_must_come_first(
     packed: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", source, packed]) == 1
     assert capsys.readouterr().err == (
-        f"vggq: error: {source} does not end in .vggq: the packed file comes first, as in "
+        f"vggq: error: {source}: not a packed file, which must come first: "
         f"`vggq compare {packed} {source}`\n"
     )
 
 
-def test_a_file_and_its_source_differ_unless_it_is_tolerated(
+def test_file_differs_from_its_source_unless_within_the_tolerance(
     packed: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", packed, source]) == 1
@@ -46,13 +46,13 @@ def test_a_file_and_its_source_differ_unless_it_is_tolerated(
     assert rows(out)["a.weight"][2] == "differs"
     assert err == "vggq: error: 1 of 3 tensors differ: 'a.weight'\n"
     assert main(["compare", packed, source, "--tolerance", "40"]) == 0
-    assert rows(capsys.readouterr().out)["a.weight"][2] == "near"
+    assert rows(capsys.readouterr().out)["a.weight"][2] == "close"
     assert main(["compare", packed, source, "--tolerance", "80"]) == 1
-    expected = "vggq: error: 1 of 3 tensors differ by more than 80 dB allow: 'a.weight'\n"
+    expected = "vggq: error: 1 of 3 tensors differ, with a tolerance of 80 dB: 'a.weight'\n"
     assert capsys.readouterr().err == expected
 
 
-def test_as_json(
+def test_json_has_the_difference_of_every_tensor(
     tmp_path: Path,
     packed: str,
     arrays: dict[str, NDArray[Any]],
@@ -73,13 +73,13 @@ def test_as_json(
         "largest_error": 0.0,
     }
     assert weight["within"]
-    # What is stored exactly counts as little as it does in the manifest.
+    # Tensors that are stored exactly do not count, as in the manifest.
     assert shown["sqnr"] == weight["sqnr"] > 40
     assert 0 < weight["largest_error"] < 0.2
     assert (count["within"], count["sqnr"], count["largest_error"]) == (False, None, None)
 
 
-def test_what_is_missing_is_said(
+def test_missing_tensors_differ(
     tmp_path: Path,
     packed: str,
     arrays: dict[str, NDArray[Any]],
@@ -91,11 +91,11 @@ def test_what_is_missing_is_said(
     out, err = capsys.readouterr()
     assert rows(out)["count"] == ["scalar", "missing", "differs"]
     assert rows(out)["[b]"] == ["missing", "50", "differs"]
-    assert err.endswith("2 of 4 tensors differ by more than 0 dB allow: 'count', '[b]'\n")
+    assert err.endswith("2 of 4 tensors differ, with a tolerance of 0 dB: 'count', '[b]'\n")
 
 
 @pytest.mark.parametrize("value", ["many", "nan"])
-def test_a_tolerance_that_is_no_number(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tolerance_must_be_a_number(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["compare", "a", "b", "--tolerance", value])
     assert caught.value.code == 1

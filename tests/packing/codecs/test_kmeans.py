@@ -1,6 +1,9 @@
-"""The dynamic programme against exact k-means, its oracle."""
+"""Centroids found by the dynamic program, compared with those of exact k-means."""
 
 from __future__ import annotations
+
+import sys
+from functools import partial
 
 import kmeans1d
 import numpy as np
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests import strategies
 from vggq.errors import MissingDependencyError
-from vggq.packing.codecs.codebook import kmeans
+from vggq.packing.codecs.codebook.kmeans import find_centroids
 
 N = 6000
 RNG = np.random.default_rng(20)
@@ -35,69 +38,70 @@ DISTRIBUTIONS: dict[str, Floats] = {
     }.items()
 }
 
-
-@pytest.fixture
-def never_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans, "_EXACT_UP_TO", 0)
+find_binned_centroids = partial(find_centroids, max_exact_cost=0)
 
 
 def noise(values: Floats, codebook: Floats) -> float:
-    """The squared error of each value's nearest centroid."""
-    centres = codebook.astype(np.float64)
-    codes = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-    return float(np.square(values - centres[codes]).sum())
+    """Return the squared error of the nearest centroid, summed over all values."""
+    centroids = codebook.astype(np.float64)
+    codes = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)
+    return float(np.square(values - centroids[codes]).sum())
 
 
-@pytest.mark.usefixtures("never_exact")
 @pytest.mark.parametrize("k", [2, 3, 4, 8, 16, 64, 256])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_the_programme_is_within_a_hundredth_of_a_decibel_of_exact(name: str, k: int) -> None:
+def test_dynamic_program_is_within_a_hundredth_of_a_decibel_of_exact_kmeans(
+    name: str, k: int
+) -> None:
     values = DISTRIBUTIONS[name]
     exact = np.unique(np.array(kmeans1d.cluster(values, k).centroids, np.float32))
-    found = kmeans.centroids(values, k)
+    found = find_binned_centroids(values, k)
     assert found.size <= k
     assert 10 * np.log10(noise(values, found) / noise(values, exact)) <= 0.01
 
 
 @pytest.mark.parametrize("k", [1, 2, 256])
-def test_what_is_constant_or_has_few_values_is_exact(k: int) -> None:
+def test_at_most_k_distinct_values_are_the_centroids(k: int) -> None:
     rng = np.random.default_rng(k)
     values = rng.standard_normal(k).astype(np.float32)
-    codebook = kmeans.centroids(rng.choice(values, 5000), k)
+    codebook = find_centroids(rng.choice(values, 5000), k)
     assert set(codebook) <= set(values)
-    assert kmeans.centroids(np.full((20, 50), 0.3, np.float32), k).tolist() == [np.float32(0.3)]
+    assert find_centroids(np.full((20, 50), 0.3, np.float32), k).tolist() == [np.float32(0.3)]
 
 
-def test_small_tensors_are_clustered_exactly() -> None:
+def test_small_tensors_use_exact_kmeans() -> None:
     values = np.random.default_rng(1).standard_normal((32, 32)).astype(np.float32)
     exact = np.unique(np.array(kmeans1d.cluster(values.reshape(-1), 256).centroids, np.float32))
-    np.testing.assert_array_equal(kmeans.centroids(values, 256), exact)
+    np.testing.assert_array_equal(find_centroids(values, 256), exact)
 
 
-@pytest.mark.usefixtures("never_exact")
 @settings(deadline=None, max_examples=150)
 @given(strategies.finite_weights, st.integers(1, 256))
-def test_any_finite_weights(values: Floats, k: int) -> None:
-    codebook = kmeans.centroids(values, k)
+def test_centroids_of_any_finite_weights_are_ascending_and_no_worse_than_the_mean(
+    values: Floats, k: int
+) -> None:
+    codebook = find_binned_centroids(values, k)
     assert codebook.dtype == np.float32
     assert 1 <= codebook.size <= k
     assert np.isfinite(codebook).all()
     assert (np.diff(codebook.astype(np.float64)) > 0).all()
-    one = np.array([values.astype(np.float64).mean()], np.float32)
-    # A centroid is rounded to float32, which the mean of the same cell is as well.
-    assert noise(values, codebook) <= noise(values, one) * (1 + 1e-6)
+    mean = np.array([values.astype(np.float64).mean()], np.float32)
+    # Centroids are rounded to float32, as the mean is.
+    assert noise(values, codebook) <= noise(values, mean) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("size", [2000, 60_000])
-def test_the_order_of_the_weights_does_not_matter(size: int) -> None:
+def test_order_of_the_weights_does_not_matter(size: int) -> None:
     rng = np.random.default_rng(2)
     values = rng.standard_normal(size).astype(np.float32)
-    expected = kmeans.centroids(values, 64)
-    np.testing.assert_array_equal(kmeans.centroids(rng.permutation(values), 64), expected)
+    expected = find_centroids(values, 64)
+    np.testing.assert_array_equal(find_centroids(rng.permutation(values), 64), expected)
 
 
-def test_without_kmeans1d_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "kmeans1d", None)
+def test_missing_kmeans1d_raises_an_error_with_the_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "kmeans1d", None)
     with pytest.raises(MissingDependencyError) as caught:
-        kmeans.centroids(np.arange(1000, dtype=np.float32), 16)
+        find_centroids(np.arange(1000, dtype=np.float32), 16)
     assert str(caught.value) == "kmeans1d is not installed: pip install 'hatch-vggq[build]'"

@@ -1,4 +1,4 @@
-"""A model with a tensor of each kind, packed, and a browser to look at its page with."""
+"""A packed model with tensors of every kind, and a browser for its page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from playwright.sync_api import Browser
 
-ODD_NAME = "<script>alert('x')</script> & \"y\""
+MARKUP_NAME = "<script>alert('x')</script> & \"y\""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -30,9 +30,9 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-HOW = (
-    "no browser is installed: `apt-get install chromium`, or `playwright install chromium`; "
-    "`-m 'not browser'` leaves these tests out"
+NO_BROWSER = (
+    "no browser is installed: run `apt-get install chromium` or `playwright install chromium`, or "
+    "skip these tests with `-m 'not browser'`"
 )
 
 
@@ -46,7 +46,7 @@ def model() -> dict[str, NDArray[Any]]:
         "layer.10.bias": np.arange(50, dtype=np.float32),
         "broken": np.full((40, 40), np.nan, np.float32),
         "none": np.zeros((0, 3), np.float32),
-        ODD_NAME: wide[:40] * 3,
+        MARKUP_NAME: wide[:40] * 3,
     }
 
 
@@ -62,13 +62,13 @@ def packed(source: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium: Debian's, or the one that Playwright installs."""
+    """Start a headless Chromium: that of the system, or the one that Playwright installs."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path)
         if not os.path.exists(found):  # noqa: PTH110
-            pytest.fail(HOW)
-        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
+            pytest.fail(NO_BROWSER)
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()

@@ -1,4 +1,4 @@
-"""The pages in a real browser."""
+"""The HTML pages in a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers import save_npz
 from vggq.packing import Options, pack, sweep
 from vggq.packing.report import report_file, report_sweep
 
-from .conftest import ODD_NAME
+from .conftest import MARKUP_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NAMES = [ODD_NAME, "broken", "layer.2.weight", "layer.10.bias", "layer.10.weight", "none"]
+NAMES = [MARKUP_NAME, "broken", "layer.2.weight", "layer.10.bias", "layer.10.weight", "none"]
 
-# The lowest contrast (WCAG 2.2) of any text that is shown with what is behind it.
+# The contrast (WCAG 2.2) of every visible text with its background, the lowest first.
 CONTRAST = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = (rgb) => {
@@ -59,7 +59,7 @@ CONTRAST = """() => {
 @pytest.fixture(scope="session")
 def page_file(source: Path, packed: Path) -> Path:
     target = packed.with_suffix(".html")
-    report_file(packed, target, against=source, draw=4)
+    report_file(packed, target, against=source, histograms=4)
     return target
 
 
@@ -69,7 +69,7 @@ def sweep_file(source: Path) -> Path:
     variants = list(
         sweep(
             source,
-            [*(Options(bits) for bits in (1, 2, 8)), Options(sqnr=20.0), Options(sqnr=10.0)],
+            [*(Options(bits=bits) for bits in (1, 2, 8)), Options(sqnr=20.0), Options(sqnr=10.0)],
             evaluate=lambda state: {"mean": float(np.abs(state["layer.2.weight"]).mean())},
         )
     )
@@ -77,48 +77,50 @@ def sweep_file(source: Path) -> Path:
     return target
 
 
-def test_a_file_of_any_goal_is_held_against_others(tmp_path: Path, source: Path) -> None:
-    weights = {"layer.2.weight": 2.0}
-    packed = pack(source, tmp_path / "s.vggq", size=12_000, aim="overall", weights=weights).target
+def test_report_compares_a_file_of_any_goal_with_other_settings(
+    tmp_path: Path, source: Path
+) -> None:
+    goal: Any = {"size": 12_000, "objective": "overall", "importance": {"layer.2.weight": 2.0}}
+    packed = pack(source, tmp_path / "s.vggq", **goal).target
     stages: list[str] = []
 
-    def stage(name: str) -> Callable[[int, int], None]:
+    def start_stage(name: str) -> Callable[[int, int], None]:
         stages.append(name)
         return lambda *_: None
 
-    report_file(packed, tmp_path / "s.html", against=source, draw=0, stage=stage)
-    assert stages == ["reading", "packing in other ways", "drawing"]
+    report_file(packed, tmp_path / "s.html", against=source, histograms=0, start_stage=start_stage)
+    assert stages == ["reading", "packing with other settings", "drawing"]
     text = (tmp_path / "s.html").read_text()
-    assert "in codebooks of 1 to 8 bits, and on a grid at 10, 20, 30, 40 dB" in text
+    assert "codebooks of 1 to 8 bits, and a grid at 10, 20, 30, 40 dB" in text
 
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Opens a page; whatever it says on its console or asks of others is an error."""
-    said: list[str] = []
-    asked: list[str] = []
+    """Open a page; console messages, script errors and network requests fail the test."""
+    messages: list[str] = []
+    requests: list[str] = []
     contexts = []
 
     def open_page(path: Path, width: int = 1000, scheme: Any = "light") -> Page:
         size: Any = {"width": width, "height": 800}
         contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
 def shown(page: Page) -> list[str]:
-    """The names in the table, in order, without their markers."""
-    return page.locator("tbody tr:not(.drawing):visible th").all_inner_texts()
+    """Return the names in the table, in order, without their markers."""
+    return page.locator("tbody tr:not(.histograms):visible th").all_inner_texts()
 
 
 def heading(page: Page, text: str) -> Any:
@@ -130,16 +132,16 @@ def order(page: Page, text: str) -> str | None:
     return found
 
 
-def test_it_opens_and_shows_every_tensor(visit: Visit, page_file: Path) -> None:
+def test_page_shows_every_tensor_and_the_size_limit(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
     assert page.title().endswith("model.vggq")
     assert sorted(shown(page)) == sorted(NAMES)
     assert page.get_by_role("status").inner_text() == "6 of 6 shown"
-    name = re.compile("of an index's limit of 100 MiB$")
+    name = re.compile("of the index's limit of 100 MiB$")
     assert page.get_by_role("progressbar", name=name).count() == 1
 
 
-def test_a_heading_sorts_and_sorts_the_other_way(visit: Visit, page_file: Path) -> None:
+def test_clicking_a_heading_twice_reverses_the_order(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
     heading(page, "tensor").click()
     assert order(page, "tensor") == "ascending"
@@ -158,7 +160,7 @@ def test_a_heading_sorts_and_sorts_the_other_way(visit: Visit, page_file: Path) 
     assert page.locator("td:nth-child(7)").first.inner_text() != "exact"
 
 
-def test_the_filter_leaves_what_has_the_text(visit: Visit, page_file: Path) -> None:
+def test_filter_shows_only_matching_names(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
     box = page.get_by_role("searchbox", name="Filter by name")
     box.fill("LAYER.10")
@@ -170,34 +172,34 @@ def test_the_filter_leaves_what_has_the_text(visit: Visit, page_file: Path) -> N
     assert sorted(shown(page)) == sorted(NAMES)
 
 
-def test_a_name_opens_its_histograms_and_closes_them(visit: Visit, page_file: Path) -> None:
+def test_clicking_a_name_opens_and_closes_its_histograms(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
     button = page.get_by_role("button", name="layer.10.weight")
     assert button.get_attribute("aria-expanded") == "false"
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
-    captions = page.locator(".drawing figcaption").all_inner_texts()
+    captions = page.locator(".histograms figcaption").all_inner_texts()
     assert captions[0].startswith("Weights and their 16 centroids: from ")
-    assert captions[1].startswith("Errors of quantization: from ")
+    assert captions[1].startswith("Quantization errors: from ")
     heading(page, "bytes").click()
-    assert button.evaluate("b => b.closest('tr').nextElementSibling.className") == "drawing"
-    assert page.locator(".drawing svg:visible").count() == 2
+    assert button.evaluate("b => b.closest('tr').nextElementSibling.className") == "histograms"
+    assert page.locator(".histograms svg:visible").count() == 2
     page.get_by_role("searchbox").fill("layer.2")
-    assert page.locator(".drawing:visible").count() == 0
+    assert page.locator(".histograms:visible").count() == 0
     page.get_by_role("searchbox").fill("")
     button.click()
-    assert page.locator(".drawing").count() == 0
+    assert page.locator(".histograms").count() == 0
 
 
-def test_a_grid_has_its_step(
+def test_histogram_of_a_grid_shows_its_step_size(
     visit: Visit, tmp_path: Path, source: Path, model: dict[str, Any]
 ) -> None:
     packed = pack(source, tmp_path / "grid.vggq", sqnr=20.0).target
-    report_file(packed, tmp_path / "grid.html", against=source, others=False)
+    report_file(packed, tmp_path / "grid.html", against=source, other_settings=False)
     page = visit(tmp_path / "grid.html")
     page.get_by_role("button", name="layer.2.weight").click()
-    caption = page.locator(".drawing figcaption").first.inner_text()
-    found = re.match(r"Weights and their (\d+) values on a grid of step ([0-9.]+): ", caption)
+    caption = page.locator(".histograms figcaption").first.inner_text()
+    found = re.match(r"Weights and their (\d+) values on a grid of step size ([0-9.]+): ", caption)
     assert found is not None
     values = np.unique(vggq.load(packed)["layer.2.weight"])
     assert int(found[1]) == values.size < model["layer.2.weight"].size
@@ -206,7 +208,7 @@ def test_a_grid_has_its_step(
     assert float(found[2]) == pytest.approx(np.diff(values).min(), rel=5e-3)
 
 
-def test_all_of_it_works_by_keyboard(visit: Visit, page_file: Path) -> None:
+def test_page_works_with_the_keyboard_alone(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
     page.keyboard.press("Tab")
     focused = page.evaluate("document.activeElement.id")
@@ -226,12 +228,12 @@ def test_all_of_it_works_by_keyboard(visit: Visit, page_file: Path) -> None:
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     page.keyboard.press("Enter")
-    assert page.locator(".drawing svg").count() == 2
+    assert page.locator(".histograms svg").count() == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("which", ["page_file", "sweep_file"])
-def test_the_contrast_is_enough_to_read(
+def test_contrast_of_every_text_is_at_least_4_5(
     visit: Visit, request: pytest.FixtureRequest, which: str, scheme: str
 ) -> None:
     page = visit(request.getfixturevalue(which), scheme=scheme)
@@ -246,10 +248,10 @@ def test_the_contrast_is_enough_to_read(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("which", ["page_file", "sweep_file"])
-def test_axe_finds_nothing_in_the_way_of_anyone(
+def test_axe_finds_no_accessibility_violations(
     browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Any
 ) -> None:
-    """axe-core's rules, of WCAG and beyond; the page's own policy would keep its script out."""
+    """Check the rules of axe-core, whose script the page's security policy would block."""
     with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
         page = context.new_page()
         page.goto(request.getfixturevalue(which).as_uri())
@@ -262,7 +264,7 @@ def test_axe_finds_nothing_in_the_way_of_anyone(
 
 @pytest.mark.parametrize("width", [400, 900, 1600])
 @pytest.mark.parametrize("which", ["page_file", "sweep_file"])
-def test_nothing_is_wider_than_the_page(
+def test_content_fits_the_width_of_the_page(
     visit: Visit, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:
     page = visit(request.getfixturevalue(which), width)
@@ -273,36 +275,38 @@ def test_nothing_is_wider_than_the_page(
     for box in (svg.bounding_box() for svg in drawn.all()):
         assert box is not None
         assert 200 < box["width"] <= width
-        # The table scrolls sideways under them: they are to stay in sight.
+        # Histograms stay visible when the table scrolls sideways.
         assert 0 <= box["x"] < box["x"] + box["width"] <= width
     sizes = page.evaluate(
         "[...document.querySelectorAll('svg text')].filter((t) => t.getClientRects().length)"
         ".map((t) => t.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"
     )
-    # Letters of about 8 pixels and more, at any width.
+    # Letters have about 8 pixels or more at any width.
     assert max(sizes) >= 9
 
 
-def test_the_sweep_has_a_row_and_a_chart_for_everything(visit: Visit, sweep_file: Path) -> None:
+def test_sweep_page_has_a_row_for_each_setting_and_a_chart_for_each_score(
+    visit: Visit, sweep_file: Path
+) -> None:
     page = visit(sweep_file)
-    assert shown(page) == ["not at all", "1 bit", "2 bits", "8 bits", "20 dB", "10 dB"]
+    assert shown(page) == ["unquantized", "1 bit", "2 bits", "8 bits", "20 dB", "10 dB"]
     headings = page.get_by_role("heading", level=2).all_inner_texts()
-    assert headings == ["Size and fidelity", "Size and mean", "Ways of packing"]
+    assert headings == ["Size and SQNR", "Size and mean", "Settings"]
     for chart in page.locator("figure .wide").all():
         texts = chart.locator("text").all_text_contents()
-        assert {"1 bit", "8 bits", "10 dB", "codebooks", "grid, by fidelity"} <= set(texts)
-    # What has no figure stays last.
+        assert {"1 bit", "8 bits", "10 dB", "codebooks", "grid, by SQNR"} <= set(texts)
+    # A row without a number stays last.
     for _ in range(2):
         heading(page, "pack s").click()
-        assert shown(page)[-1] == "not at all"
+        assert shown(page)[-1] == "unquantized"
 
 
-def test_three_thousand_tensors_stay_usable(visit: Visit, tmp_path: Path) -> None:
+def test_page_of_three_thousand_tensors_stays_small_and_fast(visit: Visit, tmp_path: Path) -> None:
     arrays = {f"layer.{n}.bias": np.full(4, n, np.float32) for n in range(3000)}
     arrays["big.weight"] = np.random.default_rng(0).random((50, 40), np.float32)
     packed = pack(save_npz(tmp_path / "many.npz", arrays), tmp_path / "many.vggq", bits=2).target
     target = tmp_path / "many.html"
-    report_file(packed, target, draw=3)
+    report_file(packed, target, histograms=3)
     assert target.stat().st_size < 2e6
     page = visit(target)
     page.set_default_timeout(5000)

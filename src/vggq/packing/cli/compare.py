@@ -1,26 +1,26 @@
-"""``vggq compare A B``."""
+"""The command ``vggq compare A B``."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import PackedFileError, VerificationError
-from ..comparison import compare, overall
+from ..comparison import compare, overall_sqnr
+from ..metrics import format_sqnr
 from ..packer import SUFFIX
 from .console import (
     add_json_flag,
-    cell,
-    decibels,
-    dimensions,
-    json_decibels,
+    escape_cell,
+    format_shape,
     make_table,
     print_json,
     print_line,
     print_table,
-    progress,
+    show_progress,
+    sqnr_as_json,
 )
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     Shape = tuple[int, ...]
 
+_MAX_NAMES_IN_ERROR: Final = 3
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "compare", help="compare a packed file with another one, or with a checkpoint"
     )
@@ -41,85 +43,83 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "b",
         metavar="B",
-        help="what it is held against: a .vggq file, or a checkpoint, read as A was packed from it",
+        help="the reference: a .vggq file, or a checkpoint, which is read with the options that A "
+        "records",
     )
     parser.add_argument(
         "--tolerance",
-        type=_decibels,
+        type=_parse_decibels,
         default=math.inf,
         metavar="DB",
-        help="the least SQNR in dB of a tensor of A against B's that is no difference; "
-        "without it, weights have to be equal, as integers and booleans always have to be",
+        help="minimum SQNR in dB at which the weights of two tensors count as equal (by default "
+        "every weight must be equal); integers and booleans must always be equal",
     )
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
 
-def _decibels(text: str) -> float:
+def _parse_decibels(text: str) -> float:
     value = float(text)
     if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"expected dB, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of dB, found {text!r}")
     return value
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    first, second = Path(arguments.a), Path(arguments.b)
-    if second.suffix == SUFFIX != first.suffix:
+    packed, reference = Path(arguments.a), Path(arguments.b)
+    if reference.suffix == SUFFIX != packed.suffix:
         raise PackedFileError(
-            f"{first} does not end in {SUFFIX}: the packed file comes first, as in "
-            f"`vggq compare {second} {first}`"
+            f"not a packed file, which must come first: `vggq compare {arguments.b} {arguments.a}`",
+            path=packed,
         )
-    with progress("comparing") as advance:
-        found = compare(arguments.a, arguments.b, advance)
-    differing = [c for c in found if not c.within(arguments.tolerance)]
+    with show_progress("comparing") as advance:
+        comparisons = compare(arguments.a, arguments.b, advance)
+    tolerance: float = arguments.tolerance
+    differing = [c.name for c in comparisons if not c.within(tolerance)]
     if arguments.json:
-        print_json(_as_json(arguments, found))
+        print_json(_as_json(arguments, comparisons))
     else:
-        print_table(_as_table(found, arguments.tolerance))
-        print_line(f"{len(found)} tensors, {len(differing)} differ; SQNR {_decibels_of(found)}")
+        sqnr = format_sqnr(overall_sqnr(comparisons), " dB")
+        print_table(_as_table(comparisons, tolerance))
+        print_line(f"{len(comparisons)} tensors, {len(differing)} differ; SQNR {sqnr}")
     if differing:
-        names = ", ".join(repr(c.name) for c in differing[:3])
-        more = ", …" if len(differing) > 3 else ""
-        raise VerificationError(
-            f"{len(differing)} of {len(found)} tensors differ{_by(arguments.tolerance)}: "
-            f"{names}{more}"
-        )
+        raise VerificationError(_failure_message(differing, len(comparisons), tolerance))
 
 
-def _by(tolerance: float) -> str:
-    return "" if math.isinf(tolerance) else f" by more than {tolerance:g} dB allow"
+def _failure_message(names: list[str], total: int, tolerance: float) -> str:
+    allowed = "" if math.isinf(tolerance) else f", with a tolerance of {tolerance:g} dB"
+    shown = ", ".join(map(repr, names[:_MAX_NAMES_IN_ERROR]))
+    more = ", …" if len(names) > _MAX_NAMES_IN_ERROR else ""
+    return f"{len(names)} of {total} tensors differ{allowed}: {shown}{more}"
 
 
-def _decibels_of(found: list[Comparison]) -> str:
-    sqnr = overall(found)
-    return decibels(sqnr) if math.isinf(sqnr) else f"{sqnr:.2f} dB"
-
-
-def _as_table(found: list[Comparison], tolerance: float) -> Table:
-    table = make_table(("tensor", "shape in A", "in B", ""), ("SQNR dB", "largest error"))
-    for c in found:
+def _as_table(comparisons: list[Comparison], tolerance: float) -> Table:
+    table = make_table(
+        ("tensor", "shape in A", "shape in B", "result"), ("SQNR dB", "largest error")
+    )
+    for c in comparisons:
         table.add_row(
-            cell(c.name),
-            _shape(c.shape),
-            _shape(c.reference_shape),
-            "same" if c.same else "near" if c.within(tolerance) else "differs",
-            decibels(c.sqnr) if math.isfinite(c.noise) else "",
+            escape_cell(c.name),
+            _format_optional_shape(c.shape),
+            _format_optional_shape(c.reference_shape),
+            "equal" if c.same else "close" if c.within(tolerance) else "differs",
+            format_sqnr(c.sqnr) if math.isfinite(c.noise) else "",
             f"{c.largest:.3g}" if math.isfinite(c.largest) else "",
         )
     return table
 
 
-def _shape(shape: Shape | None) -> str:
-    return "missing" if shape is None else dimensions(shape)
+def _format_optional_shape(shape: Shape | None) -> str:
+    return "missing" if shape is None else format_shape(shape)
 
 
-def _as_json(arguments: argparse.Namespace, found: list[Comparison]) -> dict[str, Any]:
+def _as_json(arguments: argparse.Namespace, comparisons: list[Comparison]) -> dict[str, Any]:
     return {
         "a": arguments.a,
         "b": arguments.b,
-        "tolerance": json_decibels(arguments.tolerance),
-        "within": all(c.within(arguments.tolerance) for c in found),
-        "sqnr": json_decibels(overall(found)),
+        "tolerance": sqnr_as_json(arguments.tolerance),
+        "within": all(c.within(arguments.tolerance) for c in comparisons),
+        "sqnr": sqnr_as_json(overall_sqnr(comparisons)),
         "tensors": [
             {
                 "name": c.name,
@@ -127,9 +127,9 @@ def _as_json(arguments: argparse.Namespace, found: list[Comparison]) -> dict[str
                 "shape_b": c.reference_shape,
                 "same": c.same,
                 "within": c.within(arguments.tolerance),
-                "sqnr": json_decibels(c.sqnr),
+                "sqnr": sqnr_as_json(c.sqnr),
                 "largest_error": c.largest if math.isfinite(c.largest) else None,
             }
-            for c in found
+            for c in comparisons
         ],
     }

@@ -1,4 +1,4 @@
-"""Output that all commands share: tables and JSON on stdout, progress on stderr."""
+"""Output of the commands: tables and JSON on stdout, progress bars and remarks on stderr."""
 
 from __future__ import annotations
 
@@ -20,35 +20,42 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its one name
+    # argparse has no public name for this class.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-# A table takes the width that it needs: this is only an upper bound.
+# Only an upper bound: a table is as wide as its content.
 _PIPED_WIDTH: Final = 10_000
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
-    """Give a command its --json."""
-    parser.add_argument("--json", action="store_true", help="print JSON on stdout, nothing else")
+    """Add the option --json to a command."""
+    parser.add_argument("--json", action="store_true", help="print only one JSON document")
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """Print a JSON document on stdout."""
     json.dump(value, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def print_line(line: str) -> None:
-    """One line on stdout, as it is."""
+    """Print a line on stdout, without markup."""
     sys.stdout.write(f"{line}\n")
 
 
 def print_remark(line: str) -> None:
-    """One line on stderr, beside the result."""
+    """Print a line on stderr, apart from the result."""
     sys.stderr.write(f"vggq: {line}\n")
 
 
 def make_table(text: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table with columns of text, the first of which may be folded, and then of numbers."""
+    """Return an empty table.
+
+    Args:
+        text: headings of the columns of text; the first column is folded if it is too wide.
+        numbers: headings of the columns of numbers, which follow.
+
+    """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(text[0], overflow="fold")
     for heading in text[1:]:
@@ -58,39 +65,36 @@ def make_table(text: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
-def cell(text: str) -> str:
-    """A stranger's text for a table: it is no markup, and moves no terminal."""
+def escape_cell(text: str) -> str:
+    """Return untrusted text for a table, without markup and control characters."""
     return escape(printable(text))
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout; where it is piped, as wide as it needs to be."""
+    """Print a table on stdout, in its full width if stdout is not a terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
     console.print(table)
 
 
-def dimensions(shape: Sequence[int]) -> str:
-    """A shape for a table."""
+def format_shape(shape: Sequence[int]) -> str:
+    """Return a shape as text, such as 64x3x3x3."""
     return "x".join(map(str, shape)) or "scalar"
 
 
-def decibels(sqnr: float) -> str:
-    """An SQNR for a table, in dB."""
-    return "exact" if sqnr == math.inf else f"{sqnr:.2f}"
-
-
-def json_decibels(sqnr: float) -> float | None:
-    """An SQNR for JSON, which has no infinity: None is exact, or no figure at all."""
+def sqnr_as_json(sqnr: float) -> float | None:
+    """Return an SQNR for JSON, which has no infinity: None if it is exact or undefined."""
     return None if math.isinf(sqnr) else round(sqnr, 4)
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while the block lasts, where stderr is a terminal.
+def show_progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on stderr during the block, if stderr is a terminal.
 
-    Gives a function of the amount done and the whole.
+    Yields:
+        A function to call with the amount done, and the total.
+
     """
     console = Console(stderr=True)
     columns: tuple[Any, ...] = (

@@ -1,118 +1,108 @@
-"""The options of packing, which several commands have."""
+"""The options of packing as arguments of commands, derived from `OPTIONS`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import argparse
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...errors import OptionError
-from ..goals import AIMS, MAX_BITS
-from ..options import LAYOUTS
+from ..options import OPTIONS, RENAMED, Options
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Iterable
+
+    from ..options import Option
+
+ALL_OPTIONS: Final = tuple(option.name for option in OPTIONS if option.argument)
+_RENAMED_FLAGS: Final = {f"--{old}": f"--{new}" for old, new in RENAMED.items()} | {
+    "--independent": "--no-dependent"
+}
+
+
+class _RenamedAction(argparse.Action):
+    """Reject a former option and name its replacement."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        del namespace, values
+        replacement = _RENAMED_FLAGS[option_string or self.option_strings[0]]
+        parser.error(f"argument {option_string}: renamed to {replacement}")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Give a command its SOURCE."""
+    """Add the argument SOURCE to a command."""
     parser.add_argument(
         "source", metavar="SOURCE", help="a checkpoint: .pth, .safetensors, .h5, .npz, …"
     )
 
 
-def add_goals(parser: argparse.ArgumentParser) -> None:
-    """Give a command the options that say how much may be lost."""
-    parser.add_argument(
-        "--bits",
-        type=int,
-        metavar="N",
-        help=f"codebooks of 1 to {MAX_BITS} bits a weight (the default is {MAX_BITS})",
-    )
-    parser.add_argument(
-        "--sqnr", type=float, metavar="DB", help="at least so many decibels for every tensor"
-    )
-    parser.add_argument("--size", metavar="SIZE", help="at most so many bytes, such as '15 MB'")
-    add_grid_options(parser)
+def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = ALL_OPTIONS) -> None:
+    """Add options of packing to a command.
+
+    Args:
+        parser: the parser of the command.
+        names: the names of the options to add.
+
+    """
+    names = set(names)
+    for option in OPTIONS:
+        if option.name in names:
+            _add_option(parser, option)
+    for flag in _RENAMED_FLAGS:
+        parser.add_argument(flag, nargs="?", action=_RenamedAction, help=argparse.SUPPRESS)
 
 
-def add_grid_options(parser: argparse.ArgumentParser) -> None:
-    """Give a command those that tell how a fidelity or a size is met."""
-    parser.add_argument(
-        "--aim",
-        choices=AIMS,
-        default=AIMS[0],
-        help="for a size: the least error relative to each tensor's energy, or overall",
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="for a size: JSON of tensors' names and how much the error of each counts, 1 if not "
-        "in it",
-    )
-    parser.add_argument(
-        "--independent",
-        action="store_true",
-        help="a few percent larger, and restored in four fifths of the time, for --sqnr and --size",
-    )
-
-
-def goals(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of them, as keyword arguments of `pack`."""
-    return {
-        "bits": arguments.bits,
-        "sqnr": arguments.sqnr,
-        "size": arguments.size,
-        "aim": arguments.aim,
-        "dependent": not arguments.independent,
-        "weights": arguments.weights,
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "integer": {"type": int, "metavar": option.metavar},
+        "number": {"type": float, "metavar": option.metavar},
+        "text": {"metavar": option.metavar},
+        "choice": {"choices": option.choices},
+        "flag": {"action": argparse.BooleanOptionalAction},
+        "list": {"action": "append", "metavar": option.metavar},
+        "pairs": {"action": "append", "metavar": option.metavar},
     }
-
-
-def add_packing_options(parser: argparse.ArgumentParser) -> None:
-    """Give a command those of packing that do not say how much is lost."""
     parser.add_argument(
-        "--layout", choices=LAYOUTS, help="names and axes of a Keras source as torch wants them"
-    )
-    parser.add_argument("--key", metavar="NAME", help="the state dict's key in a torch checkpoint")
-    parser.add_argument(
-        "--drop",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="names of tensors to leave out",
-    )
-    parser.add_argument(
-        "--rename",
-        action="append",
-        default=[],
-        metavar="REGEX=TEXT",
-        help="replace in every name, such as '^module\\.='; may be given several times",
-    )
-    parser.add_argument(
-        "--keep",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="names of tensors to store exactly, such as '*.bias'; may be given several times",
+        f"--{option.name}",
+        default=argparse.SUPPRESS,
+        help=option.help.replace("%", "%%"),
+        **settings[option.argument or "text"],
     )
 
 
-def packing_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of them, as keyword arguments of `pack` and as a table of `Options`.
+def options_of(arguments: argparse.Namespace, **goal: Any) -> Options:
+    """Return the options that were given on the command line.
+
+    Args:
+        arguments: the parsed arguments.
+        **goal: options that take precedence over those on the command line.
+
+    Raises:
+        OptionError: options are invalid or in conflict; all of them at once.
+
+    """
+    return Options(**given_arguments(arguments) | goal)
+
+
+def given_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given, by name.
 
     Raises:
         OptionError: a replacement has no equals sign.
 
     """
-    return {
-        "layout": arguments.layout,
-        "key": arguments.key,
-        "drop": arguments.drop,
-        "rename": [_pair(text) for text in arguments.rename],
-        "keep": arguments.keep,
-    }
+    given = {name: getattr(arguments, name) for name in ALL_OPTIONS if hasattr(arguments, name)}
+    if "rename" in given:
+        given["rename"] = [_parse_pair(text) for text in given["rename"]]
+    return given
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_pair(text: str) -> tuple[str, str]:
     pattern, equals, replacement = text.partition("=")
     if not equals:
         raise OptionError([("rename", f"expected REGEX=TEXT, found {text!r}")])

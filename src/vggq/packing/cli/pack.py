@@ -1,64 +1,60 @@
-"""``vggq pack SOURCE TARGET``."""
+"""The command ``vggq pack SOURCE TARGET``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .. import describe, pack
-from .console import add_json_flag, json_decibels, print_json, print_line, print_remark, progress
-from .options import add_goals, add_packing_options, add_source, goals, packing_options
+from .. import describe, pack_with
+from .console import (
+    add_json_flag,
+    print_json,
+    print_line,
+    print_remark,
+    show_progress,
+    sqnr_as_json,
+)
+from .options import add_options, add_source, options_of
 
 if TYPE_CHECKING:
     import argparse
 
+    from .. import Packed
     from .console import Commands
 
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
     parser = commands.add_parser("pack", help="quantize and compress a checkpoint")
     add_source(parser)
     parser.add_argument("target", metavar="TARGET", help="the .vggq file to write or replace")
-    add_goals(parser)
-    add_packing_options(parser)
-    parser.add_argument(
-        "--license", metavar="SPDX", help="the model's licence, recorded in the file"
-    )
-    parser.add_argument("--description", metavar="TEXT", help="what the model is, likewise")
-    parser.add_argument("--url", help="where the model comes from, likewise")
+    add_options(parser)
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    with progress("packing") as advance:
-        packed = pack(
-            arguments.source,
-            arguments.target,
-            **goals(arguments),
-            **packing_options(arguments),
-            license=arguments.license,
-            description=arguments.description,
-            url=arguments.url,
-            progress=advance,
-        )
-    manifest = packed.manifest
+    with show_progress("packing") as advance:
+        options = options_of(arguments).with_importance_read()
+        packed = pack_with(arguments.source, arguments.target, options, progress=advance)
     for remark in packed.remarks:
         print_remark(f"{arguments.source}: {remark}")
-    if not arguments.json:
-        line = describe(manifest, packed.size)
-        print_line(f"{packed.target}: {line}, {packed.seconds:.1f} s")
-        return
-    print_json(
-        {
-            "target": str(packed.target),
-            "tensors": len(manifest.tensors),
-            "float32_bytes": manifest.float32_size,
-            "bytes": packed.size,
-            "ratio": round(packed.ratio, 4),
-            "sqnr": json_decibels(manifest.sqnr),
-            "worst_sqnr": json_decibels(manifest.worst.sqnr) if manifest.worst else None,
-            "seconds": round(packed.seconds, 3),
-            "remarks": list(packed.remarks),
-        }
-    )
+    if arguments.json:
+        print_json(_as_json(packed))
+    else:
+        result = describe(packed.manifest, packed.size)
+        print_line(f"{packed.target}: {result}, {packed.seconds:.1f} s")
+
+
+def _as_json(packed: Packed) -> dict[str, Any]:
+    manifest = packed.manifest
+    return {
+        "target": str(packed.target),
+        "tensors": len(manifest.tensors),
+        "float32_bytes": manifest.float32_size,
+        "bytes": packed.size,
+        "ratio": round(packed.ratio, 4),
+        "sqnr": sqnr_as_json(manifest.sqnr),
+        "worst_sqnr": sqnr_as_json(manifest.worst.sqnr) if manifest.worst else None,
+        "seconds": round(packed.seconds, 3),
+        "remarks": list(packed.remarks),
+    }

@@ -1,4 +1,4 @@
-"""``vggq report FILE -o report.html``."""
+"""The command ``vggq report FILE -o report.html``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..report import check_page, report_file
 from ..sizes import parse_size
-from .console import print_line, progress
+from .console import print_line, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("report", help="write a page of what a packed file holds")
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("report", help="write an HTML page about a packed file")
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument(
         "--against",
         metavar="SOURCE",
-        help="the checkpoint it was packed from: shows errors, and what other goals would give",
+        help="the checkpoint it was packed from, to show errors, and the sizes and SQNRs of other "
+        "settings",
     )
     parser.add_argument(
-        "--no-sweep", action="store_true", help="with --against, leave the other goals out"
+        "--no-sweep", action="store_true", help="with --against, leave out other settings"
     )
     parser.add_argument(
         "--draw",
-        type=_count,
+        type=_parse_count,
         default=50,
         metavar="N",
-        help="histograms of the N largest tensors (default 50); a tensor takes about 40 kB",
+        help="draw histograms of the N largest tensors (default 50), about 40 kB for each",
     )
     parser.add_argument(
         "--limit",
-        type=_size,
+        type=_parse_limit,
         default="100 MiB",
         metavar="SIZE",
-        help="the most that the package index takes of a file (default '100 MiB')",
+        help="maximum size of a file on the package index (default '100 MiB')",
     )
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="OUT", help="the .html file to write"
@@ -49,13 +50,13 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=_run)
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number of tensors, found {text!r}")
     return int(text)
 
 
-def _size(text: str) -> int:
+def _parse_limit(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
@@ -66,17 +67,17 @@ def _run(arguments: argparse.Namespace) -> None:
     check_page(arguments.out)
     with ExitStack() as bars:
 
-        def stage(name: str) -> Callable[[int, int], None]:
+        def start_stage(name: str) -> Callable[[int, int], None]:
             bars.close()
-            return bars.enter_context(progress(name))
+            return bars.enter_context(show_progress(name))
 
         report_file(
             arguments.file,
             arguments.out,
             against=arguments.against,
-            others=not arguments.no_sweep,
-            draw=arguments.draw,
+            other_settings=not arguments.no_sweep,
+            histograms=arguments.draw,
             limit=arguments.limit,
-            stage=stage,
+            start_stage=start_stage,
         )
     print_line(f"{arguments.out}: a page of {arguments.out.stat().st_size / 1e6:.1f} MB")

@@ -1,10 +1,9 @@
-"""``vggq unpack FILE OUT``."""
+"""The command ``vggq unpack FILE OUT``."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from reprlib import repr as short
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from ... import _weights
 from ...errors import TargetError
 from ..atomic_file import atomic_write
 from ..optional import require
-from .console import print_line, progress
+from .console import print_line, show_progress
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +23,16 @@ if TYPE_CHECKING:
 
     Advance = Callable[[int, int], None]
 
+# The key of the metadata in the header of a safetensors file.
+_RESERVED_NAME: Final = "__metadata__"
+# A zip archive stores the length of a member's name in 16 bits.
+_MAX_NAME_BYTES: Final = (1 << 16) - 1 - len(".npy")
+_MAX_SHOWN_NAME: Final = 60
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("unpack", help="restore a packed file to float32")
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("unpack", help="restore the tensors of a packed file")
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument("out", metavar="OUT", help="the .safetensors or .npz file to write")
     parser.set_defaults(run=_run)
@@ -37,12 +42,13 @@ def _run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     write = _WRITERS.get(out.suffix)
     if write is None:
-        raise TargetError(f"{out}: unknown suffix {out.suffix!r}, expected {' or '.join(_WRITERS)}")
+        expected = " or ".join(_WRITERS)
+        raise TargetError(f"expected a name that ends in {expected}", path=out)
     if out.is_dir():
-        raise TargetError(f"{out} is a directory")
+        raise TargetError("a directory, not a file", path=out)
     with (
         _weights.open(arguments.file) as weights,
-        progress("unpacking") as advance,
+        show_progress("unpacking") as advance,
         atomic_write(out) as file,
     ):
         write(weights, file, advance)
@@ -52,9 +58,9 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> None:
     save = require("safetensors.numpy", "build").save
-    if _METADATA in weights:
+    if _RESERVED_NAME in weights:
         raise TargetError(
-            f"tensor {_METADATA!r} has a name that safetensors keeps for itself: unpack to .npz"
+            "a name that safetensors reserves; unpack to .npz instead", tensor=_RESERVED_NAME
         )
     tensors = {}
     for done, name in enumerate(weights, 1):
@@ -65,20 +71,20 @@ def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> N
 
 def _write_npz(weights: Weights, file: IO[bytes], advance: Advance) -> None:
     for name in weights:
-        if "\0" in name or len(name.encode()) > _MOST_OF_A_NAME:
+        if "\0" in name or len(name.encode()) > _MAX_NAME_BYTES:
+            shown = name if len(name) <= _MAX_SHOWN_NAME else f"{name[:_MAX_SHOWN_NAME]}…"
             raise TargetError(
-                f"tensor {short(name)} has a name that no zip archive holds: unpack to .safetensors"
+                "a name that zip archives cannot store; unpack to .safetensors instead",
+                tensor=shown,
             )
-    # Not numpy.savez, whose keyword arguments leave no room for a tensor named "file".
+    # numpy.savez takes tensors as keyword arguments, and so none with the name "file".
     with zipfile.ZipFile(file, "w") as archive:
         for done, name in enumerate(weights, 1):
-            # Without a date given, the hour of the day would get into the file.
+            # ZipInfo has a fixed date by default, so the output is reproducible.
             member = zipfile.ZipInfo(f"{name}.npy")
             with archive.open(member, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, weights[name], allow_pickle=False)
             advance(done, len(weights))
 
 
-_METADATA: Final = "__metadata__"
-_MOST_OF_A_NAME: Final = (1 << 16) - 1 - len(".npy")
 _WRITERS: Final = {".safetensors": _write_safetensors, ".npz": _write_npz}

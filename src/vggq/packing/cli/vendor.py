@@ -1,11 +1,11 @@
-"""``vggq vendor FOLDER``."""
+"""The command ``vggq vendor FOLDER``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..vendoring import requirements, vendor
+from ..vendoring import run_time_requirements, vendor
 from .console import print_line
 
 if TYPE_CHECKING:
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    parser = commands.add_parser(
-        "vendor", help="copy the run-time modules into a package of your own"
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("vendor", help="copy the run-time modules into your own package")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="the folder to write, such as src/mypackage/_vggq"
     )
-    parser.add_argument("folder", metavar="FOLDER", help="such as src/mypackage/_vggq")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     copy = vendor(Path(arguments.folder))
+    required = ", ".join(run_time_requirements())
     print_line(
-        f"{copy.folder}: vggq {copy.version}; commit it, and depend on {', '.join(requirements())}"
+        f"{copy.folder}: vggq {copy.version}; commit the folder, and add to your dependencies: "
+        f"{required}"
     )

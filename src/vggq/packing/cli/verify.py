@@ -1,25 +1,24 @@
-"""``vggq verify FILE [--against SOURCE]``."""
+"""The command ``vggq verify FILE [--against SOURCE]``."""
 
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import _weights
 from ...errors import VerificationError
 from .. import verify, verify_against
-from .console import add_json_flag, print_json, print_line, progress
+from .console import add_json_flag, print_json, print_line, show_progress
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
-    from ..._weights import Weights
     from .console import Commands
 
 
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
     parser = commands.add_parser("verify", help="check every byte of a packed file")
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument(
@@ -30,23 +29,29 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    with _weights.open(arguments.file) as weights, progress("verifying") as advance:
-        done = count(1)
-        step = lambda _: advance(next(done), len(weights))  # noqa: E731
-        if arguments.against is None:
-            verify(weights, step)
-        else:
-            _verify_against(weights, arguments.against, step)
-        tensors = len(weights)
+    file, source = arguments.file, arguments.against
+    tensors = _verify(file, source)
     if arguments.json:
-        print_json({"file": arguments.file, "tensors": tensors, "against": arguments.against})
+        print_json({"file": file, "tensors": tensors, "against": source})
     else:
-        source = f", and as near to {arguments.against} as it says" if arguments.against else ""
-        print_line(f"{arguments.file}: {tensors} tensors, all sound{source}")
+        compared = f", and have the recorded error against {source}" if source else ""
+        print_line(f"{file}: {tensors} tensors are valid{compared}")
 
 
-def _verify_against(weights: Weights, source: str, step: Callable[[str], None]) -> None:
-    try:
-        verify_against(weights, source, step)
-    except VerificationError as error:
-        raise VerificationError(f"{weights.name} is not what {source} gives: {error}") from error
+def _verify(file: str, source: str | None) -> int:
+    """Verify a packed file and return the number of its tensors."""
+    with _weights.open(file) as weights, show_progress("verifying") as advance:
+        done = count(1)
+
+        def count_tensor(_name: str) -> None:
+            advance(next(done), len(weights))
+
+        try:
+            if source is None:
+                verify(weights, count_tensor)
+            else:
+                verify_against(weights, source, count_tensor)
+        except VerificationError as error:
+            error.locate(path=Path(file))
+            raise
+        return len(weights)

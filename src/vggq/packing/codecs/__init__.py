@@ -1,1 +1,1 @@
-"""The encoding halves of the codecs; their decoding halves are in ``vggq._codecs``."""
+"""The encoders of the codecs; ``vggq._codecs`` has the decoders."""

@@ -1,4 +1,4 @@
-"""Pages that show what packing did: one of a packed file, one of a sweep. The `report` extra."""
+"""HTML pages about a packed file and about a sweep. Needs the `report` extra."""
 
 from .packed_file import report_file
 from .page import check_page

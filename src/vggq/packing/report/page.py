@@ -1,4 +1,4 @@
-"""A page of headline figures, charts and one table, in one file that asks for nothing else."""
+"""An HTML page of headline facts, charts and one table, in a single file that loads no others."""
 
 from __future__ import annotations
 
@@ -16,105 +16,123 @@ if TYPE_CHECKING:
 
     from .charts import Chart
 
-_HERE: Final = Path(__file__).parent
+_FOLDER: Final = Path(__file__).parent
 _SUFFIXES: Final = (".html", ".htm")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell of a table: its text, and the number that it is sorted by."""
+class PageCell:
+    """A cell of a table: its text, and the number that it is sorted by, if any."""
 
     text: str
     value: float | None = None
 
     @property
-    def key(self) -> str:
-        """As JavaScript reads it; nothing for text."""
+    def sort_key(self) -> str:
+        """The number as JavaScript parses it; empty for text and for NaN."""
         if self.value is None or math.isnan(self.value):
             return ""
         return repr(self.value).replace("inf", "Infinity")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row: its name, its other cells, and drawings that its button shows."""
+class PageRow:
+    """A row of a table.
+
+    Attributes:
+        name: the first cell.
+        cells: the other cells.
+        histograms: pairs of a caption and an SVG, which the name opens.
+
+    """
 
     name: str
-    cells: Sequence[Cell]
-    drawings: Sequence[tuple[str, str]] = ()
+    cells: Sequence[PageCell]
+    histograms: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table that can be sorted and filtered.
+class PageTable:
+    """A table that readers can sort and filter.
 
     Attributes:
-        caption: what its rows are, in the plural.
-        headings: of the names, and of each cell of a row.
-        rows: in the order that it has at first.
-        note: what else is to be said of it.
+        caption: the rows in one word, in the plural.
+        headings: the heading of the names, and of each other cell.
+        rows: the rows in their initial order.
+        note: a sentence above the table.
 
     """
 
     caption: str
     headings: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[PageRow]
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class SizeBar:
+    """A bar that shows a size next to its limit, both in bytes, with a label."""
+
+    size: int
+    limit: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """All that a page shows.
+    """The content of a page.
 
     Attributes:
-        title: its heading.
-        lead: a sentence under it.
-        figures: pairs of a label and a figure.
-        table: under the charts.
-        charts: one under the other.
-        limit: bytes that there are, the most that there may be, and both in words.
+        title: the heading.
+        lead: a sentence below the heading.
+        facts: pairs of a label and a value.
+        table: the table, below the charts.
+        charts: the charts, from top to bottom.
+        size_bar: the size of the packed file next to the limit of a package index.
 
     """
 
     title: str
     lead: str
-    figures: Sequence[tuple[str, str]]
-    table: Table
+    facts: Sequence[tuple[str, str]]
+    table: PageTable
     charts: Sequence[Chart] = field(default=())
-    limit: tuple[int, int, str] | None = None
+    size_bar: SizeBar | None = None
 
 
 def check_page(target: Path) -> None:
-    """Refuse what cannot be written, before the work begins.
+    """Reject a page that cannot be written, before the work begins.
 
     Raises:
-        TargetError: it does not end in .html, or is a folder.
+        TargetError: the target does not end in .html or .htm, or is a directory.
         MissingDependencyError: a library of the `report` extra is not installed.
 
     """
     if target.suffix.lower() not in _SUFFIXES:
-        raise TargetError(f"{target} does not end in {_SUFFIXES[0]}")
+        raise TargetError(f"expected a name that ends in {_SUFFIXES[0]}", path=target)
     if target.is_dir():
-        raise TargetError(f"{target} is a directory")
+        raise TargetError("a directory, not a file", path=target)
     for module in ("jinja2", "matplotlib"):
         require(module, "report")
 
 
 def write_page(page: Page, target: Path) -> None:
-    """Write a page, or replace one.
+    """Write or replace an HTML file.
 
     Raises:
-        TargetError: it cannot be written.
+        TargetError: the file cannot be written.
         MissingDependencyError: jinja2 is not installed.
 
     """
     jinja2 = require("jinja2", "report")
-    loader = jinja2.FileSystemLoader(_HERE)
-    undefined = jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=undefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
     text = environment.get_template("page.html").render(page=page, style=style, script=script)
     with atomic_write(target) as file:
         file.write(text.encode())

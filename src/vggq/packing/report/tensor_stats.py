@@ -1,157 +1,107 @@
-"""What a page shows of each tensor, as numbers."""
+"""Statistics of the tensors of a packed file, for its page."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..._codecs import Grid
-from ..._codecs.grid import STEP
-from ..._weights import packed_file
-from ..codecs.grid.transform import SCALE
-from ..comparison import largest_error, restored
-from ..verification import check_facts, check_names
+from ..._codecs.grid import STEP_DTYPE
+from ..._weights import underlying_file
+from ..codecs.grid.transform import BASIS_SCALE
+from ..comparison import largest_error, restored_array
+from ..verification import check_same_names, check_shape_and_dtype
+from .histograms import GridStep, TensorHistograms, make_histogram, make_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from ..._manifest import TensorInfo
     from ..._weights import Weights
     from ..sources import SourceTensor
 
-_BINS: Final = 80
-_MOST_CENTROIDS: Final = 256
-
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """How many values lie between neighbouring edges: `counts` of (n,), `edges` of (n + 1,)."""
-
-    counts: NDArray[np.intp]
-    edges: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class GridStep:
-    """How far apart levels are: `step` in units of the weights, in a basis of `taps` vectors."""
-
-    step: float
-    taps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """What is drawn of a tensor.
+class TensorStats:
+    """A tensor of a packed file.
 
     Attributes:
-        weights: of the source, where there is one; as restored, where not.
-        codebook: the distinct restored values; None where nothing was quantized, or where there
-            are more than 256.
-        errors: of the restored weights; None without a source, and where nothing was quantized.
-        grid: what its levels are multiples of, where there are any.
-
-    """
-
-    weights: Histogram
-    codebook: NDArray[Any] | None
-    errors: Histogram | None
-    grid: GridStep | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TensorNumbers:
-    """One tensor of a packed file.
-
-    Attributes:
-        info: what the manifest says of it.
+        info: its description in the manifest.
         size: its bytes in the file.
-        largest: the largest absolute error; None where there is no source to tell.
-        drawing: None where it is not drawn.
+        max_error: the largest absolute error; None without a source.
+        histograms: None if no histogram of this tensor is drawn.
 
     """
 
     info: TensorInfo
     size: int
-    largest: float | None
-    drawing: Drawing | None
+    max_error: float | None
+    histograms: TensorHistograms | None
 
     @property
-    def bits(self) -> float:
-        """Bits of the file for each element; 0 where there are none."""
+    def bits_per_weight(self) -> float:
+        """Bits of the file per element; 0 for an empty tensor."""
         return 8 * self.size / self.info.count if self.info.count else 0.0
 
 
-def gather(
+def collect_stats(
     weights: Weights,
     source: Sequence[SourceTensor] | None,
-    draw: int,
+    histograms: int,
     advance: Callable[[int, int], None] = lambda *_: None,
-) -> list[TensorNumbers]:
-    """The numbers of every tensor, in the file's order; those of the `draw` largest to be drawn.
+) -> list[TensorStats]:
+    """Return the statistics of every tensor, in the order of the file.
+
+    Args:
+        weights: the open packed file.
+        source: the tensors of its source, if errors are to be measured.
+        histograms: the number of tensors, the largest ones, that get histograms.
+        advance: called with the number of tensors done, and the total.
 
     Raises:
-        VerificationError: the source's tensors are not those that were packed.
+        VerificationError: the tensors of the source are not those that were packed.
         SourceError: a tensor of the source cannot be read.
-        DataError: a tensor's bytes are damaged.
+        DataError: the bytes of a tensor are damaged.
 
     """
-    theirs = {tensor.name: tensor for tensor in source} if source is not None else None
-    if theirs is not None:
-        check_names(set(weights), set(theirs))
-    drawn = set(_largest(weights, draw))
-    numbers = []
+    originals = {tensor.name: tensor for tensor in source} if source is not None else None
+    if originals is not None:
+        check_same_names(set(weights), set(originals))
+    drawn = set(sorted(weights, key=weights.stored_size, reverse=True)[:histograms])
+    stats = []
     for done, (name, info) in enumerate(weights.tensors.items(), 1):
-        size = weights.stored_size(name)
-        read = theirs[name] if theirs is not None else None
-        largest, drawing = _look(weights, info, read, draw=name in drawn)
-        numbers.append(TensorNumbers(info, size, largest, drawing))
+        original = originals[name] if originals is not None else None
+        max_error, found = _analyze(weights, info, original, draw=name in drawn)
+        stats.append(TensorStats(info, weights.stored_size(name), max_error, found))
         advance(done, len(weights))
-    return numbers
+    return stats
 
 
-def _largest(weights: Weights, count: int) -> list[str]:
-    return sorted(weights, key=weights.stored_size, reverse=True)[:count]
-
-
-def _look(
-    weights: Weights, info: TensorInfo, source: SourceTensor | None, *, draw: bool
-) -> tuple[float | None, Drawing | None]:
-    """The largest error and the drawing; decodes only what they need."""
-    if source is not None:
-        check_facts(info, source)
+def _analyze(
+    weights: Weights, info: TensorInfo, original: SourceTensor | None, *, draw: bool
+) -> tuple[float | None, TensorHistograms | None]:
+    """Return the largest error and the histograms, and decode the tensor only if they need it."""
+    if original is not None:
+        check_shape_and_dtype(info, original)
     if not info.quantized:
-        largest = None if source is None else 0.0
-        return largest, Drawing(_histogram(weights[info.name]), None, None) if draw else None
-    values = None if source is None else restored(source)
+        max_error = None if original is None else 0.0
+        if not draw:
+            return max_error, None
+        return max_error, TensorHistograms(make_histogram(weights[info.name]))
+    values = None if original is None else restored_array(original)
     array = weights[info.name] if draw or values is not None else None
-    largest = None if values is None or array is None else largest_error(values, array)
+    max_error = None if values is None or array is None else largest_error(values, array)
     if array is None or not draw:
-        return largest, None
-    return largest, replace(_drawing(array, values), grid=_grid_step(weights, info))
-
-
-def _drawing(array: NDArray[Any], values: NDArray[Any] | None) -> Drawing:
-    codebook = np.unique(array)
-    shown = codebook if codebook.size <= _MOST_CENTROIDS else None
-    if values is None:
-        return Drawing(_histogram(array), shown, None)
-    errors = array.astype(np.float64) - values
-    return Drawing(_histogram(values), shown, _histogram(errors))
+        return max_error, None
+    return max_error, make_histograms(array, values, _grid_step(weights, info))
 
 
 def _grid_step(weights: Weights, info: TensorInfo) -> GridStep | None:
     if not isinstance(info.codec, Grid):
         return None
-    (step,) = np.frombuffer(packed_file(weights).content(info.name), STEP, 1)
+    (step,) = np.frombuffer(underlying_file(weights).content(info.name), STEP_DTYPE, 1)
     taps = info.codec.taps
-    # Vectors of a basis are `SCALE` long.
-    return GridStep(float(step) * (SCALE if taps > 1 else 1), taps)
-
-
-def _histogram(values: NDArray[Any]) -> Histogram:
-    finite = values.astype(np.float64).reshape(-1)
-    return Histogram(*np.histogram(finite[np.isfinite(finite)], _BINS))
+    # The vectors of a basis have the length `BASIS_SCALE`.
+    return GridStep(float(step) * (BASIS_SCALE if taps > 1 else 1), taps)

@@ -1,4 +1,4 @@
-"""The storing half of the ``codebook`` codec."""
+"""The encoder of the ``codebook`` codec."""
 
 from .encoder import encode
 

@@ -1,4 +1,4 @@
-"""The storing half of the ``codebook`` codec: k-means centroids and the nearest one's code."""
+"""The encoder of the ``codebook`` codec: k-means centroids, and the nearest one for each weight."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ...._codecs import Codebook
-from .kmeans import centroids
+from .kmeans import find_centroids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Indices take eight bytes each: only so many at a time.
-_PIECE: Final = 1 << 18
+# Weights at a time: numpy.searchsorted returns eight bytes for each.
+_CHUNK: Final = 1 << 18
 
 
 def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
@@ -26,24 +26,24 @@ def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
         MissingDependencyError: kmeans1d is needed and not installed.
 
     """
-    codebook = centroids(values, 1 << bits)
+    codebook = find_centroids(values, 1 << bits)
     codec = Codebook(codebook.size)
-    packed = _pack(_nearest(values.reshape(-1), codebook), codec.width)
+    packed = _pack_codes(_nearest_codes(values.reshape(-1), codebook), codec.width)
     return codec, codebook.astype("<f4").tobytes() + packed.tobytes()
 
 
-def _nearest(values: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
-    # Halfway between two float32 is exact in float64, so every code is that of the nearest.
-    middle = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
+def _nearest_codes(values: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
+    # The midpoint of two float32 values is exact in float64, so every code is the nearest one.
+    midpoints = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
     codes = np.empty(values.size, np.uint8)
-    for begin in range(0, values.size, _PIECE):
-        piece = slice(begin, begin + _PIECE)
-        codes[piece] = np.searchsorted(middle, values[piece])
+    for begin in range(0, values.size, _CHUNK):
+        chunk = slice(begin, begin + _CHUNK)
+        codes[chunk] = np.searchsorted(midpoints, values[chunk])
     return codes
 
 
-def _pack(codes: NDArray[np.uint8], width: int) -> NDArray[Any]:
-    """Several codes to a byte, the first in the lowest bits."""
+def _pack_codes(codes: NDArray[np.uint8], width: int) -> NDArray[Any]:
+    """Pack codes of `width` bits into bytes, the first code in the lowest bits."""
     per_byte = 8 // width
     if per_byte == 1:
         return codes

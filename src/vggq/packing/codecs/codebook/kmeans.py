@@ -1,9 +1,9 @@
-"""One-dimensional k-means: the centroids of least squared error.
+"""K-means in one dimension: the centroids with the least squared error.
 
-Where it is affordable the exact algorithm does it (kmeans1d, after Grønlund et al., "Fast exact
-k-means, k-medians and Bregman divergence clustering in 1D", 2017, https://arxiv.org/abs/1701.07204).
-Everywhere else a dynamic programme over a few thousand bins of the sorted values finds the
-optimum to within a few thousandths of a decibel, and Lloyd's algorithm on all values refines it.
+Small problems are solved exactly by kmeans1d, after Grønlund et al., "Fast exact k-means, k-medians
+and Bregman divergence clustering in 1D", 2017, https://arxiv.org/abs/1701.07204. For larger ones
+a dynamic program over a few thousand bins of the sorted values comes within a few thousandths of
+a decibel of the optimum, and Lloyd's algorithm on all values refines the result.
 """
 
 from __future__ import annotations
@@ -13,122 +13,138 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ...optional import require
-from .sorted_values import Line, distinct_up_to
+from .sorted_values import SortedValues, unique_up_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .sorted_values import Floats, Indices, Sums
+    from .sorted_values import Floats, Indices, PrefixSums
 
-# kmeans1d takes about 0.2 µs and 16 bytes for each value and centroid: up to here it costs no
-# more than the programme does.
-_EXACT_UP_TO: Final = 1 << 20
-# Sixteen bins to a centroid: finer ones gain less than a thousandth of a decibel. A cell of six
-# times its share of them is wide enough for any smooth distribution; where a cell comes out as
-# wide as it may be, it may be wider.
+# kmeans1d takes about 0.2 µs and 16 bytes per value and centroid. Up to this product of their
+# numbers, it costs no more than the dynamic program.
+_MAX_EXACT_COST: Final = 1 << 20
+# More than 16 bins per centroid gain less than a thousandth of a decibel.
 _BINS_PER_CENTROID: Final = 16
-_LEAST_BINS: Final = 1024
-_CELL_SPAN: Final = 6
-_WIDEST_SPAN: Final = 1024
-_LLOYD_ROUNDS: Final = 50
+_MIN_BINS: Final = 1024
+# Six times the average number of bins is a wide enough cell for any smooth distribution. If the
+# widest cell of a solution reaches the limit, the limit is doubled, up to _MAX_SPAN.
+_SPAN_FACTOR: Final = 6
+_MAX_SPAN: Final = 1024
+_MAX_LLOYD_ITERATIONS: Final = 50
 
 
-def centroids(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """At most `k` ascending, distinct centroids of finite `values` of any shape.
+def find_centroids(
+    values: NDArray[np.float32], k: int, *, max_exact_cost: int = _MAX_EXACT_COST
+) -> NDArray[np.float32]:
+    """Return at most `k` ascending, distinct centroids of finite `values` of any shape.
 
-    Where there are no more than `k` distinct values, these are they, and nothing is lost.
+    If there are at most `k` distinct values, these are the centroids, and nothing is lost.
+
+    Args:
+        values: the weights.
+        k: the maximum number of centroids.
+        max_exact_cost: the number of values times `k` up to which kmeans1d is used.
 
     Raises:
         MissingDependencyError: kmeans1d is needed and not installed.
 
     """
-    points = np.sort(values, axis=None)
-    if (distinct := distinct_up_to(points, k)) is not None:
-        return distinct
-    if values.size * k <= _EXACT_UP_TO:
+    ordered = np.sort(values, axis=None)
+    if (unique := unique_up_to(ordered, k)) is not None:
+        return unique
+    if values.size * k <= max_exact_cost:
         found = require("kmeans1d", "build").cluster(values.reshape(-1), k).centroids
         return np.unique(np.asarray(found, np.float64).astype(np.float32))
-    line = Line.of(points)
-    return np.unique((_lloyd(line, _programme(line, k)) + line.origin).astype(np.float32))
+    points = SortedValues.from_sorted(ordered)
+    centroids = _refine(points, _solve_binned(points, k))
+    return np.unique((centroids + points.mean).astype(np.float32))
 
 
-def _programme(line: Line, k: int) -> Floats:
-    """The centroids of the best division of the bins into `k` cells (Wang and Song, 2011)."""
-    bins = _bins(line, max(_LEAST_BINS, _BINS_PER_CENTROID * k))
-    sums = line.sums(bins)
-    count = bins.size - 1
-    span = min(count, -(-_CELL_SPAN * count // k))
+def _solve_binned(points: SortedValues, k: int) -> Floats:
+    """Return the centroids of the best partition of the bins into `k` cells.
+
+    The dynamic program is that of Wang and Song, "Ckmeans.1d.dp: Optimal k-means clustering in one
+    dimension by dynamic programming", 2011, with a limit on the width of a cell.
+    """
+    edges = _bin_edges(points, max(_MIN_BINS, _BINS_PER_CENTROID * k))
+    sums = points.prefix_sums(edges)
+    bins = edges.size - 1
+    span = min(bins, -(-_SPAN_FACTOR * bins // k))
     while True:
-        cells = _best_division(_errors(sums, span), min(k, count))
-        if np.diff(cells).max() < span or span in (count, _WIDEST_SPAN):
-            return line.sums(bins[cells]).means()
-        span = min(count, 2 * span, _WIDEST_SPAN)
+        cells = _best_partition(_cell_errors(sums, span), min(k, bins))
+        if np.diff(cells).max() < span or span in (bins, _MAX_SPAN):
+            return points.prefix_sums(edges[cells]).means()
+        span = min(bins, 2 * span, _MAX_SPAN)
 
 
-def _errors(sums: Sums, span: int) -> Floats:
-    """[j, d] is the error of the cell of bins (j - d, …, j); infinite where there is none."""
-    count = sums.weight.size - 1
-    end = np.arange(1, count + 1)[:, None]
+def _cell_errors(sums: PrefixSums, span: int) -> Floats:
+    """Return an array in which [j, d] is the squared error of the cell of bins j - d to j.
+
+    The error is infinite if j - d is negative.
+    """
+    bins = sums.count.size - 1
+    end = np.arange(1, bins + 1)[:, None]
     begin = end - np.arange(1, span + 1)
     errors = sums.errors(np.maximum(begin, 0), np.broadcast_to(end, begin.shape))
     return np.where(begin >= 0, errors, np.inf)
 
 
-def _best_division(errors: Floats, k: int) -> Indices:
-    """The edges of the `k` cells of least total error.
+def _best_partition(errors: Floats, k: int) -> Indices:
+    """Return the edges of the `k` cells with the least total error.
 
     Args:
-        errors: of shape (bins, span), as of `_errors`.
+        errors: the result of `_cell_errors`, of shape (bins, span).
         k: the number of cells.
 
     """
-    count, span = errors.shape
-    # total[span + j] is the least error of the first j bins; what is before them cannot be.
-    total = np.full(span + count + 1, np.inf)
+    bins, span = errors.shape
+    # total[span + j] is the least error of the first j bins; the entries before it are padding.
+    total = np.full(span + bins + 1, np.inf)
     total[span] = 0.0
-    choices = np.empty((k, count), np.uint16)
+    choices = np.empty((k, bins), np.uint16)
     for cell in range(k):
-        # before[j, d] is total[span + j - d]: the least error of what lies left of the cell.
-        before = np.lib.stride_tricks.sliding_window_view(total[:-1], span)[1:, ::-1]
-        candidates = before + errors
+        # left[j, d] is total[span + j - d]: the least error of the bins to the left of the cell.
+        left = np.lib.stride_tricks.sliding_window_view(total[:-1], span)[1:, ::-1]
+        candidates = left + errors
         choices[cell] = candidates.argmin(axis=1)
-        least = candidates[np.arange(count), choices[cell]]
-        total = np.concatenate([np.full(span + 1, np.inf), least])
-    edges = [count]
+        minimum = candidates[np.arange(bins), choices[cell]]
+        total = np.concatenate([np.full(span + 1, np.inf), minimum])
+    edges = [bins]
     for cell in range(k - 1, -1, -1):
         edges.append(edges[-1] - 1 - int(choices[cell, edges[-1] - 1]))
     return np.array(edges[::-1])
 
 
-def _bins(line: Line, count: int) -> Indices:
-    """Edges, as indices of points, of at most `count` bins of equal mass p^(1/3).
+def _bin_edges(points: SortedValues, limit: int) -> Indices:
+    """Return the edges, as indices of values, of at most `limit` bins of equal mass p^(1/3).
 
-    That is the density of the best centroids where there are many (Panter and Dite, 1951). A
-    gap of width g beside c values has p = c / g, so its mass is c^(1/3) g^(2/3).
+    This is the density of the optimal centroids at high rates (Panter and Dite, "Quantization
+    distortion in pulse-count modulation with nonuniform spacing of levels", 1951). A gap of width
+    g next to c values has the density p = c / g, and therefore the mass c^(1/3) g^(2/3).
     """
-    distinct, places = line.distinct()
-    edges = np.concatenate([places, [line.points.size]])
-    if distinct.size <= count:
+    unique, starts = points.unique()
+    edges = np.concatenate([starts, [points.values.size]])
+    if unique.size <= limit:
         return edges
     counts = np.diff(edges)
-    mass = np.cbrt((counts[1:] + counts[:-1]) / 2 * np.square(np.diff(distinct)))
-    # A wide gap can be used by one edge only: what it has beyond that is for the others.
+    mass = np.cbrt((counts[1:] + counts[:-1]) / 2 * np.square(np.diff(unique)))
+    # A gap holds one edge at most. The mass that exceeds one edge is left to the other gaps.
     for _ in range(20):
-        mass = np.minimum(mass, mass.sum() / count)
-    # Half a step off, so that rounding cannot move an edge out of the one gap it has.
-    steps = (np.arange(count) + 0.5) * (mass.sum() / count)
+        mass = np.minimum(mass, mass.sum() / limit)
+    # The offset of half a step keeps rounding from moving an edge to a neighboring gap.
+    steps = (np.arange(limit) + 0.5) * (mass.sum() / limit)
     inner = np.searchsorted(np.cumsum(mass), steps) + 1
-    chosen: Indices = edges[np.unique(np.concatenate([[0], inner, [distinct.size]]))]
+    chosen: Indices = edges[np.unique(np.concatenate([[0], inner, [unique.size]]))]
     return chosen
 
 
-def _lloyd(line: Line, centres: Floats) -> Floats:
-    """Lloyd's algorithm (1957) from `centres` until no boundary moves."""
+def _refine(points: SortedValues, centroids: Floats) -> Floats:
+    """Run Lloyd's algorithm (1957) from `centroids` until no boundary moves."""
     previous = None
-    for _ in range(_LLOYD_ROUNDS):
-        inner = line.count_up_to((centres[1:] + centres[:-1]) / 2 + line.origin)
-        edges = np.unique(np.concatenate([[0], inner, [line.points.size]]))
+    for _ in range(_MAX_LLOYD_ITERATIONS):
+        inner = points.count_up_to((centroids[1:] + centroids[:-1]) / 2 + points.mean)
+        edges = np.unique(np.concatenate([[0], inner, [points.values.size]]))
         if previous is not None and np.array_equal(edges, previous):
             break
-        previous, centres = edges, line.sums(edges).means()
-    return centres
+        previous, centroids = edges, points.prefix_sums(edges).means()
+    return centroids

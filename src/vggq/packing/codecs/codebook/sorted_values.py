@@ -1,6 +1,6 @@
-"""Weights in order on a line, and the squared error of any run of them about its mean.
+"""Sorted weights with prefix sums, which give the squared error of any range about its mean.
 
-What grows with their number is the sorted float32 alone: sums are kept for every 256th of them.
+Prefix sums are stored for every 256th value only. Nearly all memory is used by the float32 values.
 """
 
 from __future__ import annotations
@@ -18,121 +18,122 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.intp]
 
-_BLOCK: Final = 256
-_PIECE: Final = 1 << 18
-# Of more points than this, the bins see every so many only, and all at both ends.
-_THIN_FROM: Final = 1 << 20
-_ENDS: Final = 1 << 12
+# Values per stored prefix sum.
+_SUM_BLOCK: Final = 256
+_CHUNK: Final = 1 << 18
+# Above this number of values, `unique` looks at a sample of them, and at all in either tail.
+_MAX_UNSAMPLED: Final = 1 << 20
+_TAIL: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """Number, sum and sum of squares of the points before each of some indices.
+class PrefixSums:
+    """The number, sum and sum of squares of the values before each of several indices.
 
-    The squared error of the run between two of them is three differences of these.
+    Values are taken relative to their overall mean. Three differences of these sums give the
+    squared error of the range between two indices.
     """
 
-    weight: Floats
-    first: Floats
-    second: Floats
+    count: Floats
+    total: Floats
+    squares: Floats
 
     def errors(self, begin: Indices, end: Indices) -> Floats:
-        """The squared error of each run [begin, end); infinite for a run of nothing."""
-        weight = self.weight[end] - self.weight[begin]
-        first = self.first[end] - self.first[begin]
-        second = self.second[end] - self.second[begin]
+        """Return the squared error of each range [begin, end); infinite for an empty range."""
+        count = self.count[end] - self.count[begin]
+        total = self.total[end] - self.total[begin]
+        squares = self.squares[end] - self.squares[begin]
         with np.errstate(divide="ignore", invalid="ignore"):
-            errors = second - first * first / weight
-        return np.where(weight > 0, np.maximum(errors, 0), np.inf)
+            errors = squares - total * total / count
+        return np.where(count > 0, np.maximum(errors, 0), np.inf)
 
     def means(self) -> Floats:
-        """The mean of each run between neighbours, none of them empty."""
-        return np.diff(self.first) / np.diff(self.weight)
+        """Return the mean of each range between neighboring indices, none of them empty."""
+        return np.diff(self.total) / np.diff(self.count)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Ascending points.
+class SortedValues:
+    """Values in ascending order.
 
     Attributes:
-        points: all of them, float32.
-        origin: their mean. Sums are of differences from it, which keeps theirs from cancelling.
-        first: sums over the first j blocks.
-        second: sums of squares, likewise.
+        values: all values, float32.
+        mean: their mean. Sums are of the differences from it, which avoids cancellation.
+        block_totals: sums over the first j blocks.
+        block_squares: sums of squares over the first j blocks.
 
     """
 
-    points: NDArray[np.float32]
-    origin: float
-    first: Floats
-    second: Floats
+    values: NDArray[np.float32]
+    mean: float
+    block_totals: Floats
+    block_squares: Floats
 
     @classmethod
-    def of(cls, points: NDArray[np.float32]) -> Line:
-        """From ascending points."""
-        origin = float(points.mean(dtype=np.float64))
+    def from_sorted(cls, values: NDArray[np.float32]) -> SortedValues:
+        """Return the prefix sums of values that are in ascending order."""
+        mean = float(values.mean(dtype=np.float64))
         blocks = [
-            (part.sum(axis=1), np.square(part).sum(axis=1)) for part in _blocks(points, origin)
+            (chunk.sum(axis=1), np.square(chunk).sum(axis=1)) for chunk in _blocks(values, mean)
         ]
-        first, second = (np.concatenate(sums) for sums in zip(*blocks, strict=True))
-        return cls(points, origin, _cumulative(first), _cumulative(second))
+        totals, squares = (np.concatenate(sums) for sums in zip(*blocks, strict=True))
+        return cls(values, mean, _cumulative(totals), _cumulative(squares))
 
-    def sums(self, indices: Indices) -> Sums:
-        """The sums of the points before each index."""
-        block, rest = np.divmod(indices, _BLOCK)
-        within = np.arange(_BLOCK)
-        places = np.minimum(block[:, None] * _BLOCK + within, self.points.size - 1)
-        parts = np.where(
-            within < rest[:, None], _differences(self.points[places], self.origin), 0.0
-        )
-        return Sums(
+    def prefix_sums(self, indices: Indices) -> PrefixSums:
+        """Return the sums of the values before each index."""
+        block, rest = np.divmod(indices, _SUM_BLOCK)
+        within = np.arange(_SUM_BLOCK)
+        positions = np.minimum(block[:, None] * _SUM_BLOCK + within, self.values.size - 1)
+        partial = np.where(within < rest[:, None], _center(self.values[positions], self.mean), 0.0)
+        return PrefixSums(
             indices.astype(np.float64),
-            self.first[block] + parts.sum(axis=1),
-            self.second[block] + np.square(parts).sum(axis=1),
+            self.block_totals[block] + partial.sum(axis=1),
+            self.block_squares[block] + np.square(partial).sum(axis=1),
         )
 
     def count_up_to(self, bounds: Floats) -> Indices:
-        """How many points are at most each bound."""
-        # Compared as float32, so that the points need no copy as float64.
+        """Count the values that are at most each bound."""
+        # Comparing as float32 avoids a copy of all values as float64.
         nearest = bounds.astype(np.float32)
         below = np.where(nearest > bounds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-        return np.searchsorted(self.points, below, side="right")
+        return np.searchsorted(self.values, below, side="right")
 
-    def distinct(self) -> tuple[Floats, Indices]:
-        """Distinct points, and how many there are before each.
+    def unique(self) -> tuple[Floats, Indices]:
+        """Return distinct values, and the number of values before each.
 
-        All of them, where they are no more than a million; else a selection of about so many,
-        with every one at either end, where a single point may be worth a centroid.
+        Of more than about a million values, a sample is used. It includes all values of both
+        tails, where a single value may be worth a centroid.
         """
-        size = self.points.size
-        some = self.points
-        if size > _THIN_FROM:
-            step = -(-size // _THIN_FROM)
-            some = np.concatenate([some[:_ENDS], some[_ENDS:-_ENDS:step], some[-_ENDS:]])
-        values = np.unique(some)
-        return values.astype(np.float64), np.searchsorted(self.points, values)
+        size = self.values.size
+        sample = self.values
+        if size > _MAX_UNSAMPLED:
+            step = -(-size // _MAX_UNSAMPLED)
+            middle = sample[_TAIL:-_TAIL:step]
+            sample = np.concatenate([sample[:_TAIL], middle, sample[-_TAIL:]])
+        unique = np.unique(sample)
+        return unique.astype(np.float64), np.searchsorted(self.values, unique)
 
 
-def distinct_up_to(points: NDArray[np.float32], most: int) -> NDArray[np.float32] | None:
-    """The distinct values among ascending points, where they are no more than `most`."""
-    changes = points[1:] != points[:-1]
-    if np.count_nonzero(changes) >= most:
+def unique_up_to(ordered: NDArray[np.float32], limit: int) -> NDArray[np.float32] | None:
+    """Return the distinct values of an ascending array, or None if there are more than `limit`."""
+    changes = ordered[1:] != ordered[:-1]
+    if np.count_nonzero(changes) >= limit:
         return None
-    distinct: NDArray[np.float32] = points[np.concatenate([[0], np.flatnonzero(changes) + 1])]
-    return distinct
+    unique: NDArray[np.float32] = ordered[np.concatenate([[0], np.flatnonzero(changes) + 1])]
+    return unique
 
 
-def _blocks(points: NDArray[np.float32], origin: float) -> Iterator[Floats]:
-    """The differences from the origin, a block to a row; beyond the last point they are 0."""
-    for begin in range(0, points.size, _PIECE):
-        piece = _differences(points[begin : begin + _PIECE], origin)
-        padded = np.zeros(-(-piece.size // _BLOCK) * _BLOCK)
-        padded[: piece.size] = piece
-        yield padded.reshape(-1, _BLOCK)
+def _blocks(values: NDArray[np.float32], mean: float) -> Iterator[Floats]:
+    """Yield centered values in chunks of shape (blocks, 256), the last block padded with zeros."""
+    for begin in range(0, values.size, _CHUNK):
+        chunk = _center(values[begin : begin + _CHUNK], mean)
+        padded = np.zeros(-(-chunk.size // _SUM_BLOCK) * _SUM_BLOCK)
+        padded[: chunk.size] = chunk
+        yield padded.reshape(-1, _SUM_BLOCK)
 
 
-def _differences(points: NDArray[np.float32], origin: float) -> Floats:
-    return points.astype(np.float64) - origin
+def _center(values: NDArray[np.float32], mean: float) -> Floats:
+    return values.astype(np.float64) - mean
 
 
 def _cumulative(sums: Floats) -> Floats:

@@ -1,6 +1,6 @@
-"""The storing half of the ``grid`` codec."""
+"""The encoder of the ``grid`` codec."""
 
-from .encoder import Coder
-from .step_search import Quantized, at_least, with_step
+from .encoder import GridEncoder
+from .step_search import QuantizedTensor, quantize_to_sqnr, quantize_with_step
 
-__all__ = ["Coder", "Quantized", "at_least", "with_step"]
+__all__ = ["GridEncoder", "QuantizedTensor", "quantize_to_sqnr", "quantize_with_step"]

@@ -1,31 +1,40 @@
-"""The step of the ``grid`` codec that gives what is asked for."""
+"""The search for the step size of the ``grid`` codec that meets a goal."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ...metrics import measure
+from ...metrics import measure_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...._codecs import Grid
-    from .encoder import Coder
+    from .encoder import GridEncoder
 
-# Of the allowed error so much is to be used: the rest is less than a hundredth of a decibel.
-_LEAST: Final = 0.998
-_ROUNDS: Final = 8
-# A step is not changed by more at a time: at low rates the error does not follow its square.
-_MOST_CHANGE: Final = 2.0
+# The share of the allowed noise that a step size has to use. The rest is worth less than 0.01 dB.
+_MIN_USED: Final = 0.998
+_MAX_ITERATIONS: Final = 8
+# The largest change of the step size in one iteration, which assumes that the noise grows with
+# the square of the step size. That is not so at low rates.
+_MAX_STEP_FACTOR: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Quantized:
-    """A tensor on a grid: the codec, the parts of its content, its energy and its noise."""
+class QuantizedTensor:
+    """A tensor on a grid.
+
+    Attributes:
+        codec: the codec with its parameters.
+        parts: the parts of the content, each with statistics of its own.
+        energy: the energy of the weights.
+        noise: the energy of their errors.
+
+    """
 
     codec: Grid
     parts: list[bytes]
@@ -33,41 +42,52 @@ class Quantized:
     noise: float
 
 
-def with_step(coder: Coder, values: NDArray[np.float32], step: float) -> Quantized | None:
-    """Quantize with a step in units of the weights, and measure.
+def quantize_with_step(
+    encoder: GridEncoder, values: NDArray[np.float32], step: float
+) -> QuantizedTensor | None:
+    """Quantize with a step size in units of the weights, and measure the noise.
 
-    None where the step or a level is beyond what the codec takes.
+    Returns:
+        The quantized tensor, or None if the codec cannot represent the step size or a level.
+
     """
-    if not coder.takes(step):
+    if not encoder.supports(step):
         return None
-    codec, parts = coder.encode(step)
+    codec, parts = encoder.encode(step)
     restored = np.empty(values.size, np.float32)
     codec.decode_into(b"".join(parts), restored)
-    return Quantized(codec, parts, *measure(values, restored))
+    return QuantizedTensor(codec, parts, *measure_noise(values, restored))
 
 
-def at_least(coder: Coder, values: NDArray[np.float32], sqnr: float) -> Quantized | None:
-    """Quantize with the largest step that leaves at least so many decibels, if one does."""
+def quantize_to_sqnr(
+    encoder: GridEncoder, values: NDArray[np.float32], sqnr: float
+) -> QuantizedTensor | None:
+    """Quantize with about the largest step size that gives at least `sqnr` dB.
+
+    Returns:
+        The quantized tensor, or None if no supported step size gives this SQNR.
+
+    """
     energy = float(np.square(values, dtype=np.float64).sum())
-    # A little less, since what is recorded has nine digits.
+    # Slightly less than the goal allows, since the recorded noise is rounded to nine digits.
     allowed = energy / 10 ** (sqnr / 10) * (1 - 1e-8)
-    step = _find_step(coder, allowed, values.size)
-    for _ in range(_ROUNDS):
-        found = with_step(coder, values, step)
+    step = _find_step(encoder, allowed, values.size)
+    for _ in range(_MAX_ITERATIONS):
+        found = quantize_with_step(encoder, values, step)
         if found is None or found.noise <= allowed:
             return found
-        step *= _LEAST * math.sqrt(allowed / found.noise)
+        step *= _MIN_USED * math.sqrt(allowed / found.noise)
     return None
 
 
-def _find_step(coder: Coder, allowed: float, count: int) -> float:
-    step = coder.step_of(allowed / count) or 1.0
-    for _ in range(_ROUNDS):
-        if not coder.takes(step):
+def _find_step(encoder: GridEncoder, allowed: float, count: int) -> float:
+    step = encoder.estimate_step(allowed / count) or 1.0
+    for _ in range(_MAX_ITERATIONS):
+        if not encoder.supports(step):
             break
-        noise = coder.noise(step)
-        if _LEAST * allowed <= noise <= allowed:
+        noise = encoder.estimate_noise(step)
+        if _MIN_USED * allowed <= noise <= allowed:
             break
-        change: Any = math.sqrt(allowed * (1 + _LEAST) / 2 / noise) if noise else _MOST_CHANGE
-        step *= min(max(change, 1 / _MOST_CHANGE), _MOST_CHANGE)
+        factor = math.sqrt(allowed * (1 + _MIN_USED) / 2 / noise) if noise else _MAX_STEP_FACTOR
+        step *= min(max(factor, 1 / _MAX_STEP_FACTOR), _MAX_STEP_FACTOR)
     return step

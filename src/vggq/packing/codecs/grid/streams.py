@@ -1,4 +1,4 @@
-"""The storing half of the bands of the ``grid`` codec: levels to the shortest streams."""
+"""The encoder of the bands of the ``grid`` codec: the stream that compresses best, per band."""
 
 from __future__ import annotations
 
@@ -7,107 +7,129 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ...._codecs._bands import HEADER, LEVEL
-from ...._codecs._streams import ESCAPE, MORE_ZEROS, MOST, SHIFTS, Kind, Plain, Runs
-from ...compression import entropy_coded
+from ...._codecs._bands import BAND_HEADER, ESCAPED_LEVEL
+from ...._codecs._streams import ESCAPE, MAX_BYTE_LEVEL, SHIFTS, ZERO_RUN, Kind, Plain, Runs
+from ...compression import compressed_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Levels = NDArray[np.int32]
 
-# Where most levels are zero a byte for each cannot cost less than a bit.
-_RUNS_BELOW: Final = 6.0
+# Run-length streams are tried below this RMS level. They gain only where most levels are zero,
+# since a Huffman code takes at least one bit for each byte of a plain stream.
+_MAX_RMS_OF_RUNS: Final = 6.0
 _RUN_LEVELS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-_MOST_ESCAPES: Final = 0.1
-# zstd's codes have at most 11 bits, so that many rare bytes are paid for by the frequent ones: it
-# may be better to have the rare ones escape.
-_MOSTS: Final = (127, 80, 56, 40, 32, 26, 20)
-# What kind is best shows in so many stretches of so many levels.
-_STRETCHES: Final = 16
-_STRETCH: Final = 1 << 13
-_RAW_PER_BYTE: Final = 8
+_MAX_ESCAPE_SHARE: Final = 0.1
+# Candidates for the largest level of a plain stream that is not an escape. zstd's Huffman codes
+# have at most 11 bits: a large number of rare symbols makes the codes of the frequent ones longer.
+_ESCAPE_LIMITS: Final = (127, 80, 56, 40, 32, 26, 20)
+# Candidates are compared on a sample of 16 chunks.
+_SAMPLE_CHUNKS: Final = 16
+_SAMPLE_CHUNK: Final = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """One band: its kind, the stream, the low bits, and the values of escapes."""
+class BandStream:
+    """An encoded band.
+
+    Attributes:
+        kind: the kind of the stream, with its parameters.
+        stream: one byte per symbol.
+        low: the low bits of the levels, packed.
+        escapes: the levels for which the stream has an escape symbol.
+
+    """
 
     kind: Kind
     stream: bytes
     low: bytes
     escapes: Levels
 
-    @property
-    def cost(self) -> int:
-        """Bytes once compressed."""
-        return entropy_coded(self.stream) + len(self.low) + entropy_coded(_planes([self.escapes]))
+    def estimate_size(self) -> int:
+        """Return the number of bytes after compression; low bits do not compress."""
+        escapes = _byte_planes([self.escapes])
+        return compressed_size(self.stream) + len(self.low) + compressed_size(escapes)
 
 
-def content_of(bands: list[Stream]) -> list[bytes]:
-    """The parts of the content behind the basis; a part is of like statistics."""
-    heads = np.zeros(len(bands), HEADER)
-    heads["kind"] = [band.kind.code for band in bands]
-    heads["length"] = [len(band.stream) for band in bands]
-    heads["escapes"] = [band.escapes.size for band in bands]
+def serialize_bands(bands: list[BandStream]) -> list[bytes]:
+    """Return the part of the content that follows the basis, in parts of similar statistics."""
+    headers = np.zeros(len(bands), BAND_HEADER)
+    headers["kind"] = [band.kind.code for band in bands]
+    headers["length"] = [len(band.stream) for band in bands]
+    headers["escapes"] = [band.escapes.size for band in bands]
     return [
-        heads.tobytes(),
+        headers.tobytes(),
         *(band.stream for band in bands),
         *(band.low for band in bands),
-        _planes([band.escapes for band in bands]),
+        _byte_planes([band.escapes for band in bands]),
     ]
 
 
-def _planes(escapes: list[Levels]) -> bytes:
-    """All lowest bytes, then all next ones: those of like statistics together."""
-    values = np.concatenate(escapes).astype(LEVEL)
-    return values.view(np.uint8).reshape(-1, LEVEL.itemsize).T.tobytes()
+def _byte_planes(escapes: list[Levels]) -> bytes:
+    """Return the lowest bytes of all levels, then the next bytes, which compresses better."""
+    values = np.concatenate(escapes).astype(ESCAPED_LEVEL)
+    return values.view(np.uint8).reshape(-1, ESCAPED_LEVEL.itemsize).T.tobytes()
 
 
-def shortest(levels: Levels) -> Stream:
-    """The stream of a band that compresses best."""
-    sample = _sample(levels)
-    kind = min(_kinds(sample), key=lambda kind: _stream(kind, MOST, sample).cost)
-    mosts = _MOSTS if isinstance(kind, Plain) else (MOST,)
-    most = min(mosts, key=lambda most: _stream(kind, most, sample).cost)
-    return _stream(kind, most, levels)
+def encode_band(levels: Levels) -> BandStream:
+    """Encode the levels of a band with the kind and the limit that compress best."""
+    sample = _take_sample(levels)
+    kind = min(
+        _candidate_kinds(sample),
+        key=lambda kind: encode_levels(kind, MAX_BYTE_LEVEL, sample).estimate_size(),
+    )
+    limits = _ESCAPE_LIMITS if isinstance(kind, Plain) else (MAX_BYTE_LEVEL,)
+    limit = min(limits, key=lambda limit: encode_levels(kind, limit, sample).estimate_size())
+    return encode_levels(kind, limit, levels)
 
 
-def _sample(levels: Levels) -> Levels:
-    if levels.size <= _STRETCHES * _STRETCH:
+def _take_sample(levels: Levels) -> Levels:
+    if levels.size <= _SAMPLE_CHUNKS * _SAMPLE_CHUNK:
         return levels
-    begins = np.linspace(0, levels.size - _STRETCH, _STRETCHES, dtype=np.intp)
-    return np.concatenate([levels[begin : begin + _STRETCH] for begin in begins])
+    begins = np.linspace(0, levels.size - _SAMPLE_CHUNK, _SAMPLE_CHUNKS, dtype=np.intp)
+    return np.concatenate([levels[begin : begin + _SAMPLE_CHUNK] for begin in begins])
 
 
-def _kinds(levels: Levels) -> list[Kind]:
-    sizes = np.abs(levels)
-    spread = float(np.sqrt(np.square(levels, dtype=np.float64).mean())) if levels.size else 0.0
-    kinds: list[Kind] = [Plain(shift) for shift in SHIFTS if not shift or spread > 4 << shift]
-    if spread < _RUNS_BELOW:
+def _candidate_kinds(levels: Levels) -> list[Kind]:
+    magnitudes = np.abs(levels)
+    rms = float(np.sqrt(np.square(levels, dtype=np.float64).mean())) if levels.size else 0.0
+    kinds: list[Kind] = [Plain(shift) for shift in SHIFTS if not shift or rms > 4 << shift]
+    if rms < _MAX_RMS_OF_RUNS:
         kinds += [
-            Runs(most)
-            for most in _RUN_LEVELS
-            if np.count_nonzero(sizes > most) <= _MOST_ESCAPES * levels.size
+            Runs(limit)
+            for limit in _RUN_LEVELS
+            if np.count_nonzero(magnitudes > limit) <= _MAX_ESCAPE_SHARE * levels.size
         ]
     return kinds
 
 
-def _stream(kind: Kind, most: int, levels: Levels) -> Stream:
-    return _plain(kind, most, levels) if isinstance(kind, Plain) else _runs(kind, levels)
+def encode_levels(kind: Kind, limit: int, levels: Levels) -> BandStream:
+    """Encode the levels of a band as a stream of a given kind.
+
+    Args:
+        kind: the kind of the stream.
+        limit: for a plain stream, the largest absolute value of the upper bits of a level that
+            is not stored as an escape, 1 to 127. A run-length stream has a limit of its own.
+        levels: one-dimensional.
+
+    """
+    if isinstance(kind, Plain):
+        return _encode_plain(kind, limit, levels)
+    return _encode_runs(kind, levels)
 
 
-def _plain(kind: Plain, most: int, levels: Levels) -> Stream:
+def _encode_plain(kind: Plain, limit: int, levels: Levels) -> BandStream:
     high = levels >> kind.shift
-    escaped = np.abs(high) > most
+    escaped = np.abs(high) > limit
     stream = np.where(escaped, ESCAPE, high).astype(np.int8).tobytes()
-    return Stream(kind, stream, _low_bits(levels, kind.shift), levels[escaped])
+    return BandStream(kind, stream, _pack_low_bits(levels, kind.shift), levels[escaped])
 
 
-def _low_bits(levels: Levels, width: int) -> bytes:
+def _pack_low_bits(levels: Levels, width: int) -> bytes:
     if not width:
         return b""
-    per_byte = _RAW_PER_BYTE // width
+    per_byte = 8 // width
     bits = np.zeros(-(-levels.size // per_byte) * per_byte, np.uint8)
     bits[: levels.size] = levels & ((1 << width) - 1)
     shifts = np.arange(0, 8, width, dtype=np.uint8)
@@ -115,16 +137,18 @@ def _low_bits(levels: Levels, width: int) -> bytes:
     return packed.tobytes()
 
 
-def _runs(kind: Runs, levels: Levels) -> Stream:
-    places = np.flatnonzero(levels)
-    found = levels[places]
-    sizes = np.abs(found)
-    zeros = np.diff(places, prepend=-1) - 1
-    index = np.where(found > 0, sizes - 1, kind.most - 1 + sizes)
-    index[sizes > kind.most] = kind.width - 1
-    more = zeros // kind.reach
-    symbols = zeros % kind.reach * kind.width + index
-    left = levels.size - (int(places[-1]) + 1 if places.size else 0)
-    stream = np.full(places.size + int(more.sum()) + -(-left // kind.reach), MORE_ZEROS, np.uint8)
-    stream[np.cumsum(more + 1) - 1] = symbols
-    return Stream(kind, stream.tobytes(), b"", found[sizes > kind.most])
+def _encode_runs(kind: Runs, levels: Levels) -> BandStream:
+    positions = np.flatnonzero(levels)
+    nonzero = levels[positions]
+    magnitudes = np.abs(nonzero)
+    zeros = np.diff(positions, prepend=-1) - 1
+    index = np.where(nonzero > 0, magnitudes - 1, kind.max_level - 1 + magnitudes)
+    index[magnitudes > kind.max_level] = kind.endings - 1
+    # Symbols that stand for zeros only precede a long run, and end the band.
+    zeros_only = zeros // kind.run_length
+    symbols = zeros % kind.run_length * kind.endings + index
+    trailing = levels.size - (int(positions[-1]) + 1 if positions.size else 0)
+    length = positions.size + int(zeros_only.sum()) + -(-trailing // kind.run_length)
+    stream = np.full(length, ZERO_RUN, np.uint8)
+    stream[np.cumsum(zeros_only + 1) - 1] = symbols
+    return BandStream(kind, stream.tobytes(), b"", nonzero[magnitudes > kind.max_level])

@@ -1,9 +1,10 @@
-"""Dependent quantization: of all sequences of levels, one of the least cost.
+"""Dependent quantization: the search for the sequence of levels with the least cost.
 
-4-state dependent quantization (Schwarz et al., 2019, https://doi.org/10.1109/DCC.2019.00026) as the
-``grid`` codec has it. In two of the states a level q stands for 2q steps, in the other two for
-2q - sgn(q), and the parity of the level decides the next state. The costs are squared errors in
-steps and `weight` times bits; the best path is found as Viterbi (1967) did.
+This is the 4-state dependent quantization of Schwarz et al., "Hybrid video coding with
+trellis-coded quantization", 2019, https://doi.org/10.1109/DCC.2019.00026, in the variant that the
+``grid`` codec decodes. In two of the states a level q stands for 2q steps, in the other two for
+2q - sgn(q) steps. The parity of the level decides the next state. The cost is the squared error in
+steps plus the Lagrange multiplier times the bits. The Viterbi algorithm (1967) finds the best path.
 """
 
 from __future__ import annotations
@@ -12,114 +13,125 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ...._codecs._trellis import LANE
-from .rates import LARGEST
+from ...._codecs._trellis import LANE_SIZE
+from .rates import MAX_RATED_LEVEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float32]
+    Values = NDArray[np.float32]
     Levels = NDArray[np.int32]
 
-# Lanes at a time: what is kept of each step stays in the cache.
-_LANES: Final = 1 << 11
-# The subsets of levels: even and odd ones of either quantizer.
+# Lanes at a time, so that the data of each time step stays in the CPU cache.
+_CHUNK_LANES: Final = 1 << 11
+# The subsets of levels, as (parity, quantizer): even and odd levels of either quantizer.
 _SUBSETS: Final = ((0, 0), (1, 0), (0, 1), (1, 1))
-# How each state is reached: the earlier state and the subset of the level, in either way.
-_FROM: Final = np.array([[0, 1], [2, 3], [0, 1], [2, 3]])
-_BY: Final = np.array([[0, 1], [2, 3], [1, 0], [3, 2]])
+# The two branches into each state: the previous state, and the subset of the level.
+_PREVIOUS_STATES: Final = np.array([[0, 1], [2, 3], [0, 1], [2, 3]])
+_BRANCH_SUBSETS: Final = np.array([[0, 1], [2, 3], [1, 0], [3, 2]])
 
 
-def quantize(bands: Floats, rates: NDArray[np.float32], weight: float) -> Levels:
-    """The levels of bands that are given in steps.
+def quantize(bands: Values, rates: NDArray[np.float32], multiplier: float) -> Levels:
+    """Return the levels of bands that are in units of the step size.
 
     Args:
         bands: of shape (bands, levels).
-        rates: bits of each absolute level, as of `rates_of`.
-        weight: what a bit costs, in squared steps.
+        rates: bits of each absolute level, from `estimate_rates`.
+        multiplier: the Lagrange multiplier: the cost of a bit in squared steps.
 
     """
     count = bands.shape[1]
-    lanes = -(-count // LANE)
-    padded = np.zeros((len(bands), lanes * LANE), np.float32)
+    lanes = -(-count // LANE_SIZE)
+    padded = np.zeros((len(bands), lanes * LANE_SIZE), np.float32)
     padded[:, :count] = bands
-    rows = padded.reshape(-1, LANE)
+    rows = padded.reshape(-1, LANE_SIZE)
     levels = np.empty(rows.shape, np.int32)
-    costs = rates * np.float32(weight)
-    for begin in range(0, len(rows), _LANES):
-        piece = slice(begin, begin + _LANES)
-        band_of_row = np.arange(len(rows))[piece] // lanes
-        levels[piece] = _quantize_lanes(rows[piece], costs[band_of_row])
+    costs = rates * np.float32(multiplier)
+    for begin in range(0, len(rows), _CHUNK_LANES):
+        chunk = slice(begin, begin + _CHUNK_LANES)
+        band_of_row = np.arange(len(rows))[chunk] // lanes
+        levels[chunk] = _quantize_lanes(rows[chunk], costs[band_of_row])
     quantized: Levels = levels.reshape(len(bands), -1)[:, :count]
     return quantized
 
 
-def _quantize_lanes(rows: Floats, costs: Floats) -> Levels:
-    """Levels of shape (lanes, levels of each), each lane with its own costs of levels."""
-    sizes = np.abs(rows)
+def _quantize_lanes(rows: Values, costs: Values) -> Levels:
+    """Return the levels of independent lanes.
+
+    Args:
+        rows: the lanes, of shape (lanes, levels).
+        costs: the cost of the bits of each absolute level, of shape (lanes, 64).
+
+    """
+    magnitudes = np.abs(rows)
     offsets = (np.arange(len(rows)) * costs.shape[1])[:, None]
-    found = [_nearest(sizes, parity, odd, costs.reshape(-1), offsets) for parity, odd in _SUBSETS]
-    levels = np.stack([level for level, _ in found])
-    subsets = _best_path(np.stack([cost.T for _, cost in found], axis=1))
+    candidates = [
+        _cheapest_level(magnitudes, parity, odd, costs.reshape(-1), offsets)
+        for parity, odd in _SUBSETS
+    ]
+    levels = np.stack([level for level, _ in candidates])
+    subsets = _find_best_path(np.stack([cost.T for _, cost in candidates], axis=1))
     chosen = np.take_along_axis(levels, subsets.T[None].astype(np.intp), axis=0)[0]
     signed: Levels = np.where(rows < 0, -chosen, chosen)
     return signed
 
 
-def _nearest(
-    sizes: Floats, parity: int, odd: int, costs: Floats, offsets: NDArray[np.intp]
-) -> tuple[Levels, Floats]:
-    """The cheapest absolute level of one parity in one quantizer, and its cost.
+def _cheapest_level(
+    magnitudes: Values, parity: int, odd: int, costs: Values, offsets: NDArray[np.intp]
+) -> tuple[Levels, Values]:
+    """Return the cheapest absolute level of one subset for each magnitude, and its cost.
 
-    The nearest is held against the next one nearer to zero, which may cost fewer bits.
+    The candidates are the nearest level and the next one towards zero, which may take fewer bits.
     """
-    nearest = np.rint((sizes + odd) / 4 - parity / 2).astype(np.int32)
+    nearest = np.rint((magnitudes + odd) / 4 - parity / 2).astype(np.int32)
     np.maximum(nearest, 0, out=nearest)
     nearest *= 2
     nearest += parity
     smaller = np.where(nearest > parity, nearest - 2, nearest)
-    cost = _cost(sizes, nearest, odd, costs, offsets)
-    other = _cost(sizes, smaller, odd, costs, offsets)
+    cost = _branch_cost(magnitudes, nearest, odd, costs, offsets)
+    other = _branch_cost(magnitudes, smaller, odd, costs, offsets)
     cheaper = other < cost
     return np.where(cheaper, smaller, nearest), np.where(cheaper, other, cost)
 
 
-def _cost(
-    sizes: Floats, levels: Levels, odd: int, costs: Floats, offsets: NDArray[np.intp]
-) -> Floats:
-    places = 2 * levels
+def _branch_cost(
+    magnitudes: Values, levels: Levels, odd: int, costs: Values, offsets: NDArray[np.intp]
+) -> Values:
+    multiples = 2 * levels
     if odd:
-        places -= levels > 0
-    bits: Floats = costs.take(np.minimum(levels, LARGEST) + offsets)
-    error = sizes - places.astype(np.float32)
+        multiples -= levels > 0
+    bits: Values = costs.take(np.minimum(levels, MAX_RATED_LEVEL) + offsets)
+    error = magnitudes - multiples.astype(np.float32)
     return np.square(error) + bits
 
 
-def _best_path(costs: Floats) -> NDArray[np.int8]:
-    """The subset of each level on the cheapest path.
+def _find_best_path(costs: Values) -> NDArray[np.int8]:
+    """Return the subset of each level on the cheapest path, of shape (levels, lanes).
 
     Args:
-        costs: of shape (levels, 4 subsets, lanes).
+        costs: the costs of the branches, of shape (levels, 4 subsets, lanes).
 
     """
     length, _, lanes = costs.shape
     total = np.full((4, lanes), np.inf, np.float32)
     total[0] = 0
-    second = np.empty((length, 4, lanes), bool)
-    ways = np.empty((2, 4, lanes), np.float32)
-    for step, cost in enumerate(costs):
-        for way in (0, 1):
-            np.add(total[_FROM[:, way]], cost[_BY[:, way]], out=ways[way])
-        np.less(ways[1], ways[0], out=second[step])
-        np.minimum(ways[0], ways[1], out=total)
-    return _trace(second, total.argmin(axis=0))
+    took_second = np.empty((length, 4, lanes), bool)
+    branches = np.empty((2, 4, lanes), np.float32)
+    for time, cost in enumerate(costs):
+        for branch in (0, 1):
+            previous, subset = _PREVIOUS_STATES[:, branch], _BRANCH_SUBSETS[:, branch]
+            np.add(total[previous], cost[subset], out=branches[branch])
+        np.less(branches[1], branches[0], out=took_second[time])
+        np.minimum(branches[0], branches[1], out=total)
+    return _trace_back(took_second, total.argmin(axis=0))
 
 
-def _trace(second: NDArray[np.bool_], state: NDArray[np.intp]) -> NDArray[np.int8]:
+def _trace_back(took_second: NDArray[np.bool_], state: NDArray[np.intp]) -> NDArray[np.int8]:
+    """Follow the chosen branches from the last state of each lane back to the first."""
     lanes = np.arange(state.size)
-    subsets = np.empty((len(second), state.size), np.int8)
-    for step in range(len(second) - 1, -1, -1):
-        way = second[step, state, lanes].astype(np.intp)
-        subsets[step] = _BY[state, way]
-        state = _FROM[state, way]
+    subsets = np.empty((len(took_second), state.size), np.int8)
+    for time in range(len(took_second) - 1, -1, -1):
+        branch = took_second[time, state, lanes].astype(np.intp)
+        subsets[time] = _BRANCH_SUBSETS[state, branch]
+        state = _PREVIOUS_STATES[state, branch]
     return subsets
