@@ -1,11 +1,11 @@
-"""Write the golden files that are not there yet, and what they restore to.
+"""Write the missing golden files, and the digests of the arrays that they restore to.
 
 ::
 
     python -m tests.golden.make [--replace]
 
-A golden file that is there is never written again: it has to be read for ever. `--replace` is for
-a format that was not released.
+An existing golden file is not written again, because every later release has to read it.
+`--replace` is for a format version that was not released yet.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXPECTED: Final = FOLDER / "expected.json"
 
 
 def exact() -> State:
-    """Every dtype, and the shapes that have gone wrong somewhere."""
+    """Return tensors of every dtype, of unusual shapes, and tied."""
     rng = np.random.default_rng(1)
     state: State = {}
     for name, dtype in STORAGE.items():
@@ -53,13 +53,13 @@ def normal(*shape: int, seed: int = 2) -> tuple[str, NDArray[Any]]:
 
 
 def heavy() -> tuple[str, NDArray[Any]]:
-    """Levels beyond a byte: escapes."""
+    """Return heavy-tailed weights, some of whose levels need escapes."""
     values = np.random.default_rng(3).standard_t(1.2, (40, 101)).astype(np.float32)
     return "F32", values
 
 
 def kernels(*shape: int) -> tuple[str, NDArray[Any]]:
-    """Neighbours alike, rows of very different spread: a basis and an order of rows pay."""
+    """Return correlated weights in rows of different spread, for a basis and a row order."""
     rng = np.random.default_rng(4)
     values = rng.standard_normal(shape) * 0.2
     small = tuple(size > 8 for size in shape)
@@ -89,7 +89,7 @@ CODEBOOK: Final[State] = {
 CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
     "raw": (exact(), {}),
     **{f"codebook-{bits}": (CODEBOOK, {"bits": bits}) for bits in (1, 2, 3, 4, 6, 8)},
-    # So many weights are looked up in pairs.
+    # Enough weights to be looked up in pairs.
     "codebook-pairs": ({"large": normal(257, 257, seed=6)}, {"bits": 8}),
     **{
         f"grid-{sqnr}-{'dependent' if dependent else 'independent'}": (
@@ -103,7 +103,7 @@ CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
 
 
 def expected(path: Path) -> dict[str, Any]:
-    """The digest of a file and of each array that it restores to, little-endian."""
+    """Return the digest of a file, and the description of each array that it restores to."""
     arrays = vggq.load(path)
     return {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -112,19 +112,20 @@ def expected(path: Path) -> dict[str, Any]:
 
 
 def described(array: NDArray[Any]) -> list[Any]:
+    """Return the dtype, the shape, and the digest of the little-endian bytes."""
     little = array.astype(array.dtype.newbyteorder("<"))
     return [array.dtype.name, list(array.shape), hashlib.sha256(little.tobytes()).hexdigest()]
 
 
 def make(folder: Path, *, replace: bool) -> dict[str, Any]:
-    """Write what is missing; what every file of the folder has to restore to."""
+    """Write the missing files, and return the description of every file of the folder."""
     listed = json.loads(EXPECTED.read_text()) if EXPECTED.exists() and not replace else {}
     folder.mkdir(exist_ok=True)
     for name, (state, options) in CASES.items():
         target = folder / f"{name}.vggq"
         if name not in listed:
-            with tempfile.TemporaryDirectory() as scratch:
-                source = save_safetensors(Path(scratch, "s.safetensors"), state)
+            with tempfile.TemporaryDirectory() as work:
+                source = save_safetensors(Path(work, "s.safetensors"), state)
                 pack(source, target, **options)
             listed[name] = expected(target)
     return listed
@@ -132,7 +133,7 @@ def make(folder: Path, *, replace: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.golden.make")
-    parser.add_argument("--replace", action="store_true", help="write all of them again")
+    parser.add_argument("--replace", action="store_true", help="write all files again")
     listed = make(FOLDER, replace=parser.parse_args().replace)
     EXPECTED.write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
 

@@ -1,4 +1,4 @@
-"""Files of this format that were written once are read to the same bits for ever, anywhere."""
+"""Golden files restore to the same bits in every release and on every machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import vggq
 from tests.helpers import save_safetensors
 from vggq._codecs import Codebook, Grid, Raw
-from vggq._codecs._bands import parse
+from vggq._codecs._bands import parse_bands
 from vggq._codecs._streams import SHIFTS
 from vggq._dtypes import STORAGE
-from vggq._weights import packed_file
+from vggq._weights import underlying_file
 from vggq.packing import pack
 
 from .make import CASES, EXPECTED, FOLDER, described
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LISTED: dict[str, Any] = json.loads(EXPECTED.read_text(encoding="utf-8"))
 
 
-def test_none_is_missing_and_none_was_altered() -> None:
+def test_no_file_is_missing_or_changed() -> None:
     assert set(LISTED) == {path.stem for path in FOLDER.glob("*.vggq")} >= set(CASES)
     for name, listed in LISTED.items():
         data = (FOLDER / f"{name}.vggq").read_bytes()
@@ -40,12 +40,12 @@ def tensors() -> Iterator[tuple[vggq.TensorInfo, bytes]]:
     for name in LISTED:
         with vggq.open(FOLDER / f"{name}.vggq") as weights:
             yield from (
-                (tensor, bytes(packed_file(weights).content(tensor.name)))
+                (tensor, bytes(underlying_file(weights).content(tensor.name)))
                 for tensor in weights.tensors.values()
             )
 
 
-def test_every_codec_and_every_variant_of_one_is_among_them() -> None:
+def test_files_have_every_variant_of_every_codec() -> None:
     found = list(tensors())
     raw = {tensor.stored_dtype for tensor, _ in found if isinstance(tensor.codec, Raw)}
     assert raw == set(STORAGE)
@@ -61,11 +61,12 @@ def test_every_codec_and_every_variant_of_one_is_among_them() -> None:
     )
 
 
-def test_every_kind_of_band_is_among_them() -> None:
+def test_files_have_every_kind_of_band() -> None:
     kinds, escapes = set(), set()
     for tensor, content in tensors():
         if isinstance(codec := tensor.codec, Grid):
-            for band in parse(codec._split(content)[3], codec.taps, tensor.count // codec.taps):
+            bands = codec.split(content)[3]
+            for band in parse_bands(bands, codec.taps, tensor.count // codec.taps):
                 kinds.add((type(band.kind).__name__, band.kind.shift))
                 escapes.add((type(band.kind).__name__, band.escapes.size > 0))
     assert kinds == {("Runs", 0), *(("Plain", shift) for shift in SHIFTS)}
@@ -74,7 +75,7 @@ def test_every_kind_of_band_is_among_them() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("name", sorted(LISTED))
-def test_the_arrays(name: str, threads: int) -> None:
+def test_file_restores_the_listed_arrays(name: str, threads: int) -> None:
     arrays = vggq.load(FOLDER / f"{name}.vggq", threads=threads)
     found = {name: described(array) for name, array in arrays.items()}
     assert found == LISTED[name]["arrays"]
@@ -86,8 +87,7 @@ from tests.golden.make import FOLDER, expected
 print(json.dumps({path.stem: expected(path) for path in FOLDER.glob("*.vggq")}))
 """
 
-# OpenBLAS takes the kernels of a processor that it is told of, and numpy leaves out those of its
-# own that it is told to.
+# These variables select the processor whose kernels OpenBLAS uses, and disable kernels of numpy.
 MACHINES: list[dict[str, str]] = [
     {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_NUM_THREADS": "1"},
     {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "8"},
@@ -98,21 +98,21 @@ MACHINES: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: "-".join(machine.values()))
-def test_the_arrays_on_another_machine(machine: dict[str, str]) -> None:
+def test_files_restore_the_listed_arrays_with_other_kernels(machine: dict[str, str]) -> None:
     command = [sys.executable, "-W", "ignore", "-c", RESTORE]
     output = subprocess.run(command, check=True, env=os.environ | machine, stdout=subprocess.PIPE)
     assert json.loads(output.stdout) == LISTED
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_its_source_gives_it_again(name: str, tmp_path: Path) -> None:
-    """The arrays with any version of the libraries; the bytes where zstd's is that of the file."""
+def test_packing_the_source_again_restores_the_same_arrays(name: str, tmp_path: Path) -> None:
+    """The bytes of the file are also the same, if the version of zstd is."""
     state, options = CASES[name]
     source = save_safetensors(tmp_path / "s.safetensors", state)
     packed = pack(source, tmp_path / "s.vggq", **options)
     found = {name: described(array) for name, array in vggq.load(packed.target).items()}
     assert found == LISTED[name]["arrays"]
     with vggq.open(FOLDER / f"{name}.vggq") as golden:
-        same = golden.manifest.zstd == packed.manifest.zstd
+        same_zstd = golden.manifest.zstd == packed.manifest.zstd
     digest = hashlib.sha256(packed.target.read_bytes()).hexdigest()
-    assert (digest == LISTED[name]["sha256"]) or not same
+    assert (digest == LISTED[name]["sha256"]) or not same_zstd

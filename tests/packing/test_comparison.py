@@ -1,4 +1,4 @@
-"""Two sets of weights, tensor by tensor."""
+"""Comparison of two sets of tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import save_npz
 from vggq.errors import HeaderError, OptionError, SourceError
 from vggq.packing import compare, pack
-from vggq.packing.comparison import overall
+from vggq.packing.comparison import overall_sqnr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,20 +29,20 @@ def packed_of(folder: Path, name: str, state: State, **options: Any) -> Path:
 
 
 def compared(folder: Path, state: State, other: State) -> dict[str, Comparison]:
-    """Both stored exactly, so that only what differs between them does."""
+    """Pack two state dicts exactly, so that only their own differences count, and compare them."""
     a = packed_of(folder, "a", state, keep=["*"])
     b = packed_of(folder, "b", other, keep=["*"])
     return {c.name: c for c in compare(a, b)}
 
 
-def test_a_file_is_the_same_as_itself(packed: Path, state: State) -> None:
+def test_compare_finds_a_file_equal_to_itself(packed: Path, state: State) -> None:
     found = compare(packed, packed)
     assert [c.name for c in found] == sorted(state)
     assert all(c.same and c.largest == 0 and c.sqnr == math.inf for c in found)
-    assert overall(found) == math.inf
+    assert overall_sqnr(found) == math.inf
 
 
-def test_the_distance_from_its_source_is_what_the_manifest_says(
+def test_compare_with_the_source_gives_the_sqnr_of_the_manifest(
     tmp_path: Path, state: State
 ) -> None:
     source = save_npz(tmp_path / "s.npz", state)
@@ -51,10 +51,10 @@ def test_the_distance_from_its_source_is_what_the_manifest_says(
     for info in packed.manifest.tensors:
         assert found[info.name].same is not info.quantized
         assert found[info.name].sqnr == pytest.approx(info.sqnr, abs=1e-6)
-    assert overall(found.values()) == pytest.approx(packed.manifest.sqnr, abs=1e-6)
+    assert overall_sqnr(found.values()) == pytest.approx(packed.manifest.sqnr, abs=1e-6)
 
 
-def test_the_second_is_the_reference(tmp_path: Path) -> None:
+def test_compare_uses_the_second_set_as_reference(tmp_path: Path) -> None:
     base = np.ones((4, 5), np.float32)
     found = compared(tmp_path, {"w": base * 3}, {"w": base * 2})["w"]
     assert (found.energy, found.noise, found.largest) == (80.0, 20.0, 1.0)
@@ -63,14 +63,14 @@ def test_the_second_is_the_reference(tmp_path: Path) -> None:
     assert not found.within(6.1)
 
 
-def test_a_source_is_read_as_the_file_was_packed_from_it(tmp_path: Path, state: State) -> None:
+def test_compare_reads_a_source_as_the_manifest_records(tmp_path: Path, state: State) -> None:
     options = {"drop": ["mask"], "rename": [("^conv", "c")]}
     packed = packed_of(tmp_path, "s", state, **options)
     names = [c.name for c in compare(packed, tmp_path / "s.npz")]
     assert names == ["c.bias", "c.weight", "half.weight", "steps"]
 
 
-def test_what_one_side_lacks_is_there_without_its_shape(tmp_path: Path) -> None:
+def test_compare_lists_tensors_that_one_side_lacks(tmp_path: Path) -> None:
     one, two = np.zeros(3), np.zeros((2, 2))
     found = compared(tmp_path, {"a": one, "both": two}, {"both": two, "b": one})
     shapes = {name: (c.shape, c.reference_shape) for name, c in found.items()}
@@ -88,7 +88,7 @@ def test_what_one_side_lacks_is_there_without_its_shape(tmp_path: Path) -> None:
     ],
     ids=["shapes", "dtypes", "integers that float64 does not tell apart", "booleans"],
 )
-def test_no_tolerance_makes_up_for_what_is_no_distance(
+def test_within_is_false_for_any_tolerance_where_errors_are_undefined(
     tmp_path: Path, array: NDArray[Any], other: NDArray[Any]
 ) -> None:
     found = compared(tmp_path, {"w": array}, {"w": other})["w"]
@@ -96,7 +96,7 @@ def test_no_tolerance_makes_up_for_what_is_no_distance(
     assert not found.within(-1000.0)
 
 
-def test_not_finite_in_the_same_places_is_the_same(tmp_path: Path) -> None:
+def test_compare_treats_equal_non_finite_values_as_equal(tmp_path: Path) -> None:
     array = np.array([1, np.nan, np.inf, -np.inf], np.float32)
     found = compared(tmp_path, {"w": array}, {"w": array})["w"]
     assert found.same
@@ -107,14 +107,14 @@ def test_not_finite_in_the_same_places_is_the_same(tmp_path: Path) -> None:
     assert not turned.within(-1000.0)
 
 
-def test_tells_how_far_it_has_come(packed: Path) -> None:
+def test_compare_reports_progress(packed: Path) -> None:
     calls: list[tuple[int, int]] = []
     compare(packed, packed, lambda done, total: calls.append((done, total)))
     assert calls == [(done, 5) for done in range(1, 6)]
 
 
-def test_what_cannot_be_compared_is_named(tmp_path: Path, packed: Path, state: State) -> None:
-    with pytest.raises(HeaderError, match="is not a sound"):
+def test_compare_rejects_unsuitable_files(tmp_path: Path, packed: Path, state: State) -> None:
+    with pytest.raises(HeaderError, match=r"not a valid \.vggq file"):
         compare(tmp_path / "state.npz", packed)
     with pytest.raises(SourceError, match=r"gone\.npz: no such file"):
         compare(packed, tmp_path / "gone.npz")

@@ -1,4 +1,4 @@
-"""What is asked of a packed file, a fidelity or a size, against what it turns out to be."""
+"""The three goals of packing, compared with what the packed file achieves."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import vggq
 from tests.helpers import save_npz
 from vggq.errors import DataError, OptionError
 from vggq.packing import pack
-from vggq.packing.size_search import COARSEST, ENOUGH, search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of correlated kernels, a matrix of heavy tails, one of small weights, and a bias."""
+    """Return a model of correlated kernels, a heavy-tailed matrix, small weights, and a bias."""
     rng = np.random.default_rng(0)
     kernels = rng.standard_normal((40, 50, 3, 3)).cumsum(axis=2).cumsum(axis=3)
     state = {
@@ -40,8 +37,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_npz(tmp_path_factory.mktemp("goals") / "model.npz", state)
 
 
-def packed(source: Path, tmp_path: Path, **asked: Any) -> Packed:
-    made = pack(source, tmp_path / "model.vggq", **asked)
+def packed(source: Path, tmp_path: Path, **options: Any) -> Packed:
+    made = pack(source, tmp_path / "model.vggq", **options)
     assert made.size == made.target.stat().st_size
     return made
 
@@ -52,99 +49,101 @@ def sqnr_of(made: Packed) -> dict[str, float]:
 
 @pytest.mark.parametrize("dependent", [False, True])
 @pytest.mark.parametrize("sqnr", [3.0, 12.0, 30.0, 41.36, 80.0])
-def test_every_tensor_has_the_fidelity_asked_for(
+def test_sqnr_goal_is_met_closely_by_every_tensor(
     source: Path, tmp_path: Path, sqnr: float, *, dependent: bool
 ) -> None:
     found = sqnr_of(packed(source, tmp_path, sqnr=sqnr, dependent=dependent))
     assert set(found) == {"conv.weight", "dense.weight", "small.weight"}
-    # Where nearly all levels are zero a step more or less is many of them at once.
+    # Where nearly all levels are zero, a small change of the step size changes many of them.
     assert all(sqnr <= value < sqnr + (0.05 if sqnr > 10 else 0.1) for value in found.values())
 
 
-# From where nearly nothing is left to where nearly nothing is lost.
+# From sizes where almost nothing is left to sizes where almost nothing is lost.
 @pytest.mark.parametrize("size", np.random.default_rng(6).integers(12_000, 120_000, 6).tolist())
-@pytest.mark.parametrize("aim", ["relative", "overall"])
-def test_a_size_is_met_and_never_exceeded(
-    source: Path, tmp_path: Path, size: int, aim: str
+@pytest.mark.parametrize("objective", ["relative", "overall"])
+def test_size_goal_is_filled_and_never_exceeded(
+    source: Path, tmp_path: Path, size: int, objective: str
 ) -> None:
-    made = packed(source, tmp_path, size=size, aim=aim)
+    made = packed(source, tmp_path, size=size, objective=objective)
     assert 0.98 * size <= made.size <= size
 
 
-def test_a_size_that_cannot_be_met(source: Path, tmp_path: Path) -> None:
+def test_size_that_is_too_small_names_the_minimum(source: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         packed(source, tmp_path, size=500)
     assert not (tmp_path / "model.vggq").exists()
-    expected = r"size: 500 B cannot be met: the smallest is size = (\d+), at an SQNR of 0\.00 dB"
+    expected = r"size: 500 B is too small: the minimum is size = (\d+), with an SQNR of 0\.00 dB"
     found = re.fullmatch(expected, str(caught.value))
     assert found
     smallest = int(found[1])
     assert smallest - 16 <= packed(source, tmp_path, size=smallest).size <= smallest
 
 
-def test_tensors_that_are_all_but_lost_are_remarked(source: Path, tmp_path: Path) -> None:
-    found = packed(source, tmp_path, size="20 kB", aim="overall")
+def test_remark_on_tensors_with_a_very_low_sqnr(source: Path, tmp_path: Path) -> None:
+    found = packed(source, tmp_path, size="20 kB", objective="overall")
     lost = {name: sqnr for name, sqnr in sqnr_of(found).items() if sqnr < 3}
     worst = min(lost, key=lost.__getitem__)
     (remark,) = found.remarks
-    assert remark.startswith(f"{len(lost)} of {len(sqnr_of(found))} quantized tensors are all but")
-    assert f"{worst!r} at {lost[worst]:.2f} dB is the worst" in remark
+    assert remark.startswith(
+        f"{len(lost)} of {len(sqnr_of(found))} quantized tensors have an SQNR below 3 dB"
+    )
+    assert f"the worst is {worst!r} with {lost[worst]:.2f} dB" in remark
     assert packed(source, tmp_path, sqnr=3.5).remarks == ()
 
 
-def test_what_an_aim_is_for(source: Path, tmp_path: Path) -> None:
+def test_each_objective_minimizes_its_own_error(source: Path, tmp_path: Path) -> None:
     relative = packed(source, tmp_path, size="40 kB")
     share = [t.noise / t.energy for t in relative.manifest.tensors if t.quantized]
-    overall = packed(source, tmp_path, size="40 kB", aim="overall")
+    overall = packed(source, tmp_path, size="40 kB", objective="overall")
     other = [t.noise / t.energy for t in overall.manifest.tensors if t.quantized]
     assert sum(share) < sum(other)
     assert overall.manifest.sqnr > relative.manifest.sqnr
 
 
-def test_a_factor_makes_a_tensor_better_by_as_much(source: Path, tmp_path: Path) -> None:
+def test_importance_raises_the_sqnr_of_a_tensor_by_its_factor(source: Path, tmp_path: Path) -> None:
     plain = sqnr_of(packed(source, tmp_path, size="80 kB"))
-    made = packed(source, tmp_path, size="80 kB", weights={"dense.weight": 10})
+    made = packed(source, tmp_path, size="80 kB", importance={"dense.weight": 10})
     found = sqnr_of(made)
-    assert made.manifest.options["weights"] == {"dense.weight": 10}
+    assert made.manifest.options["quantization"]["importance"] == {"dense.weight": 10}
     gained = {name: found[name] - plain[name] for name in plain}
     assert gained["dense.weight"] - gained["small.weight"] == pytest.approx(10, abs=0.7)
 
 
-def test_factors_from_a_file(source: Path, tmp_path: Path) -> None:
+def test_importance_from_a_file(source: Path, tmp_path: Path) -> None:
     factors = {"conv.weight": 0.5, "dense.bias": 3}
     (tmp_path / "w.json").write_text(json.dumps(factors))
-    made = packed(source, tmp_path, size="40 kB", weights=str(tmp_path / "w.json"))
-    again = pack(source, tmp_path / "b.vggq", size="40 kB", weights=factors)
+    made = packed(source, tmp_path, size="40 kB", importance=str(tmp_path / "w.json"))
+    again = pack(source, tmp_path / "b.vggq", size="40 kB", importance=factors)
     assert made.target.read_bytes() == again.target.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"conv.weigth": 2}', "weights: 'conv.weigth' is no tensor"),
+        ('{"conv.weigth": 2}', "importance: no tensor is named 'conv.weigth'"),
         ('{"conv.weight": 0}', "found 'conv.weight': 0"),
         ('{"conv.weight": NaN}', "found 'conv.weight': nan"),
         ('{"conv.weight": true}', "found 'conv.weight': True"),
         ("[1]", "found [1]"),
         ('"x"', "found 'x'"),
         ("null", "found None"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
-def test_files_of_no_factors(
+def test_importance_rejects_invalid_files(
     source: Path, tmp_path: Path, content: str | None, message: str
 ) -> None:
     path = tmp_path / "w.json"
     if content is not None:
         path.write_text(content)
     with pytest.raises(OptionError) as caught:
-        packed(source, tmp_path, size="40 kB", weights=path)
+        packed(source, tmp_path, size="40 kB", importance=path)
     assert message in str(caught.value)
     assert not (tmp_path / "model.vggq").exists()
 
 
-def test_overrides_hold_and_match_something(source: Path, tmp_path: Path) -> None:
+def test_overrides_apply_and_must_match_a_tensor(source: Path, tmp_path: Path) -> None:
     tensors = [{"match": "conv.*", "sqnr": 50.0}, {"match": "*", "bits": 3}]
     made = packed(source, tmp_path, sqnr=20.0, tensors=tensors)
     codecs = {tensor.name: tensor.codec.NAME for tensor in made.manifest.tensors}
@@ -155,7 +154,7 @@ def test_overrides_hold_and_match_something(source: Path, tmp_path: Path) -> Non
         packed(source, tmp_path, tensors=[{"match": "none.*", "bits": 3}])
 
 
-def test_the_progress_of_a_search_never_goes_back(source: Path, tmp_path: Path) -> None:
+def test_progress_of_a_size_search_never_decreases(source: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     packed(source, tmp_path, size="40 kB", progress=lambda *call: calls.append(call))
     assert calls == sorted(calls)
@@ -164,7 +163,7 @@ def test_the_progress_of_a_search_never_goes_back(source: Path, tmp_path: Path) 
     assert {whole for _, whole in calls} == {total}
 
 
-def test_bytes_do_not_depend_on_threads_or_kernels(source: Path, tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_threads_or_blas_kernels(source: Path, tmp_path: Path) -> None:
     code = (
         "import sys, hashlib, vggq; from vggq.packing import pack;"
         "p = pack(sys.argv[1], sys.argv[2], size='40 kB', threads=int(sys.argv[3]));"
@@ -184,7 +183,7 @@ def test_bytes_do_not_depend_on_threads_or_kernels(source: Path, tmp_path: Path)
         assert run("3", OPENBLAS_NUM_THREADS="2", OPENBLAS_CORETYPE=kernel) == first
 
 
-def test_damage_names_the_tensor(source: Path, tmp_path: Path) -> None:
+def test_damaged_grid_entry_names_the_tensor(source: Path, tmp_path: Path) -> None:
     made = packed(source, tmp_path, sqnr=30.0)
     data = bytearray(made.target.read_bytes())
     (place,) = (t.entry for t in made.manifest.tensors if t.name == "conv.weight")
@@ -194,34 +193,3 @@ def test_damage_names_the_tensor(source: Path, tmp_path: Path) -> None:
     data[offset + (begin + end) // 2] ^= 255
     with pytest.raises(DataError, match=r"tensor 'conv\.weight'"):
         vggq.load(bytes(data))
-
-
-@given(
-    st.integers(1, 10**9),
-    st.integers(1, 10**8),
-    st.integers(0, 10**5),
-    st.integers(0, 200),
-    st.floats(-40, 40),
-)
-def test_a_search_ends_within_the_budget(
-    budget: int, count: int, least: int, roughness: int, start: float
-) -> None:
-    def size_of(scale: float) -> int:
-        # As of a file: about a bit less for each step, and not quite monotone.
-        size = least + int(count * np.log2(1 + 2.0 ** (4 - scale)) / 8)
-        return size + int(roughness * abs(np.sin(scale * 1e3)))
-
-    tried: list[int] = []
-
-    def noted(scale: float) -> int:
-        tried.append(size_of(scale))
-        return tried[-1]
-
-    found = search(noted, budget, count, start)
-    assert len(tried) <= 24
-    if found <= budget:
-        assert found in tried
-    else:
-        assert size_of(COARSEST) > budget or found == budget + 1
-    if size_of(COARSEST) + roughness <= ENOUGH * budget:
-        assert found <= budget

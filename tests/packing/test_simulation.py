@@ -1,4 +1,4 @@
-"""What a round trip would give, against the round trip."""
+"""`simulate`, compared with a round trip through a packed file."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ def assert_same_bits(found: State, expected: State) -> None:
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(strategies.states, st.integers(1, 8))
-def test_any_state_dict_comes_out_as_it_does_of_the_file(state: State, bits: int) -> None:
+def test_simulate_equals_a_round_trip_for_any_state_dict_and_width(state: State, bits: int) -> None:
     assert_same_bits(simulate(state, bits=bits), round_trip(state, bits=bits))
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-@given(strategies.states, st.floats(0.1, 120), st.booleans())
-def test_any_state_dict_at_any_fidelity(state: State, sqnr: float, dependent: bool) -> None:  # noqa: FBT001
-    goal: dict[str, Any] = {"sqnr": sqnr, "dependent": dependent}
+@given(
+    strategies.states,
+    st.fixed_dictionaries({"sqnr": st.floats(0.1, 120), "dependent": st.booleans()}),
+)
+def test_simulate_equals_a_round_trip_for_any_state_dict_and_sqnr(
+    state: State, goal: dict[str, Any]
+) -> None:
     assert_same_bits(simulate(state, **goal), round_trip(state, **goal))
 
 
@@ -66,8 +70,8 @@ GOALS: list[dict[str, Any]] = [
     {"sqnr": 25.0},
     {"sqnr": 25.0, "dependent": False},
     {"size": 12_000},
-    {"size": "9 kB", "aim": "overall"},
-    {"size": "9 kB", "weights": {"m": 4.0}},
+    {"size": "9 kB", "objective": "overall"},
+    {"size": "9 kB", "importance": {"m": 4.0}},
     {"size": 19_000, "dependent": False, "keep": ["m"]},
     {"size": 14_000, "tensors": [{"match": "m", "bits": 5}]},
     {"bits": 3, "tensors": [{"match": "z", "sqnr": 30.0}]},
@@ -75,14 +79,16 @@ GOALS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=str)
-def test_every_goal_comes_out_as_of_the_file(kernels: State, goal: dict[str, Any]) -> None:
+def test_simulate_equals_a_round_trip_for_every_goal(kernels: State, goal: dict[str, Any]) -> None:
     found = simulate(kernels, **goal)
     assert_same_bits(found, round_trip(kernels, **goal))
     assert list(found) == list(kernels)
     assert not np.array_equal(found["z"], kernels["z"])
 
 
-def test_a_size_is_met_as_of_a_file_of_the_sources_format(tmp_path: Path, kernels: State) -> None:
+def test_simulate_takes_the_source_format_into_account_for_a_size(
+    tmp_path: Path, kernels: State
+) -> None:
     tied = kernels.pop("tied")
     assert tied is kernels["m"]
     source = tmp_path / "s.safetensors"
@@ -99,20 +105,20 @@ def test_weights_are_quantized_and_those_to_keep_are_not(state: State) -> None:
     assert list(found) == list(state)
 
 
-def test_the_arrays_are_fresh_and_the_state_is_left_alone(state: State) -> None:
+def test_simulate_returns_new_arrays_and_does_not_change_the_state(state: State) -> None:
     before = {name: array.copy() for name, array in state.items()}
     for array in simulate(state).values():
         array[...] = 0
     assert_same_bits(state, before)
 
 
-def test_an_array_that_is_not_contiguous_is_read_in_its_order(state: State) -> None:
+def test_simulate_reads_non_contiguous_arrays_in_index_order(state: State) -> None:
     turned = {"w": state["conv.weight"].T}
     assert_same_bits(simulate(turned), {"w": simulate({"w": turned["w"].copy()})["w"]})
 
 
 @pytest.mark.torch
-def test_tensors_of_torch_are_taken_as_arrays(state: State) -> None:
+def test_simulate_accepts_torch_tensors(state: State) -> None:
     import torch  # noqa: PLC0415
 
     tensors: Any = {"conv.weight": torch.from_numpy(state["conv.weight"])}
@@ -120,13 +126,13 @@ def test_tensors_of_torch_are_taken_as_arrays(state: State) -> None:
     assert_same_bits(simulate(tensors), expected)
 
 
-def test_no_state_is_no_arrays() -> None:
+def test_simulate_of_an_empty_state_is_empty() -> None:
     assert simulate({}) == {}
 
 
-def test_a_dtype_that_no_file_holds_is_named() -> None:
+def test_simulate_rejects_dtypes_that_cannot_be_packed() -> None:
     array = np.zeros((40, 40), ml_dtypes.bfloat16)
-    expected = "tensor 'w' is of bfloat16, which is not supported; float32 would be"
+    expected = "tensor 'w': bfloat16 is not supported; convert it to float32"
     with pytest.raises(SourceError, match=f"^{expected}$"):
         simulate({"w": array})
 
@@ -136,17 +142,18 @@ def test_a_dtype_that_no_file_holds_is_named() -> None:
     [
         (
             {"size": 100},
-            "size: 100 B cannot be met: the smallest is size = [0-9]+, at an SQNR of 0.00 dB",
+            "size: 100 B is too small: the minimum is size = [0-9]+, with an SQNR of 0.00 dB",
         ),
-        ({"sqnr": 30, "bits": 3}, "sqnr: one of bits, sqnr, size is expected, found bits and sqnr"),
-        ({"size": 9000, "weights": {"x": 2.0}}, "weights: 'x' is no tensor"),
+        ({"sqnr": 30, "bits": 3}, "sqnr: expected one of bits, sqnr, size, found bits and sqnr"),
+        ({"size": 9000, "importance": {"x": 2.0}}, "importance: no tensor is named 'x'"),
         ({"tensors": [{"match": "x", "bits": 3}]}, "tensors: the pattern 'x' matches no tensor"),
         ({"bits": 9}, "bits: expected an integer from 1 to 8, found 9"),
+        ({"key": "x", "url": "y"}, "key: does not apply to arrays; url: does not apply to arrays"),
         ({"keep": ["x"]}, "keep: the pattern 'x' matches no tensor"),
         ({"keep": "x"}, "keep: expected a list of patterns such as '\\*.bias', found 'x'"),
     ],
 )
-def test_an_option_that_cannot_be_followed_is_named(
+def test_simulate_rejects_invalid_options(
     state: State, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionError, match=f"^{message}$"):

@@ -1,4 +1,4 @@
-"""Packing that goes wrong half-way: the old file or the whole new one, and nothing beside it."""
+"""Packing that fails halfway: the old file or the complete new one, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     State = dict[str, NDArray[Any]]
 
-CHANGED = "changed while it was read: wait until it is written, and build again"
+CHANGED = "changed while it was read; wait until it is complete, then build again"
 
 
 @pytest.fixture
@@ -42,23 +42,23 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def litter(target: Path, number: int = 0) -> Path:
+def leftover(target: Path, number: int = 0) -> Path:
     path = target.with_name(f".{target.name}.{number:08x}.tmp")
     path.write_bytes(b"half")
     return path
 
 
-def test_litter_of_a_killed_process_is_removed_at_once(tmp_path: Path) -> None:
+def test_atomic_write_removes_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     target = tmp_path / "x[1]"
-    litter(target)
-    other = litter(tmp_path / "x1")
+    leftover(target)
+    other = leftover(tmp_path / "x1")
     with atomic_write(target) as file:
         file.write(b"new")
     assert target.read_bytes() == b"new"
     assert names(tmp_path) == {"x[1]", other.name}
 
 
-def test_what_a_living_process_writes_is_no_litter(tmp_path: Path) -> None:
+def test_remove_leftovers_keeps_the_file_of_a_running_process(tmp_path: Path) -> None:
     target = tmp_path / "x"
     with atomic_write(target) as file:
         file.write(b"new")
@@ -68,7 +68,7 @@ def test_what_a_living_process_writes_is_no_litter(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
-def test_a_file_that_is_taken_for_litter_before_it_is_locked_is_made_again(
+def test_atomic_write_creates_the_file_again_if_it_was_removed_before_locking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, flock = tmp_path / "x", fcntl.flock
@@ -88,23 +88,25 @@ def test_a_file_that_is_taken_for_litter_before_it_is_locked_is_made_again(
     assert names(tmp_path) == {"x"}
 
 
-def test_without_locks_the_age_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remove_leftovers_uses_the_age_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
     target = tmp_path / "x"
-    young, old = litter(target, 1), litter(target, 2)
+    young, old = leftover(target, 1), leftover(target, 2)
     os.utime(old, (0, time.time() - 25 * 3600))
     with atomic_write(target) as file:
         file.write(b"new")
     assert names(tmp_path) == {"x", young.name}
 
 
-def test_where_the_system_has_no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_works_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_file, "fcntl", None)
     target = tmp_path / "x"
-    litter(target)
+    leftover(target)
     with atomic_write(target) as file:
         file.write(b"new")
     assert target.read_bytes() == b"new"
@@ -138,7 +140,7 @@ def gone(source: Path, state: State) -> None:
         (gone, "no such file"),
     ],
 )
-def test_a_source_that_changes_while_it_is_read(
+def test_pack_rejects_a_source_that_changes_while_it_is_read(
     source: Path, state: State, change: Callable[[Path, State], None], message: str
 ) -> None:
     target = source.with_suffix(".vggq")
@@ -154,10 +156,10 @@ def test_a_source_that_changes_while_it_is_read(
     assert names(source.parent) - {source.name} == {target.name}
 
 
-def test_a_source_that_changes_between_its_header_and_its_digest(
+def test_pack_rejects_a_source_that_changes_between_header_and_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The header would be the old file's, and all that follows the new one's."""
+    """The header would belong to the old file, and the tensors to the new one."""
     source = tmp_path / "s.safetensors"
     first, second = {"a": np.zeros(3), "b": np.ones(3)}, {"a": np.ones(3), "b": np.zeros(3)}
     safetensors.numpy.save_file(first, source)
@@ -175,7 +177,7 @@ def test_a_source_that_changes_between_its_header_and_its_digest(
     assert names(tmp_path) == {"s.safetensors", "new"}
 
 
-def test_one_shard_that_changes_is_enough(tmp_path: Path) -> None:
+def test_pack_rejects_a_shard_that_changes(tmp_path: Path) -> None:
     for name in "ab":
         safetensors.numpy.save_file({name: np.zeros(3)}, tmp_path / f"{name}.safetensors")
     index = tmp_path / "m.index.json"
@@ -188,12 +190,12 @@ def test_one_shard_that_changes_is_enough(tmp_path: Path) -> None:
         pack(index, tmp_path / "m.vggq", progress=change)
 
 
-# A file system of its own, that this process mounts in a namespace of its own.
+# Mount a separate file system in a separate namespace.
 MOUNTED = ["unshare", "--map-root-user", "--mount", sys.executable, "-c"]
 mounting = pytest.mark.skipif(
     shutil.which("unshare") is None
     or subprocess.run([*MOUNTED, ""], check=False, capture_output=True).returncode != 0,
-    reason="this system lets nobody make a namespace",
+    reason="the system does not allow namespaces",
 )
 
 FULL = """\
@@ -202,7 +204,7 @@ from pathlib import Path
 from vggq.packing import frame_spool, pack
 from vggq.errors import TargetError
 
-frame_spool._IN_MEMORY = int(sys.argv[4])
+frame_spool.MAX_IN_MEMORY = int(sys.argv[4])
 small, large, folder = map(Path, sys.argv[1:4])
 target = folder / "t.vggq"
 for kilobytes in range(12, 80, 4):
@@ -214,7 +216,7 @@ for kilobytes in range(12, 80, 4):
         print("written")
     except TargetError as error:
         assert target.read_bytes() == old
-        print(str(error).removeprefix(f"{target} "))
+        print(str(error).removeprefix(f"{target}: "))
     assert list(folder.iterdir()) == [target]
     subprocess.run(["umount", folder], check=True)
 """
@@ -222,7 +224,7 @@ for kilobytes in range(12, 80, 4):
 
 @mounting
 @pytest.mark.parametrize("in_memory", [0, 10_000, 10_000_000])
-def test_a_full_disk(tmp_path: Path, in_memory: int) -> None:
+def test_pack_keeps_the_old_target_on_a_full_disk(tmp_path: Path, in_memory: int) -> None:
     rng = np.random.default_rng(0)
     small = save_npz(tmp_path / "small.npz", {"a": np.zeros(3)})
     parts = {f"w{i}": rng.standard_normal(1000).astype(np.float32) for i in range(6)}
@@ -245,20 +247,20 @@ sys.exit(main(["pack", *sys.argv[2:]]))
 
 
 @mounting
-def test_a_read_only_folder(tmp_path: Path, source: Path) -> None:
+def test_pack_keeps_the_old_target_in_a_read_only_folder(tmp_path: Path, source: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()
     target = pack(source, folder / "t.vggq").target
     old = target.read_bytes()
     command = [*MOUNTED, READ_ONLY, str(folder), str(source), str(target), "--bits", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr == (f"vggq: error: {target} cannot be written: Read-only file system\n")
+    assert done.stderr == (f"vggq: error: {target}: cannot be written: Read-only file system\n")
     assert target.read_bytes() == old
     assert names(folder) == {"t.vggq"}
 
 
-def powerless(*command: str) -> list[str]:
-    """A command with no more rights than the files' modes give; root has more otherwise."""
+def without_root_rights(*command: str) -> list[str]:
+    """Return a command that obeys file modes, which root would ignore."""
     if os.geteuid() != 0:
         return list(command)
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
@@ -267,18 +269,22 @@ def powerless(*command: str) -> list[str]:
 @pytest.mark.parametrize(
     ("denied", "mode", "message"),
     [
-        ("disk", 0o555, "{target} cannot be written: Permission denied"),
-        ("state.npz", 0o000, "{source} cannot be read: Permission denied"),
+        ("disk", 0o555, "{target}: cannot be written: Permission denied"),
+        ("state.npz", 0o000, "{source}: cannot be read: Permission denied"),
     ],
 )
-def test_no_permission(tmp_path: Path, source: Path, denied: str, mode: int, message: str) -> None:
+def test_pack_reports_missing_permissions(
+    tmp_path: Path, source: Path, denied: str, mode: int, message: str
+) -> None:
     target = tmp_path / "disk" / "t.vggq"
     target.parent.mkdir()
     old = pack(source, target).target.read_bytes()
     (tmp_path / denied).chmod(mode)
     code = "import sys; from vggq.packing.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "pack", str(source), str(target), "--bits", "2"]
-    done = subprocess.run(powerless(*command), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        without_root_rights(*command), capture_output=True, text=True, check=False
+    )
     (tmp_path / denied).chmod(0o755)
     line = message.format(target=target, source=source)
     assert done.stderr == f"vggq: error: {line}\n"

@@ -1,26 +1,63 @@
-"""Build time: checkpoints to packed files. Needs the `build` extra."""
+"""Pack checkpoints into packed files. Needs the `build` extra."""
 
+from .._manifest_json import FIRST_READER, FORMAT_VERSION
+from .atomic_file import atomic_write, remove_leftovers
 from .comparison import Comparison, compare
 from .encoder import ENCODER_VERSION
-from .options import Options
-from .packer import Packed, check_target, pack
+from .goals import MAX_BITS, Bits, Goal, Override, Size, Sqnr
+from .options import (
+    GOALS,
+    OPTION_NAMES,
+    OPTIONS,
+    RENAMED,
+    Option,
+    OptionKeywords,
+    Options,
+    flat_options,
+    given_options,
+)
+from .packer import SUFFIX, Packed, check_target, pack, pack_with
 from .reuse import is_current
 from .simulation import simulate
+from .sizes import megabytes, parse_size
 from .summary import describe
 from .sweeps import Variant, sweep
-from .verification import verify, verify_against
+from .verification import recorded_options, verify, verify_against
 
 __all__ = [
     "ENCODER_VERSION",
+    "FIRST_READER",
+    "FORMAT_VERSION",
+    "GOALS",
+    "MAX_BITS",
+    "OPTIONS",
+    "OPTION_NAMES",
+    "RENAMED",
+    "SUFFIX",
+    "Bits",
     "Comparison",
+    "Goal",
+    "Option",
+    "OptionKeywords",
     "Options",
+    "Override",
     "Packed",
+    "Size",
+    "Sqnr",
     "Variant",
+    "atomic_write",
     "check_target",
     "compare",
     "describe",
+    "flat_options",
+    "given_options",
     "is_current",
+    "megabytes",
     "pack",
+    "pack_with",
+    "parse_size",
+    "recorded_options",
+    "remove_leftovers",
     "simulate",
     "sweep",
     "verify",

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Write files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
 try:
     import fcntl
 except ImportError:
-    # Windows, where nobody can remove a file that another has open.
+    # Windows has no flock, and does not remove a file that another process has open.
     fcntl = None  # type: ignore[assignment]
 
-_SECONDS_WITHOUT_LOCKS: Final = 24 * 3600
+_MAX_AGE_WITHOUT_LOCKS: Final = 24 * 3600
 
 
 @contextmanager
 def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes]]:
-    """A binary file that takes `target`'s place when the block ends well, and is removed if not.
+    """Open a binary file that replaces `target` if the block succeeds, and is deleted if not.
 
-    Folders on the way are made. Readers of `target` see the old file or the new one. What a
-    killed process left of an earlier attempt is removed.
+    Missing folders are created. Readers of `target` see the old file or the new one. Temporary
+    files that a killed process left behind are removed.
 
     Args:
         target: the file to write or to replace.
-        scratch: where the file is until then, on the target's file system; its folder by default.
+        scratch: the folder for the file until then, on the target's file system; by default the
+            folder of the target.
 
     Raises:
-        TargetError: the system lets nothing be written there.
+        TargetError: the file cannot be written.
 
     """
     scratch = scratch or target.parent
@@ -47,26 +48,26 @@ def atomic_write(target: Path, scratch: Path | None = None) -> Iterator[IO[bytes
         remove_leftovers(target, scratch)
         file = _create(temporary)
     except OSError as error:
-        raise TargetError(f"{target} cannot be written: {error.strerror}") from error
+        raise TargetError(f"cannot be written: {error.strerror}", path=target) from error
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             if fcntl is None:
-                # An open file cannot be moved there. Elsewhere it is locked until it is in place.
+                # Windows cannot rename an open file. Elsewhere the lock is kept until then.
                 file.close()
             temporary.replace(target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise TargetError(f"{target} cannot be written: {error.strerror}") from error
+            raise TargetError(f"cannot be written: {error.strerror}", path=target) from error
         raise
 
 
 def remove_leftovers(target: Path, scratch: Path | None = None) -> None:
-    """Remove the temporary files of `target` that no process is writing any more."""
-    # Where the system lets nobody look, or no such name can be, there is no litter.
+    """Remove temporary files of `target` that no process is writing."""
+    # An unreadable folder or an impossible name means that there is nothing to remove.
     with suppress(OSError):
         for path in (scratch or target.parent).glob(f".{glob.escape(target.name)}.*.tmp"):
             with suppress(OSError):
@@ -83,13 +84,13 @@ def _remove_unused(path: Path) -> None:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """A new file that is this process's; the system lets go of it when the process ends."""
+    """Create a file that this process locks; the system unlocks it when the process ends."""
     while True:
         file = path.open("xb")
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
-        # Another build may have taken it for litter before it was locked.
+        # Another process may have removed the file before it was locked.
         if path.exists():
             return file
         file.close()
@@ -101,6 +102,6 @@ def _is_unused(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # A file system without locks: the age alone has to tell.
-        return time.time() - os.fstat(file.fileno()).st_mtime > _SECONDS_WITHOUT_LOCKS
+        # Without locks, only the age shows that a file is abandoned.
+        return time.time() - os.fstat(file.fileno()).st_mtime > _MAX_AGE_WITHOUT_LOCKS
     return True

@@ -1,4 +1,4 @@
-"""Two sets of weights, tensor by tensor: a packed file and another one, or a source."""
+"""Compare two sets of tensors: a packed file with another one, or with a source."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _dtypes, _weights
-from .._manifest import sqnr
-from .metrics import measure
+from .._manifest import compute_sqnr
+from .metrics import measure_noise
 from .packer import SUFFIX
 from .sources import open_source
 from .verification import recorded_options
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
-    """One side's: its shape, what gives it as it is restored, and whether that is only near."""
+class _Side:
+    """A tensor on one side: its shape, a function that reads it, and whether it is quantized."""
 
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
@@ -39,19 +39,19 @@ class _Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One tensor of two sets, the second of which is the reference.
+    """The comparison of a tensor in two sets, of which the second is the reference.
 
     Attributes:
-        name: its name in both, or in the one that has it.
-        shape: in the first; None where it has no such tensor.
-        reference_shape: likewise, in the second.
-        same: whether they are of one dtype and shape, and equal; NaN is equal to NaN.
+        name: the name of the tensor.
+        shape: the shape in the first set; None if it has no such tensor.
+        reference_shape: the shape in the reference; None if it has no such tensor.
+        same: whether dtypes, shapes and values are equal; NaN equals NaN.
         energy: the sum of the squares of the reference.
-        noise: the sum of the squared differences; infinite where there is no telling, because
-            dtypes, shapes or the places of what is not finite are not the same.
-        largest: the largest absolute difference, infinite likewise.
-        floating: whether both are floating point; integers and booleans are the same or are not.
-        quantized: whether one is, so that it was restored only nearly.
+        noise: the sum of the squared differences; infinite if it is undefined, because dtypes,
+            shapes or the places of non-finite values differ.
+        largest: the largest absolute difference; infinite if it is undefined.
+        floating: whether both are floating-point tensors; others are either equal or not.
+        quantized: whether at least one of them is quantized.
 
     """
 
@@ -67,11 +67,11 @@ class Comparison:
 
     @property
     def sqnr(self) -> float:
-        """Of the first against the reference in dB; -infinity where there is no telling."""
-        return -math.inf if math.isinf(self.noise) else sqnr(self.energy, self.noise)
+        """SQNR in dB of the first against the reference; -infinity if it is undefined."""
+        return -math.inf if math.isinf(self.noise) else compute_sqnr(self.energy, self.noise)
 
     def within(self, tolerance: float) -> bool:
-        """Whether they are the same, or weights whose SQNR is at least `tolerance` in dB."""
+        """Whether the tensors are equal, or weights with an SQNR of at least `tolerance` dB."""
         return self.same or (self.floating and self.sqnr >= tolerance)
 
 
@@ -84,58 +84,59 @@ def compare(
 
     Args:
         packed: a packed file.
-        reference: another (its name ends in .vggq), or a checkpoint, which is read as the packed
-            file's manifest records: its layout, key, `drop` and `rename`.
-        advance: called with the number of tensors done and of all.
+        reference: another packed file (its name ends in .vggq), or a checkpoint, which is read
+            as the manifest of the packed file records: its layout, key, `drop` and `rename`.
+        advance: called with the number of tensors done, and the total.
 
     Returns:
-        One for each name on either side: in the packed file's order, what it lacks at the end.
+        One comparison for each name on either side: those of the packed file in its order, then
+        the others.
 
     Raises:
         PackedFileError, FormatError: a packed file cannot be read.
         SourceError: the source cannot be read.
-        VerificationError: the manifest's options are of another version.
-        OptionError: they do not fit the source.
+        VerificationError: the manifest's options were recorded by another version.
+        OptionError: the recorded options do not fit the source.
 
     """
     with ExitStack() as stack:
         weights = stack.enter_context(_weights.open(packed))
-        ours = _packed(weights)
-        theirs = _reference(Path(reference), weights, stack)
+        ours = _sides_of_packed(weights)
+        theirs = _sides_of_reference(Path(reference), weights, stack)
         names = list(ours | theirs)
-        found = []
+        comparisons = []
         for done, name in enumerate(names, 1):
-            found.append(_compare(name, ours.get(name), theirs.get(name)))
+            comparisons.append(_compare_tensor(name, ours.get(name), theirs.get(name)))
             advance(done, len(names))
-        return found
+        return comparisons
 
 
-def _packed(weights: Weights) -> dict[str, _Tensor]:
+def _sides_of_packed(weights: Weights) -> dict[str, _Side]:
     return {
-        name: _Tensor(info.shape, partial(weights.__getitem__, name), info.quantized)
+        name: _Side(info.shape, partial(weights.__getitem__, name), info.quantized)
         for name, info in weights.tensors.items()
     }
 
 
-def _reference(path: Path, packed: Weights, stack: ExitStack) -> dict[str, _Tensor]:
+def _sides_of_reference(path: Path, packed: Weights, stack: ExitStack) -> dict[str, _Side]:
     if path.suffix == SUFFIX:
-        return _packed(stack.enter_context(_weights.open(path)))
-    reading = recorded_options(packed.manifest).reading
-    source = stack.enter_context(open_source(path, reading))
-    return {t.name: _Tensor(t.shape, partial(restored, t)) for t in source.tensors}
+        return _sides_of_packed(stack.enter_context(_weights.open(path)))
+    read_options = recorded_options(packed.manifest).read
+    source = stack.enter_context(open_source(path, read_options))
+    return {t.name: _Side(t.shape, partial(restored_array, t)) for t in source.tensors}
 
 
-def restored(tensor: SourceTensor) -> NDArray[Any]:
-    """A source's tensor as it is restored where nothing is lost: a fresh array.
+def restored_array(tensor: SourceTensor) -> NDArray[Any]:
+    """Return a new array with the values that a source's tensor is restored to without any loss.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: the tensor cannot be read.
 
     """
-    return _dtypes.widen(tensor.read(), tensor.dtype)
+    return _dtypes.convert(tensor.read(), tensor.dtype)
 
 
-def _compare(name: str, ours: _Tensor | None, theirs: _Tensor | None) -> Comparison:
+def _compare_tensor(name: str, ours: _Side | None, theirs: _Side | None) -> Comparison:
     shapes = (ours.shape if ours else None, theirs.shape if theirs else None)
     if ours is None or theirs is None or ours.shape != theirs.shape:
         return Comparison(name, *shapes)
@@ -150,29 +151,29 @@ def _compare(name: str, ours: _Tensor | None, theirs: _Tensor | None) -> Compari
 
 
 def _differences(array: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float, float]:
-    """Energy, noise and the largest absolute difference of arrays of one shape and dtype."""
-    odd = ~(np.isfinite(array) & np.isfinite(reference))
-    if odd.any():
-        if not np.array_equal(array[odd], reference[odd], equal_nan=True):
+    """Return the energy, the noise and the largest error of arrays of one shape and dtype."""
+    non_finite = ~(np.isfinite(array) & np.isfinite(reference))
+    if non_finite.any():
+        if not np.array_equal(array[non_finite], reference[non_finite], equal_nan=True):
             return 0.0, math.inf, math.inf
-        array, reference = array[~odd], reference[~odd]
-    energy, noise = measure(reference, array)
+        array, reference = array[~non_finite], reference[~non_finite]
+    energy, noise = measure_noise(reference, array)
     return energy, noise, largest_error(reference, array)
 
 
 def largest_error(values: NDArray[Any], others: NDArray[Any]) -> float:
-    """The largest |w - ŵ| of finite arrays of one shape; 0 where there are none."""
+    """Return the largest |w - ŵ| of finite arrays of one shape; 0 if they are empty."""
     return float(np.abs(values.astype(np.float64) - others).max(initial=0.0))
 
 
-def overall(comparisons: Iterable[Comparison]) -> float:
-    """The SQNR in dB of all weights of one shape that are quantized or differ.
+def overall_sqnr(comparisons: Iterable[Comparison]) -> float:
+    """Return the SQNR in dB over all weights that are quantized or differ.
 
-    Against the source that is the manifest's: what is stored exactly does not count.
+    Against the source this is the SQNR in the manifest, where raw tensors do not count.
     """
     pairs = [
         c
         for c in comparisons
         if c.floating and math.isfinite(c.noise) and (c.quantized or not c.same)
     ]
-    return sqnr(sum(c.energy for c in pairs), sum(c.noise for c in pairs))
+    return compute_sqnr(sum(c.energy for c in pairs), sum(c.noise for c in pairs))

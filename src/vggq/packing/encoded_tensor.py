@@ -1,7 +1,8 @@
-"""One tensor of a source to the compressed bytes of its entry."""
+"""Encode one tensor of a source into the compressed bytes of its entry."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,29 +11,39 @@ import numpy as np
 from .. import _dtypes
 from .._manifest import TensorInfo
 from .codecs import codebook, raw
-from .codecs.grid import Coder, at_least, with_step
+from .codecs.grid import GridEncoder, quantize_to_sqnr, quantize_with_step
 from .compression import compress, compress_parts
-from .metrics import measure
+from .goals import Bits, Size, Sqnr
+from .metrics import measure_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._codecs import Codec
-    from .codecs.grid import Quantized
+    from .codecs.grid import QuantizedTensor
+    from .goals import Goal
     from .options import Options
     from .sources import SourceTensor
 
 
-# A basis is 2^11 long and has up to 2^7 taps, and a step is several weights wide where few bits
-# are left: what comes of larger weights may be beyond float32.
-_LARGEST: Final = 2.0**100
+# A basis vector has length 2^11 and up to 2^7 taps, and with few bits a step size is several
+# weights wide: larger weights could overflow float32 on the grid.
+_MAX_ON_GRID: Final = 2.0**100
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedTensor:
-    """A tensor's entry: what the manifest will say of it, and its bytes.
+    """The entry of a tensor: its description for the manifest, and its bytes.
 
-    `non_finite` values are why a tensor that could have been quantized was not.
+    Attributes:
+        codec: the codec, with its parameters.
+        energy: the sum of the squares of the weights; 0 if stored exactly.
+        noise: the sum of the squared quantization errors; 0 if stored exactly.
+        stored_dtype: the safetensors name of the dtype of the content.
+        frame: the compressed bytes.
+        non_finite: the number of values that are NaN or infinite, if these kept the tensor from
+            being quantized.
+
     """
 
     codec: Codec
@@ -44,11 +55,11 @@ class EncodedTensor:
 
     @property
     def measures(self) -> tuple[object, ...]:
-        """All that the manifest says of it, the tensor's own facts aside."""
+        """Everything that the manifest records of the entry itself."""
         return (self.codec, self.energy, self.noise, self.stored_dtype)
 
     def describe(self, tensor: SourceTensor, entry: int) -> TensorInfo:
-        """The tensor's place in the manifest."""
+        """Return the manifest's description of the tensor that is stored in this entry."""
         return TensorInfo(
             name=tensor.name,
             shape=tensor.shape,
@@ -62,51 +73,75 @@ class EncodedTensor:
 
 
 def encode_tensor(tensor: SourceTensor, options: Options, scale: float = 1.0) -> EncodedTensor:
-    """Read a tensor and encode it as the options say.
+    """Read a tensor and encode it for its goal.
 
     Args:
-        tensor: of the source.
-        options: what is asked for.
-        scale: where that is a size, the step on the grid, in units of what the aim makes it.
+        tensor: a tensor of the source.
+        options: the options.
+        scale: for a size, the step size in units of `step_unit`.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: the tensor cannot be read.
         MissingDependencyError: a library of the `build` extra is not installed.
 
     """
     stored = tensor.read()
     non_finite = 0
-    if not raw.is_kept(tensor, options.keep):
-        values = _dtypes.widen(stored, tensor.dtype, copy=False)
+    if not raw.is_stored_exactly(tensor, options.keep):
+        values = _dtypes.convert(stored, tensor.dtype, copy=False)
         non_finite = raw.count_non_finite(values)
         if not non_finite:
             quantized = _quantize(tensor.name, values, options, scale)
             if quantized:
                 return quantized
-    kept, content = raw.encode(stored, tensor.dtype)
-    return EncodedTensor(kept, 0.0, 0.0, tensor.dtype, compress(content), non_finite)
+    codec, content = raw.encode(stored, tensor.dtype)
+    return EncodedTensor(codec, 0.0, 0.0, tensor.dtype, compress(content), non_finite)
 
 
 def _quantize(
     name: str, values: NDArray[Any], options: Options, scale: float
 ) -> EncodedTensor | None:
-    """The entry as the tensor's goal wants it; None where it is better stored exactly."""
-    goal = options.goal(name)
-    if goal.bits is not None:
-        codec, content = codebook.encode(values, goal.bits)
-        restored = np.empty(values.shape, np.float32)
-        codec.decode_into(content, restored.reshape(-1))
-        energy, noise = measure(values, restored)
-        return EncodedTensor(codec, energy, noise, "F32", compress(content))
-    if np.max([-values.min(), values.max()]) > _LARGEST:
+    """Return the quantized entry; None if the tensor is better stored exactly."""
+    goal = options.goal_for(name)
+    if isinstance(goal, Bits):
+        return _with_codebook(values, goal.bits)
+    if np.max([-values.min(), values.max()]) > _MAX_ON_GRID:
         return None
-    coder = Coder.of(values, dependent=options.dependent)
-    if goal.sqnr is not None:
-        return _on_grid(at_least(coder, values, goal.sqnr), values)
-    return _on_grid(with_step(coder, values, scale * options.unit(name, values)), values)
+    return _on_grid(_quantize_on_grid(goal, name, values, scale, options), values)
 
 
-def _on_grid(found: Quantized | None, values: NDArray[Any]) -> EncodedTensor | None:
+def _with_codebook(values: NDArray[np.float32], bits: int) -> EncodedTensor:
+    codec, content = codebook.encode(values, bits)
+    restored = np.empty(values.shape, np.float32)
+    codec.decode_into(content, restored.reshape(-1))
+    energy, noise = measure_noise(values, restored)
+    return EncodedTensor(codec, energy, noise, "F32", compress(content))
+
+
+def _quantize_on_grid(
+    goal: Goal, name: str, values: NDArray[np.float32], scale: float, options: Options
+) -> QuantizedTensor | None:
+    encoder = GridEncoder.from_values(values, dependent=options.dependent)
+    if isinstance(goal, Sqnr):
+        return quantize_to_sqnr(encoder, values, goal.sqnr)
+    assert isinstance(goal, Size)
+    return quantize_with_step(encoder, values, scale * step_unit(goal, name, values))
+
+
+def step_unit(goal: Size, name: str, values: NDArray[np.float32]) -> float:
+    """Return the unit of the step sizes of a tensor when a size is shared among tensors.
+
+    Equal step sizes minimize the sum of the errors. Step sizes in proportion to the root of the
+    energy minimize the sum of the errors relative to the energy. A factor of `importance` divides
+    the error that is optimal for the tensor, because the Lagrangian has one slope for all tensors.
+    """
+    energy = 1.0
+    if goal.objective != "overall":
+        energy = float(np.square(values, dtype=np.float64).sum()) or 1.0
+    return math.sqrt(energy / goal.factors.get(name, 1.0))
+
+
+def _on_grid(found: QuantizedTensor | None, values: NDArray[Any]) -> EncodedTensor | None:
     if found is None:
         return None
     found.codec.validate(b"".join(found.parts), values.size)

@@ -1,24 +1,24 @@
-"""All tensors of a source to the entries of a packed file, and their manifest."""
+"""Encode all tensors of a source into the entries and the manifest of a packed file."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from .._container import write_header
+from .._container import build_header
 from .._manifest import Manifest
-from .._manifest_json import manifest_metadata
+from .._manifest_json import manifest_to_metadata
 from ..errors import OptionError
-from .codecs.raw import is_kept
+from .codecs.raw import is_stored_exactly
 from .encoded_tensor import encode_tensor
 from .frame_spool import FrameSpool
+from .goals import Size
 from .optional import require
-from .size_search import COARSEST, search
+from .size_search import COARSEST, SizeSearch
 from .sizes import megabytes
 
 if TYPE_CHECKING:
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
     from .sources import Source, SourceTensor
 
 ENCODER_VERSION: Final = 1
-"""Raised when the same source and options come to give other bytes than in a release before."""
+"""Incremented when the same source and options give other bytes than in an earlier release."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of weights done and of all."""
+"""Called with the number of weights done and the total."""
 
-# What a level takes beyond the log2 of its spread in steps, with some for escapes.
-_BITS_OF_A_STEP: Final = 2.3
-_BYTE: Final = 8
-# Half of a tensor's energy is error.
-_LOST_BELOW: Final = 3
+# Bits of a level beyond the log2 of its standard deviation in steps, including some for escapes.
+_BITS_ABOVE_SPREAD: Final = 2.3
+_BITS_PER_BYTE: Final = 8
+# In dB: half of the energy is error.
+_LOST_SQNR: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """What a packed file is made of.
+class EncodedFile:
+    """The parts of a packed file.
 
     Attributes:
-        manifest: what it will say of itself.
-        header: its first bytes, with the manifest.
-        frames: what follows them; open until whoever made it closes it.
-        remarks: what a packager has to know of the tensors, a line each.
+        manifest: the manifest.
+        header: the first bytes of the file, which contain the manifest.
+        frames: the bytes after the header; open until `close` is called.
+        remarks: one line for each fact about the tensors that a packager should know.
 
     """
 
@@ -65,18 +65,27 @@ class Entries:
         """Bytes of the packed file."""
         return len(self.header) + sum(self.frames.sizes)
 
+    def write_to(self, file: IO[bytes]) -> None:
+        """Write the packed file."""
+        file.write(self.header)
+        self.frames.copy_to(file)
+
+    def close(self) -> None:
+        """Delete the frames."""
+        self.frames.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A source, and how it is to be encoded.
+    """Encode a source with its options.
 
     Attributes:
-        source: open.
-        options: what is asked for.
-        folder: where frames wait that are too many for memory.
-        threads: how many tensors are encoded at a time.
-        progress: called from time to time. Nobody knows how many attempts a size takes: each gets
-            half of what was left.
+        source: the open source.
+        options: the options, with the factors of `importance` read.
+        folder: the folder for frames that do not fit in memory.
+        threads: the number of tensors to encode at once.
+        progress: called from time to time. The number of attempts for a size is not known in
+            advance, so each attempt takes half of the remaining progress.
 
     """
 
@@ -87,99 +96,136 @@ class Encoder:
     progress: Progress | None = None
 
     @contextmanager
-    def entries(self) -> Iterator[Entries]:
-        """The entries, within the size if one is asked for.
+    def encode(self) -> Iterator[EncodedFile]:
+        """Encode the source, within the size if the goal is a size; the file is closed at the end.
 
         Raises:
-            OptionError: no packed file is as small as that.
+            OptionError: no packed file is as small as the size.
             SourceError: a tensor cannot be read.
             MissingDependencyError: a library of the `build` extra is not installed.
 
         """
-        if self.options.size is None:
-            with FrameSpool(self.folder) as frames:
-                yield self._encode(frames, 1.0, self.progress)
-            return
-        with ExitStack() as stack:
-            yield self._fit(self.options.size, stack)
+        goal = self.options.goal
+        if isinstance(goal, Size):
+            encoded = self._encode_within(goal.size)
+        else:
+            encoded = self._encode_once(1.0, self.progress)
+        with closing(encoded):
+            yield encoded
 
-    def _fit(self, budget: int, stack: ExitStack) -> Entries:
-        kept: list[tuple[Entries, ExitStack]] = []
-        fidelities: dict[int, float] = {}
-        attempts = itertools.count()
+    def _encode_within(self, limit: int) -> EncodedFile:
+        """Return the largest file within the limit among the attempts of a `SizeSearch`.
 
-        def size_of(scale: float) -> int:
-            attempt = stack.enter_context(ExitStack())
-            frames = attempt.enter_context(FrameSpool(self.folder))
-            part = _attempt(self.progress, next(attempts)) if self.progress else None
-            entries = self._encode(frames, 2.0**scale, part)
-            fidelities[entries.size] = entries.manifest.sqnr
-            if entries.size > budget or (kept and entries.size < kept[0][0].size):
-                attempt.close()
-            else:
-                for _, other in kept:
-                    other.close()
-                kept[:] = [(entries, attempt)]
-            return entries.size
+        Raises:
+            OptionError: no attempt is within the limit.
 
-        smallest = search(size_of, budget, self._shared, self._first_scale(budget))
-        if not kept:
-            # In bytes, since a rounded one may not be met either; the header, a multiple of eight
-            # bytes, has the size in it, of more digits than that which was asked for.
-            problem = (
-                f"{megabytes(budget)} cannot be met: the smallest is size = {smallest + 8}, "
-                f"at an SQNR of {fidelities[smallest]:.2f} dB"
-            )
-            raise OptionError([("size", problem)])
-        if self.progress:
-            whole = sum(tensor.count for tensor in self.source.tensors)
-            self.progress(whole, whole)
-        return kept[0][0]
+        """
+        search = self._new_search(limit)
+        best: EncodedFile | None = None
+        number = 0
+        try:
+            while (scale := search.propose()) is not None:
+                attempt = self._encode_once(2.0**scale, self._progress_of_attempt(number))
+                number += 1
+                search.observe(attempt.size)
+                best = _better_within(limit, best, attempt)
+        except BaseException:
+            if best is not None:
+                best.close()
+            raise
+        if best is None:
+            # The search ended at the coarsest scale: the last attempt is the smallest file.
+            raise _too_small(limit, attempt)
+        self._report_completion()
+        return best
 
-    @property
-    def _shared(self) -> int:
-        """Weights that the size is shared among."""
-        return sum(tensor.count for tensor in self._sharing())
+    def _new_search(self, limit: int) -> SizeSearch:
+        tensors = self._sharing_tensors()
+        count = sum(tensor.count for tensor in tensors)
+        return SizeSearch(limit, count, _first_scale(tensors, count, limit))
 
-    def _sharing(self) -> list[SourceTensor]:
-        goals = ((tensor, self.options.goal(tensor.name)) for tensor in self.source.tensors)
+    def _sharing_tensors(self) -> list[SourceTensor]:
+        """Return the tensors that share the size: quantized, and without a goal of their own."""
         return [
             tensor
-            for tensor, goal in goals
-            if goal.bits is None and goal.sqnr is None and not is_kept(tensor, self.options.keep)
+            for tensor in self.source.tensors
+            if isinstance(self.options.goal_for(tensor.name), Size)
+            and not is_stored_exactly(tensor, self.options.keep)
         ]
 
-    def _first_scale(self, budget: int) -> float:
-        """A guess, as if all weights of a tensor were of one size and nothing else took bytes."""
-        tensors = self._sharing()
-        count = sum(tensor.count for tensor in tensors)
-        if not count:
-            return COARSEST
-        bits = budget * _BYTE / count
-        roots = sum(tensor.count * math.log2(tensor.count) / 2 for tensor in tensors) / count
-        return _BITS_OF_A_STEP - 1 - bits - roots
+    def _progress_of_attempt(self, number: int) -> Progress | None:
+        progress = self.progress
+        if progress is None:
+            return None
+        left = 0.5**number
+        return lambda done, total: progress(int(total * (1 - left) + done * left / 2), total)
 
-    def _encode(self, frames: FrameSpool, scale: float, progress: Progress | None) -> Entries:
-        tensors, options = self.source.tensors, self.options
-        with closing(encode_all(tensors, options, self.threads, progress, scale)) as encoded:
-            infos, remarks = _collect(tensors, encoded, frames)
-        manifest = Manifest(
+    def _report_completion(self) -> None:
+        if self.progress:
+            total = sum(tensor.count for tensor in self.source.tensors)
+            self.progress(total, total)
+
+    def _encode_once(self, scale: float, progress: Progress | None) -> EncodedFile:
+        frames = FrameSpool(self.folder)
+        try:
+            results = encode_all(self.source.tensors, self.options, self.threads, progress, scale)
+            with closing(results):
+                infos, remarks = _add_frames(self.source.tensors, results, frames)
+            manifest = self._manifest(infos)
+            sizes = {str(index): size for index, size in enumerate(frames.sizes)}
+            header = build_header(sizes, manifest_to_metadata(manifest))
+        except BaseException:
+            frames.close()
+            raise
+        return EncodedFile(manifest, header, frames, remarks)
+
+    def _manifest(self, tensors: tuple[TensorInfo, ...]) -> Manifest:
+        return Manifest(
             encoder=ENCODER_VERSION,
             zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
             source_format=self.source.format,
             source_sha256=self.source.sha256,
-            options=options.to_table(),
-            tensors=infos,
+            options=self.options.to_record(),
+            tensors=tensors,
         )
-        sizes = {str(number): size for number, size in enumerate(frames.sizes)}
-        header = write_header(sizes, manifest_metadata(manifest))
-        return Entries(manifest, header, frames, remarks)
 
 
-def _attempt(progress: Progress, number: int) -> Progress:
-    """The progress of an attempt as that of the whole search, which never goes back."""
-    left = 0.5**number
-    return lambda done, total: progress(int(total * (1 - left) + done * left / 2), total)
+def _first_scale(tensors: list[SourceTensor], count: int, limit: int) -> float:
+    """Guess a scale, as if the weights of a tensor had one magnitude and nothing else took bytes.
+
+    Args:
+        tensors: those that share the size.
+        count: their weights.
+        limit: the size in bytes.
+
+    """
+    if not count:
+        return COARSEST
+    bits = limit * _BITS_PER_BYTE / count
+    roots = sum(tensor.count * math.log2(tensor.count) / 2 for tensor in tensors) / count
+    return _BITS_ABOVE_SPREAD - 1 - bits - roots
+
+
+def _better_within(
+    limit: int, best: EncodedFile | None, attempt: EncodedFile
+) -> EncodedFile | None:
+    """Return the larger file within the limit, and close the other one."""
+    if attempt.size > limit or (best is not None and attempt.size < best.size):
+        attempt.close()
+        return best
+    if best is not None:
+        best.close()
+    return attempt
+
+
+def _too_small(limit: int, smallest: EncodedFile) -> OptionError:
+    # In bytes, since a rounded size might not be possible either. The header is a multiple of
+    # eight bytes and contains the size, which may have more digits than the size that was given.
+    problem = (
+        f"{megabytes(limit)} is too small: the minimum is size = {smallest.size + 8}, "
+        f"with an SQNR of {smallest.manifest.sqnr:.2f} dB"
+    )
+    return OptionError([("size", problem)])
 
 
 def encode_all(
@@ -189,7 +235,7 @@ def encode_all(
     progress: Progress | None = None,
     scale: float = 1.0,
 ) -> Generator[EncodedTensor]:
-    """What `encode_tensor` makes of each, in order; several are at work at a time.
+    """Yield the result of `encode_tensor` for each tensor, in order, several at work at once.
 
     Raises:
         SourceError: a tensor cannot be read.
@@ -211,14 +257,14 @@ def encode_all(
             raise
 
 
-def _collect(
-    tensors: list[SourceTensor], encoded: Iterable[EncodedTensor], frames: FrameSpool
+def _add_frames(
+    tensors: list[SourceTensor], results: Iterable[EncodedTensor], frames: FrameSpool
 ) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
-    """What the manifest says of each tensor, and what there is to remark; frames go to `frames`."""
+    """Store all frames and return the manifest's description of each tensor, and the remarks."""
     infos = []
     remarks = []
-    for tensor, result in zip(tensors, encoded, strict=True):
-        # Tensors that come to the same share an entry.
+    for tensor, result in zip(tensors, results, strict=True):
+        # Tensors with identical results share an entry.
         entry = frames.add(result.frame, (tensor.shape, tensor.dtype, result.measures))
         infos.append(result.describe(tensor, entry))
         if result.non_finite:
@@ -226,19 +272,21 @@ def _collect(
                 f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
                 f"{tensor.count} values are not finite"
             )
-    remarks += _lost(infos)
+    remarks += _remarks_on_lost_tensors(infos)
     return tuple(infos), tuple(remarks)
 
 
-def _lost(infos: list[TensorInfo]) -> list[str]:
-    """A line where tensors were quantized to little more than zeros."""
-    lost = sorted((info.sqnr, info.name) for info in infos if info.sqnr < _LOST_BELOW)
+def _remarks_on_lost_tensors(infos: list[TensorInfo]) -> list[str]:
+    """Return a line if tensors were quantized to little more than zeros."""
+    lost = sorted((info.sqnr, info.name) for info in infos if info.sqnr < _LOST_SQNR)
     if not lost:
         return []
     worst, name = lost[0]
     quantized = sum(info.quantized for info in infos)
-    how_many = f"{len(lost)} of {quantized} quantized tensors are all but lost"
-    way_out = "ask for more, or give it a goal in `tensors`"
     return [
-        f"{how_many}, under {_LOST_BELOW} dB: {name!r} at {worst:.2f} dB is the worst; {way_out}"
+        (
+            f"{len(lost)} of {quantized} quantized tensors have an SQNR below {_LOST_SQNR} dB, so "
+            f"little of them is left; the worst is {name!r} with {worst:.2f} dB: allow more bytes, or "
+            "give it a goal in `tensors`"
+        )
     ]

@@ -1,56 +1,54 @@
-"""The entries of a packed file while it is being made: on disk where they are large."""
+"""Temporary storage for the entries of a packed file, on disk if they are large."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
-from typing import IO, TYPE_CHECKING, Final, Self
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
-_IN_MEMORY: Final = 32_000_000
+MAX_IN_MEMORY: Final = 32_000_000
 
 
 class FrameSpool:
-    """FrameSpool in order, those alike kept once.
+    """Frames in order; identical frames are stored once.
 
-    Their header comes before them in a packed file, and is known only after the last of them:
-    until then they wait in a file without a name, which goes when the process goes.
+    The header of a packed file precedes the frames but depends on all of them, so the frames are
+    kept until then in an unnamed file, which disappears with the process.
+
+    Args:
+        folder: the folder for the file.
+        max_in_memory: bytes that are kept in memory before the file is used; by default
+            `MAX_IN_MEMORY`.
 
     Attributes:
-        sizes: the bytes of each.
+        sizes: bytes of each stored frame.
 
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))  # noqa: SIM115
-        self._numbers: dict[object, int] = {}
+    def __init__(self, folder: Path, max_in_memory: int | None = None) -> None:
+        limit = MAX_IN_MEMORY if max_in_memory is None else max_in_memory
+        self._file = tempfile.SpooledTemporaryFile(limit, dir=str(folder))  # noqa: SIM115
+        self._indices: dict[object, int] = {}
         self.sizes: list[int] = []
 
     def add(self, frame: bytes, kind: object) -> int:
-        """The number of a frame of a kind: its own, or that of one that is the same in both."""
+        """Return the index of a frame; a frame with the same bytes and `kind` is reused."""
         key = (kind, hashlib.sha256(frame).digest())
-        if key not in self._numbers:
-            self._numbers[key] = len(self.sizes)
+        if key not in self._indices:
+            self._indices[key] = len(self.sizes)
             self._file.write(frame)
             self.sizes.append(len(frame))
-        return self._numbers[key]
+        return self._indices[key]
 
     def copy_to(self, file: IO[bytes]) -> None:
-        """Write all of them behind each other."""
+        """Write all frames, one after the other."""
         self._file.seek(0)
         shutil.copyfileobj(self._file, file, 1 << 20)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Delete the frames."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""How much the error of each tensor counts where a size is shared: names and factors."""
+"""The option `importance`: how much the error of each tensor counts when a size is shared."""
 
 from __future__ import annotations
 
@@ -14,60 +14,73 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Container
 
-Weights = Mapping[str, float]
+    from .goals import Importance
 
-_MOST: Final = sys.float_info.max
-_EXPECTED: Final = 'a table of names and factors above 0 such as { "conv1.weight": 2.5 }'
-
-
-def weights_problem(value: object) -> str | None:
-    """What is wrong with factors, or with the path of a file of them, if anything."""
-    if value is None or (isinstance(value, str | os.PathLike) and os.fspath(value)):
-        return None
-    if not isinstance(value, Mapping):
-        return f"expected {_EXPECTED}, or the path of a JSON file of them, found {value!r}"
-    wrong = [(name, factor) for name, factor in value.items() if not _is_sound(name, factor)]
-    return f"expected {_EXPECTED}, found {wrong[0][0]!r}: {wrong[0][1]!r}" if wrong else None
+_MAX_FACTOR: Final = sys.float_info.max
+_EXPECTED: Final = 'a table of tensor names and factors above 0 such as { "conv1.weight": 2.5 }'
 
 
-def _is_sound(name: object, factor: object) -> bool:
-    return isinstance(name, str) and type(factor) in (int, float) and 0 < factor <= _MOST  # type: ignore[operator]
-
-
-def read_weights(
-    value: str | os.PathLike[str] | Weights | None, folder: str | os.PathLike[str] = ""
-) -> Weights | None:
-    """Factors as they are, or from a JSON file whose path is relative to a folder.
+def parse_importance(value: object) -> str | os.PathLike[str] | Importance:
+    """Validate factors, or the path of a file with factors.
 
     Raises:
-        OptionError: the file cannot be read, or holds anything else.
+        ValueError: the value is neither.
 
     """
-    if not isinstance(value, str | os.PathLike):
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
         return value
-    try:
-        found: object = json.loads(Path(folder, value).read_bytes())
-    except OSError as error:
-        problem = f"{os.fspath(value)!r} cannot be read: {error.strerror}"
-        raise OptionError([("weights", problem)]) from error
-    except (ValueError, RecursionError) as error:
-        problem = f"{os.fspath(value)!r} is no JSON: {error}"
-        raise OptionError([("weights", problem)]) from error
-    if isinstance(found, str) or found is None:
-        problem = f"expected {_EXPECTED}, found {found!r}"
-    else:
-        problem = weights_problem(found) or ""
-    if problem or not isinstance(found, Mapping):
-        raise OptionError([("weights", f"{os.fspath(value)!r}: {problem}")])
-    return found
+    if isinstance(value, Mapping):
+        return parse_factors(value)
+    raise ValueError(f"expected {_EXPECTED}, or the path of a JSON file with one, found {value!r}")
 
 
-def check_weights(weights: Weights, names: Container[str]) -> None:
-    """Refuse factors of what is not there.
+def parse_factors(value: object) -> Importance:
+    """Validate a table of factors.
 
     Raises:
-        OptionError: one or more names are of no tensor.
+        ValueError: the value is not such a table.
 
     """
-    if idle := [name for name in weights if name not in names]:
-        raise OptionError([("weights", f"{name!r} is no tensor") for name in idle])
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected {_EXPECTED}, found {value!r}")  # noqa: TRY004
+    for name, factor in value.items():
+        if not isinstance(name, str) or not _is_factor(factor):
+            raise ValueError(f"expected {_EXPECTED}, found {name!r}: {factor!r}")
+    return value
+
+
+def _is_factor(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value <= _MAX_FACTOR  # type: ignore[operator]
+
+
+def read_importance(
+    path: str | os.PathLike[str], folder: str | os.PathLike[str] = ""
+) -> Importance:
+    """Read factors from a JSON file whose path is relative to `folder`.
+
+    Raises:
+        OptionError: the file cannot be read, or does not contain factors.
+
+    """
+    name = os.fspath(path)
+    try:
+        return parse_factors(json.loads(Path(folder, path).read_bytes()))
+    except OSError as error:
+        problem = f"{name!r} cannot be read: {error.strerror}"
+        raise OptionError([("importance", problem)]) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = f"{name!r} is not valid JSON: {error}"
+        raise OptionError([("importance", problem)]) from error
+    except ValueError as error:
+        raise OptionError([("importance", f"{name!r}: {error}")]) from error
+
+
+def check_factor_names(importance: Importance, names: Container[str]) -> None:
+    """Reject factors of tensors that do not exist.
+
+    Raises:
+        OptionError: one or more names match no tensor.
+
+    """
+    if unknown := [name for name in importance if name not in names]:
+        raise OptionError([("importance", f"no tensor is named {name!r}") for name in unknown])

@@ -1,4 +1,4 @@
-"""Import a library of an extra, or say how to get it."""
+"""Import libraries of the optional extras."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from ..errors import MissingDependencyError
 
 
 def require(module: str, extra: str) -> Any:
-    """The module; it is imported only when this is called.
+    """Import and return a module.
+
+    Args:
+        module: the module's name.
+        extra: the extra of hatch-vggq that installs it.
 
     Raises:
-        MissingDependencyError: it is not installed; the message has the command to type.
+        MissingDependencyError: the module is not installed; the message has the command to type.
 
     """
     try:

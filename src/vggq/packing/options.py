@@ -1,286 +1,307 @@
-"""How a source is to be packed. Pure: the hook and the command line both come through here."""
+"""The options of packing, each declared once.
+
+The keys of the hook, the keyword arguments of `pack`, the options of the command line and the
+manifest's record are derived from `OPTIONS`; tests compare `OptionKeywords` and the reference page
+with it.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypedDict, Unpack
 
-import numpy as np
-
-from .._fields import is_text
 from ..errors import OptionError
-from .goals import (
-    AIMS,
-    MAX_BITS,
-    Goal,
-    Override,
-    aim_problem,
-    as_bytes,
-    bits_problem,
-    conflicts,
-    dependent_problem,
-    overrides,
-    size_problem,
-    sqnr_problem,
-    tensors_problem,
-)
-from .importance import Weights, read_weights, weights_problem
-from .optional import require
-from .sources import ReadOptions, matches
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-LAYOUTS: Final = ("torch",)
-
-# As of RFC 3987, without the characters that it shuts out.
-_URL: Final = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
+from . import option_values as values
+from .goals import OBJECTIVES, Bits, Goal, Importance, Override, Size, Sqnr, goal_to_table
+from .importance import parse_importance, read_importance
+from .sizes import parse_size
+from .sources import ReadOptions, matches_any
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Options of one model.
+class Option:
+    """An option of packing.
 
     Attributes:
-        bits: 1 to 8: a quantized tensor gets a codebook of at most 2^bits centroids. It is 8
-            where neither of the next two is given; only one of the three can be.
-        sqnr: every quantized tensor is restored with at least so many decibels, in few bytes.
-        size: the packed file has at most so many bytes, and the least error for that.
-        aim: which error: "relative" is the sum over the tensors of error to energy, "overall"
-            the sum of errors.
-        dependent: whether levels on a grid may depend on those before: a few percent smaller, and
-            slower to restore.
-        weights: for a size, how much the error of each tensor counts, by final name: 1 where it
-            is not told. Or the path of a JSON file of that, to be read by `loaded`.
-        tensors: other goals for some tensors; the first whose pattern matches holds.
-        layout: "torch" gives tensors of a Keras source the names and the order of axes that
-            torch wants; None leaves them as they are.
-        key: the table of a torch checkpoint that is the state dict, where that is not clear.
-        drop: patterns (as of `fnmatch`, case sensitive) of tensors to leave out.
-        rename: pairs of a regular expression and what replaces it in every name, in order.
-        keep: patterns of final names to store exactly.
-        license: the model's, an SPDX expression; it and the next two change no tensor.
-        description: what the model is, in any words.
-        url: where it comes from.
-
-    Raises:
-        OptionError: values out of range; all of them at once.
-        MissingDependencyError: a license is given, and packaging is not installed to check it.
+        name: the name, the same everywhere.
+        scope: whether the option concerns the goal, any quantization, reading the source, or
+            the recorded provenance of the model.
+        parse: validates a value and returns it in its final type; raises ValueError.
+        default: the value if the option is not given.
+        help: one line for the command line and the reference page.
+        metavar: the placeholder on the command line.
+        argument: how the command line reads it; None if it has no such option.
 
     """
 
-    bits: int | None = None
-    sqnr: float | None = None
-    size: int | None = None
-    aim: str = AIMS[0]
-    dependent: bool = True
-    weights: str | os.PathLike[str] | Weights | None = None
-    tensors: Sequence[Override] = ()
-    layout: str | None = None
-    key: str | None = None
-    drop: Sequence[str] = ()
-    rename: Sequence[tuple[str, str]] = ()
-    keep: Sequence[str] = ()
-    license: str | None = None
-    description: str | None = None
-    url: str | None = None
+    name: str
+    scope: Literal["goal", "quantization", "reading", "provenance"]
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+    metavar: str | None = None
+    argument: Literal["integer", "number", "text", "choice", "flag", "list", "pairs"] | None = None
+    choices: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if problems := find_problems(values):
-            raise OptionError(problems)
-        if self.sqnr is None and self.size is None and self.bits is None:
-            object.__setattr__(self, "bits", MAX_BITS)
 
-    def to_table(self) -> dict[str, Any]:
-        """As a manifest keeps them."""
-        return {
-            "bits": self.bits,
-            "sqnr": self.sqnr,
-            "size": self.size,
-            "aim": self.aim,
-            "dependent": self.dependent,
-            "weights": self.weights,
-            "tensors": [override.to_table() for override in self.tensors],
-            "layout": self.layout,
-            "key": self.key,
-            "drop": list(self.drop),
-            "rename": [list(pair) for pair in self.rename],
-            "keep": list(self.keep),
-            "license": self.license,
-            "description": self.description,
-            "url": self.url,
-        }
+OPTIONS: Final = (
+    Option(
+        "bits", "goal", values.parse_bits, None,
+        "bits per weight: a codebook of at most 2^N centroids for each tensor; the default goal, "
+        "with 8 bits", "N", "integer",
+    ),
+    Option(
+        "sqnr", "goal", values.parse_sqnr, None,
+        "minimum SQNR in dB of every quantized tensor", "DB", "number",
+    ),
+    Option(
+        "size", "goal", parse_size, None,
+        "maximum size of the packed file, with the least error for it", "SIZE", "text",
+    ),
+    Option(
+        "objective", "goal", values.parse_objective, OBJECTIVES[0],
+        "with size: the error to minimize, relative to the energy of each tensor, or overall",
+        None, "choice", OBJECTIVES,
+    ),
+    Option(
+        "importance", "goal", parse_importance, None,
+        "with size: a JSON file of tensor names and the factor by which the error of each counts, "
+        "1 if not listed", "FILE", "text",
+    ),
+    Option(
+        "dependent", "quantization", values.parse_dependent, True,
+        "with sqnr or size: use dependent quantization, for files a few percent smaller that "
+        "take longer to restore", None, "flag",
+    ),
+    Option(
+        "tensors", "quantization", values.parse_overrides, (),
+        'other goals for some tensors, such as { match = "conv1.*", bits = 8 }; the first match '
+        "applies",
+    ),
+    Option(
+        "keep", "quantization", values.parse_patterns, (),
+        "final names of tensors to store exactly, such as '*.bias'; can be repeated",
+        "PATTERN", "list",
+    ),
+    Option(
+        "layout", "reading", values.parse_layout, None,
+        "give tensors of a Keras source the names and axes that torch uses",
+        None, "choice", values.LAYOUTS,
+    ),
+    Option(
+        "key", "reading", values.parse_key, None,
+        "the key of the state dict in a torch checkpoint", "NAME", "text",
+    ),
+    Option(
+        "drop", "reading", values.parse_patterns, (),
+        "names of tensors to leave out; can be repeated", "PATTERN", "list",
+    ),
+    Option(
+        "rename", "reading", values.parse_rename, (),
+        "replacement in every tensor name, such as '^module\\.='; can be repeated",
+        "REGEX=TEXT", "pairs",
+    ),
+    Option(
+        "license", "provenance", values.parse_license, None,
+        "license of the model, recorded in the packed file", "SPDX", "text",
+    ),
+    Option(
+        "description", "provenance", values.parse_description, None,
+        "description of the model, recorded in the packed file", "TEXT", "text",
+    ),
+    Option(
+        "url", "provenance", values.parse_url, None,
+        "origin of the model, recorded in the packed file", "URL", "text",
+    ),
+)  # fmt: skip
 
-    @property
-    def reading(self) -> ReadOptions:
-        """What of them is for the source's reader."""
-        return ReadOptions(self.layout, self.key, self.drop, self.rename)
+OPTION_NAMES: Final = tuple(option.name for option in OPTIONS)
+GOALS: Final = ("bits", "sqnr", "size")
+RENAMED: Final = {"aim": "objective", "weights": "importance"}
+"""Former names of options, which are rejected with the new name."""
 
-    def goal(self, name: str) -> Goal:
-        """What is asked of the tensor of a final name."""
-        return self.own_goal(name) or Goal(self.bits, self.sqnr)
+_DEFAULTS: Final = {option.name: option.default for option in OPTIONS}
 
-    def own_goal(self, name: str) -> Goal | None:
-        """What is asked of it and not of the whole model, if anything."""
-        found = (other.goal for other in self.tensors if matches(name, [other.match]))
+
+class OptionKeywords(TypedDict, total=False):
+    """The options as keyword arguments of `pack`, `simulate` and `Options`."""
+
+    bits: int | None
+    sqnr: float | None
+    size: int | str | None
+    objective: str
+    importance: str | os.PathLike[str] | Importance | None
+    dependent: bool
+    tensors: Iterable[Override | Mapping[str, Any]]
+    keep: Iterable[str]
+    layout: str | None
+    key: str | None
+    drop: Iterable[str]
+    rename: Mapping[str, str] | Iterable[tuple[str, str]]
+    license: str | None
+    description: str | None
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Options:
+    """Validated options for one model.
+
+    Attributes:
+        goal: the goal for tensors without an override.
+        dependent: whether to use dependent quantization where the goal is an SQNR or a size.
+        overrides: other goals for some tensors; the first whose pattern matches applies.
+        keep: patterns of the final names of tensors to store exactly.
+        read: the options for the reader of the source.
+        provenance: license, description and URL of the model; None where not given.
+
+    """
+
+    goal: Goal
+    dependent: bool
+    overrides: tuple[Override, ...]
+    keep: tuple[str, ...]
+    read: ReadOptions
+    provenance: dict[str, str | None]
+
+    def __init__(self, **keywords: Unpack[OptionKeywords]) -> None:
+        """Validate the options.
+
+        Raises:
+            OptionError: options are unknown, invalid or in conflict; all of them at once.
+            MissingDependencyError: `license` is given, and packaging is not installed.
+
+        """
+        parsed = _parse(dict(keywords))
+        self._set(
+            goal=_goal_of(parsed),
+            dependent=parsed["dependent"],
+            overrides=parsed["tensors"],
+            keep=parsed["keep"],
+            read=ReadOptions(parsed["layout"], parsed["key"], parsed["drop"], parsed["rename"]),
+            provenance={name: parsed[name] for name in PROVENANCE},
+        )
+
+    def _set(self, **attributes: object) -> None:
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def with_goal(self, goal: Goal) -> Options:
+        """Return the same options with another goal."""
+        changed = copy.copy(self)
+        changed._set(goal=goal)  # noqa: SLF001 - its own class
+        return changed
+
+    def with_importance_read(self, folder: str | os.PathLike[str] = "") -> Options:
+        """Return the options with the factors themselves in place of the path of their file.
+
+        Args:
+            folder: the folder that the path is relative to.
+
+        Raises:
+            OptionError: the file cannot be read, or does not contain factors.
+
+        """
+        goal = self.goal
+        if not isinstance(goal, Size) or not isinstance(goal.importance, str | os.PathLike):
+            return self
+        factors = read_importance(goal.importance, folder)
+        return self.with_goal(Size(goal.size, goal.objective, factors))
+
+    def goal_for(self, name: str) -> Goal:
+        """Return the goal for the tensor of this final name."""
+        return self.override_for(name) or self.goal
+
+    def override_for(self, name: str) -> Goal | None:
+        """Return the goal of the first override that matches a final name, if any."""
+        found = (item.goal for item in self.overrides if matches_any(name, [item.match]))
         return next(found, None)
 
-    def loaded(self, folder: str | os.PathLike[str] = "") -> Options:
-        """With the weights themselves, where they are in a file; its path is relative to `folder`.
-
-        Raises:
-            OptionError: they cannot be read, or are no weights.
-
-        """
-        return replace(self, weights=read_weights(self.weights, folder))
-
-    def unit(self, name: str, values: NDArray[Any]) -> float:
-        """What steps of a tensor are in units of, where a size is asked for.
-
-        Equal steps give the least sum of errors; steps in proportion to the root of the energy,
-        the least sum of errors that are relative to it. An error that counts by a factor may be
-        less by as much: the Lagrangian's one slope, which is what a bit is worth everywhere.
-        """
-        energy = 1.0
-        if self.aim != "overall":
-            energy = float(np.square(values, dtype=np.float64).sum()) or 1.0
-        return math.sqrt(energy / self.factors.get(name, 1.0))
-
-    @property
-    def factors(self) -> Weights:
-        """The weights, once they are `loaded`; none where there are none."""
-        return self.weights if isinstance(self.weights, Mapping) else {}
-
-    @property
     def patterns(self) -> dict[str, list[str]]:
-        """The patterns that have to match some final name, by option."""
-        return {"keep": list(self.keep), "tensors": [other.match for other in self.tensors]}
+        """Return the patterns that must each match a final name, by option."""
+        return {"keep": list(self.keep), "tensors": [item.match for item in self.overrides]}
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the options as the manifest records them: those of quantization as one table."""
+        return {
+            "quantization": {
+                **goal_to_table(self.goal),
+                "dependent": self.dependent,
+                "tensors": [override.to_table() for override in self.overrides],
+                "keep": list(self.keep),
+            },
+            "layout": self.read.layout,
+            "key": self.read.key,
+            "drop": list(self.read.drop),
+            "rename": [list(pair) for pair in self.read.rename],
+            **self.provenance,
+        }
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Options:
-        """From a manifest's or a configuration's table; absent keys take their defaults.
+    def from_record(cls, record: Mapping[str, Any]) -> Options:
+        """Return the options that a manifest records.
 
         Raises:
-            OptionError: there is an unknown key or a value out of range; all of them at once.
+            OptionError: the record was written by another version.
 
         """
-        unknown = [(key, "unknown option") for key in table if key not in OPTION_NAMES]
-        if problems := unknown + find_problems(table):
-            raise OptionError(problems)
-        values: dict[str, Any] = dict(table)
-        for name in ("drop", "keep"):
-            values[name] = tuple(table.get(name, ()))
-        values["size"] = as_bytes(table.get("size"))
-        values["tensors"] = overrides(table.get("tensors", ()))
-        return cls(**values | {"rename": as_pairs(table.get("rename", ()))})
+        return cls(**flat_options(record))
 
 
-PROVENANCE: Final = ("license", "description", "url")
-"""The options that say something of the model, and ask for nothing."""
-
-OPTION_NAMES: Final = tuple(field.name for field in fields(Options))
+PROVENANCE: Final = tuple(option.name for option in OPTIONS if option.scope == "provenance")
 
 
-def find_problems(table: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Pairs of an option and what is wrong with it; keys that are no options are passed over."""
-    tests = {
-        "bits": bits_problem,
-        "sqnr": sqnr_problem,
-        "size": size_problem,
-        "aim": aim_problem,
-        "dependent": dependent_problem,
-        "weights": weights_problem,
-        "tensors": tensors_problem,
-        "layout": _layout_problem,
-        "key": _key_problem,
-        "drop": _patterns_problem,
-        "rename": _rename_problem,
-        "keep": _patterns_problem,
-        "license": _license_problem,
-        "description": _description_problem,
-        "url": _url_problem,
+def flat_options(record: Mapping[str, Any]) -> Any:
+    """Return a manifest's record as a flat table of options by name."""
+    quantization = record.get("quantization")
+    others = {name: value for name, value in record.items() if name != "quantization"}
+    return {**quantization, **others} if isinstance(quantization, Mapping) else dict(record)
+
+
+def given_options(record: Mapping[str, Any]) -> dict[str, object]:
+    """Return the options of a manifest's record that differ from their defaults."""
+    return {
+        name: value
+        for name, value in flat_options(record).items()
+        if name not in _DEFAULTS or value not in (_DEFAULTS[name], [])
     }
-    found = ((key, test(table[key])) for key, test in tests.items() if key in table)
-    return [(key, problem) for key, problem in found if problem] or conflicts(table)
 
 
-def _layout_problem(value: object) -> str | None:
-    if value is None or value in LAYOUTS:
-        return None
-    return f"expected {' or '.join(map(repr, LAYOUTS))}, found {value!r}"
-
-
-def _key_problem(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value):
-        return None
-    return f"expected the name of a table, found {value!r}"
-
-
-def as_pairs(rename: Any) -> tuple[Any, ...]:
-    """A table of replacements, or a list of pairs, as pairs; their order counts."""
-    items = rename.items() if isinstance(rename, Mapping) else rename
-    return tuple(tuple(pair) for pair in items)
-
-
-def as_patterns(patterns: Iterable[str]) -> Sequence[str]:
-    """Any patterns as a tuple.
-
-    A lone string would be taken for a list of one-letter patterns: it is for `Options` to refuse.
-    """
-    return patterns if isinstance(patterns, str) else tuple(patterns)
-
-
-def _rename_problem(value: object) -> str | None:
-    expected = "expected a table of regular expressions and what replaces them"
-    if not isinstance(value, Mapping | list | tuple):
-        return f"{expected}, found {value!r}"
-    pairs = list(value.items()) if isinstance(value, Mapping) else list(value)
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or [type(item) for item in pair] != [str, str]:
-            return f"{expected}, found {pair!r}"
+def _parse(table: Mapping[str, Any]) -> dict[str, Any]:
+    parsed = dict(_DEFAULTS)
+    problems = [(name, _unknown(name)) for name in table if name not in _DEFAULTS]
+    for option in OPTIONS:
+        value = table.get(option.name, option.default)
+        if value == option.default and type(value) is type(option.default):
+            continue
         try:
-            re.compile(pair[0])
-            # Replacing nothing in nothing checks the replacement's own groups as well.
-            re.sub(pair[0] + "|", pair[1], "")
-        except (re.error, IndexError, OverflowError, RecursionError) as error:
-            return f"{pair[0]!r} = {pair[1]!r} is not a replacement: {error}"
-    return None
+            parsed[option.name] = option.parse(value)
+        except ValueError as error:
+            problems.append((option.name, str(error)))
+    if problems := problems or _conflicts(parsed):
+        raise OptionError(problems)
+    return parsed
 
 
-def _patterns_problem(value: object) -> str | None:
-    if isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value):
-        return None
-    return f"expected a list of patterns such as '*.bias', found {value!r}"
+def _unknown(name: str) -> str:
+    return f"renamed to {RENAMED[name]!r}" if name in RENAMED else "unknown option"
 
 
-def _license_problem(value: object) -> str | None:
-    if value is None:
-        return None
-    expected = "expected an SPDX expression such as 'CC-BY-4.0' or 'LicenseRef-My-Terms'"
-    if not isinstance(value, str) or not value:
-        return f"{expected}, found {value!r}"
-    licenses = require("packaging.licenses", "build")
-    try:
-        canonical = licenses.canonicalize_license_expression(value)
-    except licenses.InvalidLicenseExpression:
-        return f"{expected}, found {value!r}"
-    return None if canonical == value else f"{value!r} is written {canonical!r}"
+def _conflicts(parsed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = [name for name in GOALS if parsed[name] is not None]
+    if len(given) > 1:
+        return [(given[1], f"expected one of {', '.join(GOALS)}, found {' and '.join(given)}")]
+    without_size = [] if "size" in given else ["objective", "importance"]
+    misplaced = [name for name in without_size if parsed[name] != _DEFAULTS[name]]
+    return [(name, "only valid with size") for name in misplaced]
 
 
-def _description_problem(value: object) -> str | None:
-    if value is None or (is_text(value) and value):
-        return None
-    return f"expected a text, found {value!r}"
-
-
-def _url_problem(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and _URL.fullmatch(value)):
-        return None
-    return f"expected a URL such as 'https://example.org/model', found {value!r}"
+def _goal_of(parsed: Mapping[str, Any]) -> Goal:
+    if parsed["size"] is not None:
+        return Size(parsed["size"], parsed["objective"], parsed["importance"])
+    if parsed["sqnr"] is not None:
+        return Sqnr(parsed["sqnr"])
+    return Bits() if parsed["bits"] is None else Bits(parsed["bits"])

@@ -1,4 +1,4 @@
-"""Whether a packed file is what packing would write again."""
+"""Find out whether a packed file can be reused instead of packing its source again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import _weights
 from ..errors import FormatError, PackedFileError
 from .encoder import ENCODER_VERSION
-from .sources import digest
+from .sources import hash_source
 from .verification import verify
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .options import Options
 
 
-def is_current(target: Path, source: Path, options: Options) -> bool:
-    """Whether `target` is sound and was packed from this source with these options.
+def is_current(
+    target: Path, source: Path, options: Options, encoder_version: int = ENCODER_VERSION
+) -> bool:
+    """Whether `target` is valid and was packed from this source with these options.
 
     Raises:
         SourceError: the source cannot be read.
@@ -26,9 +28,9 @@ def is_current(target: Path, source: Path, options: Options) -> bool:
     try:
         with _weights.open(target) as weights:
             manifest = weights.manifest
-            if manifest.encoder != ENCODER_VERSION or manifest.options != options.to_table():
+            if manifest.encoder != encoder_version or manifest.options != options.to_record():
                 return False
             verify(weights)
     except (FormatError, PackedFileError):
         return False
-    return manifest.source_sha256 == digest(source)
+    return manifest.source_sha256 == hash_source(source)

@@ -1,70 +1,80 @@
-"""The finest steps whose packed file is within a size: found by packing."""
+"""Search for the finest step size whose packed file is within a size."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# A file of at least so much of the size is good enough; what is aimed at is between that and all.
-ENOUGH: Final = 0.995
-_AIMED_AT: Final = 0.9985
-_TRIALS: Final = 24
-# After so many whether anything fits is found out at once.
+MIN_FILL: Final = 0.995
+"""A file of at least this share of the size ends the search."""
+_AIM_FILL: Final = 0.9985
+MAX_ATTEMPTS: Final = 24
+# If nothing has fitted after this many attempts, the coarsest scale decides whether anything does.
 _PATIENCE: Final = 8
-# Scales are powers of two: from more than float32 can tell apart to where nothing is left.
+# Scales are log2 of the step size: from finer than float32 can represent to where nothing is left.
 FINEST: Final = -44.0
 COARSEST: Final = 40.0
-_BYTE: Final = 8
+_BITS_PER_BYTE: Final = 8
 
 
-def search(size_of: Callable[[float], int], budget: int, count: int, start: float) -> int:
-    """Try scales until a size is within the budget and uses it well.
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    scale: float
+    size: int
+
+
+class SizeSearch:
+    """Propose scales until a file fits and fills the size well.
+
+    Call `propose` and `observe` in turn until `propose` returns None. The largest file within the
+    limit is the result; if none is, no file is that small.
 
     Args:
-        size_of: bytes of the packed file at a scale, log2 of the step; larger scales take less.
-        budget: in bytes.
-        count: weights that a scale is for. At high rates each takes a bit less where the scale
-            is larger by one.
-        start: the first scale.
-
-    Returns:
-        The size at the best scale, the last that was tried with that size; more than the budget
-        where nothing fits.
+        limit: the maximum size in bytes.
+        count: the number of weights that share the size. At high rates each of them takes about
+            one bit less if the scale is larger by one.
+        start: the first scale to try.
 
     """
-    fine: tuple[float, int] | None = None
-    coarse: tuple[float, int] | None = None
-    scale = start
-    for trial in range(_TRIALS):
-        size = size_of(scale)
-        if size <= budget:
-            coarse = (scale, size)
-            if size >= ENOUGH * budget or scale <= FINEST:
-                break
+
+    def __init__(self, limit: int, count: int, start: float) -> None:
+        self._limit = limit
+        self._count = max(count, 1)
+        self._scale = start
+        self._attempts = 0
+        self._done = False
+        self._too_large: _Attempt | None = None
+        self._fitting: _Attempt | None = None
+
+    def propose(self) -> float | None:
+        """Return the next scale to try; None when the search has ended."""
+        return None if self._done or self._attempts == MAX_ATTEMPTS else self._scale
+
+    def observe(self, size: int) -> None:
+        """Record the size in bytes of the file at the scale that was proposed last."""
+        attempt = _Attempt(self._scale, size)
+        if size <= self._limit:
+            self._fitting = attempt
+            self._done = size >= MIN_FILL * self._limit or attempt.scale <= FINEST
         else:
-            fine = (scale, size)
-            if scale >= COARSEST:
-                return size
-        if coarse is None and trial >= _PATIENCE:
-            scale = COARSEST
-            continue
-        scale = _next(fine, coarse, _AIMED_AT * budget, count, 2 ** (trial // 2))
-    return coarse[1] if coarse else budget + 1
+            self._too_large = attempt
+            self._done = attempt.scale >= COARSEST
+        if not self._done:
+            self._scale = self._next_scale(attempt)
+            self._attempts += 1
 
+    def _next_scale(self, last: _Attempt) -> float:
+        if self._fitting is None and self._attempts >= _PATIENCE:
+            return COARSEST
+        if self._too_large and self._fitting:
+            return self._interpolate(self._too_large, self._fitting)
+        excess = last.size - _AIM_FILL * self._limit
+        # Later steps are bolder, in case the size follows the scale more slowly than expected.
+        boldness: int = 1 << self._attempts // 2
+        step = boldness * excess * _BITS_PER_BYTE / self._count
+        return min(max(last.scale + step, FINEST), COARSEST)
 
-def _next(
-    fine: tuple[float, int] | None,
-    coarse: tuple[float, int] | None,
-    aimed_at: float,
-    count: int,
-    boldness: int,
-) -> float:
-    if fine and coarse:
-        share = (fine[1] - aimed_at) / (fine[1] - coarse[1])
-        return fine[0] + min(max(share, 0.05), 0.95) * (coarse[0] - fine[0])
-    known = fine or coarse
-    assert known
-    change = (known[1] - aimed_at) * _BYTE / max(count, 1)
-    return min(max(known[0] + boldness * change, FINEST), COARSEST)
+    def _interpolate(self, too_large: _Attempt, fitting: _Attempt) -> float:
+        excess = too_large.size - _AIM_FILL * self._limit
+        share = excess / (too_large.size - fitting.size)
+        return too_large.scale + min(max(share, 0.05), 0.95) * (fitting.scale - too_large.scale)

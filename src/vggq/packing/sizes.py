@@ -15,15 +15,15 @@ _UNITS: Final = {
     "MIB": 2**20,
     "GIB": 2**30,
 }
-_MOST: Final = 2**53
+_MAX_BYTES: Final = 2**53
 _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes of ``"60 MB"`` (10^6 each), ``"1 GiB"`` (2^30), or plain bytes.
+    """Return the bytes of ``"60 MB"`` (10^6 each), ``"1 GiB"`` (2^30 each), or of a plain number.
 
     Raises:
-        ValueError: it is no size above 0.
+        ValueError: the text is not a size above 0.
 
     """
     found = _SIZE.fullmatch(str(text))
@@ -31,19 +31,19 @@ def parse_size(text: str | int) -> int:
     if isinstance(text, bool) or found is None or unit is None:
         raise ValueError(f"expected a size such as '60 MB', '100 MiB' or bytes, found {text!r}")
     size = float(found[1]) * unit
-    if not 1 <= size <= _MOST:
+    if not 1 <= size <= _MAX_BYTES:
         raise ValueError(f"expected a size from 1 byte to 2^53, found {text!r}")
     return int(size)
 
 
 def megabytes(size: int) -> str:
-    """Bytes in MB of 10^6, as package indexes show them; small ones in kB or B."""
+    """Return bytes in MB of 10^6, as package indexes show them; small sizes in kB or B."""
     if size < 1000:
         return f"{size} B"
-    # What would round to 1000.0 kB is 1.0 MB.
+    # 999,950 bytes and more would be rounded to 1000.0 kB.
     return f"{size / 1e6:.1f} MB" if size >= 999_950 else f"{size / 1e3:.1f} kB"
 
 
-def as_limit(size: int) -> str:
-    """The same of a limit, which indexes count in whole MiB."""
+def size_limit_text(size: int) -> str:
+    """Return a size limit as text; in MiB if it is a whole number of them, as indexes count."""
     return megabytes(size) if size % 2**20 else f"{size >> 20} MiB"

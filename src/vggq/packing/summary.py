@@ -1,31 +1,28 @@
-"""What packing came to, in a line."""
+"""Short texts about packed files and options, for messages, tables and pages."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from .goals import MAX_BITS
-from .options import Options
+from .goals import Goal, Size, Sqnr
 from .sizes import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .._codecs import Codec
     from .._manifest import Manifest
 
 
 def describe(manifest: Manifest, size: int) -> str:
-    """Sizes, ratio and fidelity of a packed file of `size` bytes; the weights as restored."""
+    """Return sizes, ratio and SQNR of a packed file of `size` bytes."""
     return (
         f"{megabytes(manifest.float32_size)} of weights in {megabytes(size)} "
-        f"({manifest.float32_size / size:.2f}x), {fidelity(manifest)}"
+        f"({manifest.float32_size / size:.2f}x), {describe_sqnr(manifest)}"
     )
 
 
-def fidelity(manifest: Manifest) -> str:
-    """Overall SQNR and the worst tensor's."""
+def describe_sqnr(manifest: Manifest) -> str:
+    """Return the overall SQNR and the SQNR of the worst tensor."""
     worst = manifest.worst
     if worst is None or math.isinf(worst.sqnr):
         return "exact"
@@ -33,34 +30,28 @@ def fidelity(manifest: Manifest) -> str:
 
 
 def printable(text: str) -> str:
-    """A stranger's text as it may be printed: what is no character, and could move one, escaped."""
+    """Return untrusted text with its control characters escaped, so that a terminal is safe."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def asked(options: Mapping[str, object]) -> dict[str, object]:
-    """Of a manifest's options those that are not as they are by default; `bits` always."""
-    usual = Options(bits=MAX_BITS).to_table() | {"bits": None}
-    return {key: value for key, value in options.items() if value != usual.get(key)}
+def goal_label(goal: Goal) -> str:
+    """Return a label that distinguishes variants of one source."""
+    if isinstance(goal, Sqnr):
+        return f"{goal.sqnr:g} dB"
+    if isinstance(goal, Size):
+        return megabytes(goal.size)
+    return f"{goal.bits} bit{'' if goal.bits == 1 else 's'}"
 
 
-def label(options: Options) -> str:
-    """What sets a way of packing apart from others of the same source."""
-    if options.sqnr is not None:
-        return f"{options.sqnr:g} dB"
-    if options.size is not None:
-        return megabytes(options.size)
-    return f"{options.bits} bit{'' if options.bits == 1 else 's'}"
-
-
-def kind(options: Options) -> str:
-    """What ways of packing that differ in their label have in common."""
-    if options.sqnr is not None:
-        return "grid, by fidelity"
-    return "codebooks" if options.size is None else "grid, by size"
+def goal_kind(goal: Goal) -> str:
+    """Return the name of the series that variants with this kind of goal belong to."""
+    if isinstance(goal, Sqnr):
+        return "grid, by SQNR"
+    return "grid, by size" if isinstance(goal, Size) else "codebooks"
 
 
 def codec_label(codec: Codec) -> str:
-    """A codec and what of its parameters a reader cares for."""
+    """Return a codec and the parameters that matter to a reader."""
     parameters = codec.parameters()
     if "taps" in parameters:
         taps = parameters["taps"]

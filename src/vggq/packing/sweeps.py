@@ -1,4 +1,4 @@
-"""The same source packed in several ways: what each costs in bytes, and in fidelity."""
+"""Pack the same source with several options, and compare their sizes and their SQNR."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import _load
 from ..errors import OptionError
-from .comparison import restored
-from .packer import pack
+from .comparison import restored_array
+from .packer import pack_with
 from .sources import open_source
 
 if TYPE_CHECKING:
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from .encoder import Progress
     from .options import Options
 
-_RESTORES: Final = 3
+_LOADS: Final = 3
 
 Scores = Mapping[str, float]
 Evaluate = Callable[[dict[str, Any]], Scores]
-"""A task's own judgement of a state dict."""
+"""Evaluates a state dict and returns scores by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What packing with some options came to.
+    """The result of packing a source with some options.
 
     Attributes:
-        options: those options.
-        manifest: of the packed file.
-        size: its bytes.
+        options: the options.
+        manifest: the manifest of the packed file.
+        size: bytes of the packed file.
         pack_seconds: wall-clock time that packing took.
-        restore_seconds: that of `vggq.load`, the median of three.
-        scores: what the task's own judgement gave, by name.
+        restore_seconds: wall-clock time of `vggq.load`, the median of three.
+        scores: the scores of the restored state dict, by name.
 
     """
 
@@ -57,7 +57,7 @@ class Variant:
 
     @property
     def ratio(self) -> float:
-        """Bytes of the restored tensors to bytes of the packed file."""
+        """Bytes of the restored tensors divided by bytes of the packed file."""
         return self.manifest.float32_size / self.size
 
     @property
@@ -68,66 +68,67 @@ class Variant:
 
 def sweep(
     source: str | os.PathLike[str],
-    ways: Sequence[Options],
+    variants: Sequence[Options],
     *,
     evaluate: Evaluate | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Variant]:
-    """Pack a source in each of some ways, one after the other, and keep none of the files.
+    """Pack a source with each of several options, one after the other, and delete the files.
 
     Args:
-        source: as of `pack`.
-        ways: the options of each.
-        evaluate: called with the state dict that each restores.
-        progress: called from time to time with the number of weights done, and of all.
+        source: as for `pack`.
+        variants: the options of each.
+        evaluate: called with each restored state dict.
+        progress: called from time to time with the number of weights done, and the total.
 
     Raises:
-        OptionError, SourceError, MissingDependencyError: as of `pack`.
+        OptionError, SourceError, MissingDependencyError: as for `pack`.
 
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "sweep.vggq")
-        for number, options in enumerate(ways):
-            part = _part(progress, number, len(ways)) if progress else None
-            packed = pack(source, target, **options.to_table(), progress=part)
-            state, seconds = _restore(target)
+        for number, options in enumerate(variants):
+            ready = options.with_importance_read()
+            part = _progress_of_variant(progress, number, len(variants)) if progress else None
+            packed = pack_with(source, target, ready, progress=part)
+            state, seconds = _timed_load(target)
             scores = evaluate(state) if evaluate else {}
             yield Variant(options, packed.manifest, packed.size, packed.seconds, seconds, scores)
 
 
-def _part(progress: Progress, number: int, count: int) -> Progress:
+def _progress_of_variant(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def _restore(target: Path) -> tuple[dict[str, NDArray[Any]], float]:
-    """What a packed file restores, and the seconds that takes."""
+def _timed_load(target: Path) -> tuple[dict[str, NDArray[Any]], float]:
+    """Return the restored state dict and the median seconds that loading takes."""
     times = []
-    for _ in range(_RESTORES):
+    for _ in range(_LOADS):
         begin = time.perf_counter()
         state = _load.load(target)
         times.append(time.perf_counter() - begin)
     return state, statistics.median(times)
 
 
-def original(source: str | os.PathLike[str], options: Options) -> dict[str, NDArray[Any]]:
-    """What a source would restore if nothing were lost: its tensors by name.
+def original_state(source: str | os.PathLike[str], options: Options) -> dict[str, NDArray[Any]]:
+    """Return the state dict that a source would restore without any loss.
 
     Raises:
         OptionError: a pattern matches no tensor.
         SourceError: the source cannot be read.
 
     """
-    with open_source(source, options.reading) as opened:
-        return {tensor.name: restored(tensor) for tensor in opened.tensors}
+    with open_source(source, options.read) as opened:
+        return {tensor.name: restored_array(tensor) for tensor in opened.tensors}
 
 
-def find_evaluation(place: str) -> Evaluate:
-    """The callable at ``module:function``, as one that gives a dict of numbers.
+def import_evaluation(place: str) -> Evaluate:
+    """Import the callable at ``module:function`` and return it as one that returns scores.
 
-    It may give a lone number, which gets the function's name.
+    A callable that returns a single number gives one score with the function's name.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is no such callable.
 
     """
     module, _, name = place.partition(":")
@@ -139,13 +140,13 @@ def find_evaluation(place: str) -> Evaluate:
         raise OptionError([("eval", f"{place!r} cannot be imported: {error}")]) from error
     if not callable(function):
         raise OptionError([("eval", f"{place!r} is not callable")])
-    return lambda state: _scores(name, function(state))
+    return lambda state: _as_scores(name, function(state))
 
 
-def _scores(name: str, found: Any) -> dict[str, float]:
-    table = found if isinstance(found, Mapping) else {name: found}
+def _as_scores(name: str, result: Any) -> dict[str, float]:
+    table = result if isinstance(result, Mapping) else {name: result}
     try:
         return {str(key): float(value) for key, value in table.items()}
     except (TypeError, ValueError) as error:
-        problem = f"{name} gave {found!r}, expected a number or a dict of numbers"
+        problem = f"{name} returned {result!r}, expected a number or a dict of numbers"
         raise OptionError([("eval", problem)]) from error

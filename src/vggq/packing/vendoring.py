@@ -1,4 +1,4 @@
-"""Build time: copy the run-time half into a package that wants no dependency on hatch-vggq."""
+"""Copy the run time into a package that does not want to depend on hatch-vggq."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
-from .._manifest_json import VERSION
+from .._manifest_json import FORMAT_VERSION
 from ..errors import TargetError
 
 STAMP: Final = "vendored.json"
@@ -22,7 +22,7 @@ _EXCLUDED: Final = ("packing", "__pycache__")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Copy:
-    """A vendored copy: its folder, the release it is of, and the format version it reads."""
+    """A vendored copy: its folder, its release of vggq, and the format version it reads."""
 
     folder: Path
     version: str
@@ -30,14 +30,14 @@ class Copy:
 
 
 def vendor(folder: Path) -> Copy:
-    """Copy the run-time modules and the licence into `folder`, in place of an older copy.
+    """Copy the run-time modules and the license into `folder`; an older copy is replaced.
 
     Raises:
-        TargetError: the folder is there and is no such copy, or cannot be written.
+        TargetError: the folder exists and is not such a copy, or cannot be written.
 
     """
     if folder.exists() and not (folder / STAMP).is_file():
-        raise TargetError(f"{folder} is there, and is no copy of vggq: name a new folder")
+        raise TargetError("exists and is not a copy of vggq; choose a new folder", path=folder)
     made = folder.with_name(f".{folder.name}.tmp")
     try:
         shutil.rmtree(made, ignore_errors=True)
@@ -47,13 +47,13 @@ def vendor(folder: Path) -> Copy:
         made.rename(folder)
     except OSError as error:
         shutil.rmtree(made, ignore_errors=True)
-        raise TargetError(f"{folder} cannot be written: {error.strerror}") from error
+        raise TargetError(f"cannot be written: {error.strerror}", path=folder) from error
     return Copy(folder, copy.version, copy.format)
 
 
 def _write(folder: Path) -> Copy:
     ours = distribution(_DISTRIBUTION)
-    copy = Copy(folder, ours.version, VERSION)
+    copy = Copy(folder, ours.version, FORMAT_VERSION)
     run_time = Path(__file__).parents[1]
     shutil.copytree(run_time, folder, ignore=shutil.ignore_patterns(*_EXCLUDED))
     (folder / "LICENSE").write_text(ours.read_text("licenses/LICENSE") or "", encoding="utf-8")
@@ -63,10 +63,10 @@ def _write(folder: Path) -> Copy:
 
 
 def find_copies(root: Path, target: Path) -> list[Copy]:
-    """The copies in the package that a project's packed file belongs to.
+    """Return the vendored copies in the package that contains a packed file.
 
-    That is the outermost folder around it, below the root, that goes on being one; the file's own
-    where none is.
+    The package is the outermost folder below the root that has an ``__init__.py``, or the folder
+    that contains the packed file if no folder has one.
     """
     package = None
     for folder in itertools.takewhile(lambda folder: folder != root, target.parents):
@@ -83,10 +83,12 @@ def _read(stamp: Path) -> Copy:
         table = json.loads(stamp.read_text(encoding="utf-8"))
         return Copy(stamp.parent, str(table[_DISTRIBUTION]), int(table["format"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TargetError(f"{stamp} is not what `vggq vendor` writes: run it again") from error
+        raise TargetError(
+            "not a file that `vggq vendor` writes; run it again", path=stamp
+        ) from error
 
 
-def requirements() -> list[str]:
-    """What a copy needs at run time: what hatch-vggq itself does."""
+def run_time_requirements() -> list[str]:
+    """Return the requirements of a copy at run time, which are those of hatch-vggq itself."""
     wanted = distribution(_DISTRIBUTION).requires or []
     return [text for text in wanted if "extra ==" not in text]

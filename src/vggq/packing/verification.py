@@ -1,4 +1,4 @@
-"""Hold a packed file against its own manifest, and against its source."""
+"""Verify a packed file: its checksums, and that it matches its source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _dtypes
 from ..errors import OptionError, VerificationError
-from .metrics import measure
+from .metrics import measure_noise
 from .options import Options
 from .sources import open_source
 
@@ -23,15 +23,20 @@ if TYPE_CHECKING:
     from .._weights import Weights
     from .sources import SourceTensor
 
-# Sums of squares are stored to nine digits; their last bits depend on the processor.
+# Sums of squares are recorded with nine digits; their last bits depend on the processor.
 _TOLERANCE: Final = 1e-8
+_MAX_NAMES: Final = 5
 
 
 def verify(weights: Weights, advance: Callable[[str], None] = lambda _: None) -> None:
-    """Decode every tensor, and so check every checksum.
+    """Decode every tensor, which checks every checksum.
+
+    Args:
+        weights: the open packed file.
+        advance: called with the name of each tensor that was decoded.
 
     Raises:
-        DataError: a tensor's bytes are damaged.
+        DataError: the bytes of a tensor are damaged.
 
     """
     for name in weights:
@@ -44,80 +49,86 @@ def verify_against(
     source: str | os.PathLike[str],
     advance: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Compare with a source, read with the layout that the manifest records.
+    """Compare a packed file with its source, which is read as the manifest records.
 
-    What is stored exactly has to be equal, and what is quantized as near as its manifest says.
+    Raw tensors must be equal, and quantized tensors must have the error that the manifest states.
 
     Raises:
-        VerificationError: a tensor is missing, too many, or not what the source holds.
+        VerificationError: a tensor is missing, unexpected, or different from the source.
         SourceError: the source cannot be read.
-        DataError: a tensor's bytes are damaged.
+        DataError: the bytes of a tensor are damaged.
 
     """
     options = recorded_options(weights.manifest)
-    with open_source(source, options.reading) as opened:
+    with open_source(source, options.read) as opened:
         tensors = {tensor.name: tensor for tensor in opened.tensors}
-        check_names(set(weights), set(tensors))
+        check_same_names(set(weights), set(tensors))
         for name in weights:
-            _compare(weights.tensors[name], weights[name], tensors[name])
+            _verify_tensor(weights.tensors[name], weights[name], tensors[name])
             advance(name)
 
 
 def recorded_options(manifest: Manifest) -> Options:
-    """The options that a file was packed with.
+    """Return the options that a file was packed with.
 
     Raises:
-        VerificationError: they are of another version.
+        VerificationError: another version recorded them.
 
     """
     try:
-        return Options.from_table(manifest.options)
+        return Options.from_record(manifest.options)
     except OptionError as error:
         raise VerificationError(
-            f"the manifest's options are of another version: {error}"
+            f"the manifest's options were recorded by another version: {error}"
         ) from error
 
 
-def check_names(packed: set[str], source: set[str]) -> None:
-    """Refuse a source with other tensors than the packed file.
+def check_same_names(packed: set[str], source: set[str]) -> None:
+    """Reject a source whose tensors are not those of the packed file.
 
     Raises:
-        VerificationError: there are names that only one of them has.
+        VerificationError: names exist on one side only.
 
     """
-    for names, what in (
-        (source - packed, "missing from"),
-        (packed - source, "not of the source in"),
+    for names, where in (
+        (source - packed, "only in the source"),
+        (packed - source, "only in the packed file"),
     ):
         if names:
-            raise VerificationError(f"{', '.join(sorted(names)[:5])}: {what} the packed file")
+            raise VerificationError(f"{where}: {', '.join(sorted(names)[:_MAX_NAMES])}")
 
 
-def _compare(info: TensorInfo, restored: NDArray[Any], tensor: SourceTensor) -> None:
-    check_facts(info, tensor)
-    values = _dtypes.widen(tensor.read(), tensor.dtype)
+def _verify_tensor(info: TensorInfo, restored: NDArray[Any], tensor: SourceTensor) -> None:
+    check_shape_and_dtype(info, tensor)
+    values = _dtypes.convert(tensor.read(), tensor.dtype)
     if not info.quantized:
         if values.tobytes() != restored.tobytes():
-            raise VerificationError(f"tensor {info.name!r}: differs, and it is stored exactly")
-    elif not np.isfinite(values).all() or not _as_stated(info, *measure(values, restored)):
-        raise VerificationError(f"tensor {info.name!r}: is not as near as the manifest says")
+            raise VerificationError(
+                "stored exactly, but different from the source", tensor=info.name
+            )
+    elif not np.isfinite(values).all() or not _matches_record(
+        info, *measure_noise(values, restored)
+    ):
+        raise VerificationError("the error is not the one in the manifest", tensor=info.name)
 
 
-def check_facts(info: TensorInfo, tensor: SourceTensor) -> None:
-    """Refuse a tensor that is not of the shape and the dtype that the packed file's came from.
+def check_shape_and_dtype(info: TensorInfo, tensor: SourceTensor) -> None:
+    """Reject a tensor whose shape or dtype differs from the one that was packed.
 
     Raises:
-        VerificationError: it is of another.
+        VerificationError: the tensor has another shape or dtype.
 
     """
-    packed_as, is_now = (info.shape, info.source_dtype), (tensor.shape, tensor.dtype)
-    if packed_as != is_now:
+    recorded, found = (info.shape, info.source_dtype), (tensor.shape, tensor.dtype)
+    if recorded != found:
         raise VerificationError(
-            f"tensor {info.name!r}: packed from {packed_as}, it is {is_now} now"
+            f"packed from {recorded[1]} of shape {recorded[0]}, the source has {found[1]} of shape "
+            f"{found[0]}",
+            tensor=info.name,
         )
 
 
-def _as_stated(info: TensorInfo, energy: float, noise: float) -> bool:
+def _matches_record(info: TensorInfo, energy: float, noise: float) -> bool:
     return math.isclose(energy, info.energy, rel_tol=_TOLERANCE) and math.isclose(
         noise, info.noise, rel_tol=_TOLERANCE
     )
