@@ -1,1 +1,1 @@
-"""The Hatch build hook ``vggq``: configuration in, ``vggq.packing`` called, build data out."""
+"""The Hatch build hook ``vggq``, which packs the models of a package while it is built."""

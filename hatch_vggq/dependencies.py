@@ -1,4 +1,4 @@
-"""Whether whoever installs the package will be able to restore its weights."""
+"""Check that `project.dependencies` has everything that restoring the weights needs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from vggq._manifest_json import FIRST_READER, VERSION
 from vggq.errors import TargetError
-from vggq.packing import vendoring
+from vggq.packing import FIRST_READER, FORMAT_VERSION, vendoring
 
-from .config import ConfigurationError
+from .messages import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,90 +21,101 @@ if TYPE_CHECKING:
 
     from .config import Model
 
-_OURS: Final = "hatch-vggq"
-_BOUND: Final = f"{_OURS}>={FIRST_READER}"
+_READER: Final = "hatch-vggq"
+_RECOMMENDED: Final = f"{_READER}>={FIRST_READER}"
+_FAR_FUTURE: Final = Version("999999")
 
 
-def check(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> None:
-    """Hold ``project.dependencies`` against what restoring the models takes.
+def check_dependencies(root: Path, models: Iterable[Model], dependencies: Sequence[str]) -> None:
+    """Compare ``project.dependencies`` with what restoring the models needs.
+
+    Args:
+        root: the project's root.
+        models: the models that the package contains.
+        dependencies: the requirements of ``project.dependencies``.
 
     Raises:
-        ConfigurationError: something is missing, or too old; the lines say what to write.
+        BuildError: a requirement is missing or excludes all suitable releases, or a
+            vendored copy is too old; each line says what to write or to run.
 
     """
-    errors = [error for model in models for error in _errors(root, model, dependencies)]
-    if errors:
-        # Models of one package have theirs in common.
-        raise ConfigurationError(list(dict.fromkeys(errors)))
+    problems = [problem for model in models for problem in _problems(root, model, dependencies)]
+    if problems:
+        # Models of the same package have the same problems.
+        raise BuildError(list(dict.fromkeys(problems)))
 
 
-def _errors(root: Path, model: Model, dependencies: Sequence[str]) -> list[str]:
+def _problems(root: Path, model: Model, dependencies: Sequence[str]) -> list[str]:
     try:
         copies = vendoring.find_copies(root, root / model.target)
     except TargetError as error:
-        return [str(error).replace(f"{root}/", "")]
+        return [error.render(root)]
     if copies:
-        return _errors_of_copies(root, copies, dependencies)
-    return _errors_without_a_copy(dependencies)
+        return _needs_of_copies(dependencies) + _outdated_copies(root, copies)
+    return _reader_problems(dependencies)
 
 
-def _errors_without_a_copy(dependencies: Iterable[str]) -> list[str]:
-    """What is wrong with the dependencies of a package that imports vggq."""
-    ours = _at_run_time(dependencies, _OURS)
-    if not ours:
+def _reader_problems(dependencies: Iterable[str]) -> list[str]:
+    """Return the problems of a package that imports vggq from hatch-vggq."""
+    requirements = _requirements_on(_READER, dependencies)
+    if not requirements:
         return [
             (
-                "project.dependencies: the package needs hatch-vggq to restore its weights: "
-                f'add "{_BOUND}"'
+                f"project.dependencies: the package needs {_READER} to restore its weights; "
+                f'add "{_RECOMMENDED}"'
             )
         ]
     return [
-        f"project.dependencies: {str(requirement)!r} shuts out every release that reads the "
-        f'packed file: write "{_BOUND}"'
-        for requirement in ours
-        if not _admits(requirement, Version(FIRST_READER))
+        f"project.dependencies: {str(requirement)!r} excludes every release that reads the "
+        f'packed file; write "{_RECOMMENDED}"'
+        for requirement in requirements
+        if not _admits_release_from(Version(FIRST_READER), requirement)
     ]
 
 
-def _errors_of_copies(
-    root: Path, copies: Iterable[vendoring.Copy], dependencies: Sequence[str]
-) -> list[str]:
-    missing = [
-        f'project.dependencies: the vendored copy of vggq needs {name}: add "{specifier}"'
-        for specifier in vendoring.requirements()
-        if not _at_run_time(dependencies, name := Requirement(specifier).name)
+def _needs_of_copies(dependencies: Sequence[str]) -> list[str]:
+    """Return the requirements of a vendored copy that the project does not list."""
+    return [
+        f'project.dependencies: the vendored copy of vggq needs {name}; add "{specifier}"'
+        for specifier in vendoring.run_time_requirements()
+        if not _requirements_on(name := Requirement(specifier).name, dependencies)
     ]
-    old = [
-        f"{copy.folder.relative_to(root).as_posix()}: the copy of vggq {copy.version} knows format "
-        f"version {copy.format}, and {VERSION} is to be written: run `vggq vendor` again"
+
+
+def _outdated_copies(root: Path, copies: Iterable[vendoring.Copy]) -> list[str]:
+    return [
+        f"{copy.folder.relative_to(root).as_posix()}: the copy of vggq {copy.version} reads format "
+        f"version {copy.format}, but this build writes version {FORMAT_VERSION}; "
+        "run `vggq vendor` again"
         for copy in sorted(set(copies))
-        if copy.format < VERSION
+        if copy.format < FORMAT_VERSION
     ]
-    return missing + old
 
 
-def _at_run_time(dependencies: Iterable[str], name: str) -> list[Requirement]:
-    # hatchling has refused what is no requirement.
+def _requirements_on(name: str, dependencies: Iterable[str]) -> list[Requirement]:
+    """Return the requirements on a distribution that are not limited to an extra."""
+    # hatchling has already rejected strings that are not requirements.
     requirements = map(Requirement, dependencies)
-    return [r for r in requirements if canonicalize_name(r.name) == name and _holds(r.marker)]
+    return [r for r in requirements if canonicalize_name(r.name) == name and _applies(r.marker)]
 
 
-def _holds(marker: Marker | None) -> bool:
+def _applies(marker: Marker | None) -> bool:
     return marker is None or marker.evaluate({"extra": ""})
 
 
-def _admits(requirement: Requirement, first: Version) -> bool:
-    """Whether some release from `first` on meets a requirement.
+def _admits_release_from(first: Version, requirement: Requirement) -> bool:
+    """Return whether a release from `first` on satisfies a requirement.
 
-    That is decided at the bounds that it names, and a step beyond each.
+    A set of version specifiers can only change its answer at the versions that it names, so these
+    versions and the ones just above them are tested.
     """
-    candidates = [first, Version("999999")]
+    candidates = [first, _FAR_FUTURE]
     for specifier in requirement.specifier:
         text = specifier.version.removesuffix(".*")
         try:
             candidates += [Version(text), Version(f"{Version(text).base_version}.0.1")]
         except InvalidVersion:
-            # === takes any string, and then it is nobody's release number.
+            # `===` accepts any string, and such a string is no release of hatch-vggq.
             return False
     admitted = requirement.specifier.filter(candidates, prereleases=True)
     return any(version >= first for version in admitted)

@@ -1,4 +1,4 @@
-"""What a build writes over, so that one that fails can put it back."""
+"""Restoring the packed file that a failed build has replaced."""
 
 from __future__ import annotations
 
@@ -7,49 +7,56 @@ import os
 import shutil
 from typing import IO, TYPE_CHECKING
 
-from vggq.packing.atomic_file import atomic_write
+from vggq.packing import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Undo:
-    """A file as it was before it is written anew, and the way back to that."""
+class Rollback:
+    """The previous content of a packed file, kept until the build has succeeded.
+
+    Args:
+        target: the packed file that is about to be written.
+        scratch: the folder for temporary files.
+
+    """
 
     def __init__(self, target: Path, scratch: Path) -> None:
         self._target = target
         self._scratch = scratch
-        self._before = _open(target) if target.is_file() else None
+        self._previous = _open_previous(target) if target.is_file() else None
         self._written: tuple[int, int] | None = None
 
-    def note(self) -> None:
-        """Remember what is there now as this build's own."""
-        self._written = _identity(self._target)
+    def mark_written(self) -> None:
+        """Record the current file as the one that this build wrote."""
+        self._written = _identify_file(self._target)
 
-    def back(self) -> None:
-        """Put back what was there, unless another build has written since."""
-        if self._written is None or _identity(self._target) != self._written:
+    def restore(self) -> None:
+        """Restore the previous content, unless another build has replaced the file since."""
+        if self._written is None or _identify_file(self._target) != self._written:
             return
-        if self._before is None:
+        if self._previous is None:
             self._target.unlink(missing_ok=True)
             return
         with atomic_write(self._target, self._scratch) as file:
-            shutil.copyfileobj(self._before, file)
+            shutil.copyfileobj(self._previous, file)
 
-    def close(self) -> None:
-        """Let go of what was there."""
-        if self._before is not None:
-            self._before.close()
+    def release(self) -> None:
+        """Close the previous content; `restore` must not be called afterwards."""
+        if self._previous is not None:
+            self._previous.close()
 
 
-def _open(path: Path) -> IO[bytes]:
-    # A file that is open outlives its name, but for Windows, where it cannot be replaced.
+def _open_previous(path: Path) -> IO[bytes]:
+    # An open file stays readable after it has been replaced. On Windows it could not be replaced.
     return io.BytesIO(path.read_bytes()) if os.name == "nt" else path.open("rb")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identify_file(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file, or None if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

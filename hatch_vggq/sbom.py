@@ -1,4 +1,4 @@
-"""What a wheel says of its models in a software bill of materials: CycloneDX, as of PEP 770."""
+"""The software bill of materials of a wheel's models: CycloneDX, placed as PEP 770 says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import vggq
-from vggq.packing.goals import GOALS
+from vggq.packing import GOALS, flat_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,39 +18,49 @@ if TYPE_CHECKING:
 
     from vggq import Manifest
 
-NAME: Final = "hatch-vggq.cdx.json"
+SBOM_NAME: Final = "hatch-vggq.cdx.json"
 
-_SPECIFICATION: Final = "1.6"
+_SPEC_VERSION: Final = "1.6"
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The package that the wheel is of."""
+    """The name and version of the package in the wheel."""
 
     name: str
     version: str
 
 
-def render(package: Package, models: Iterable[tuple[str, Path, str]]) -> bytes:
-    """The bill of materials of a wheel; equal wheels have equal ones.
+@dataclass(frozen=True, slots=True)
+class ShippedModel:
+    """A packed file in the wheel.
 
-    Args:
-        package: whose wheel it is.
-        models: of each, its path in the wheel, its packed file and the SHA-256 of that.
+    Attributes:
+        name: the path in the wheel.
+        path: the packed file in the project.
+        sha256: the SHA-256 of the packed file.
 
     """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def render_sbom(package: Package, models: Iterable[ShippedModel]) -> bytes:
+    """Return the bill of materials of a wheel as JSON; it depends on the arguments alone."""
     purl = f"pkg:pypi/{package.name}@{quote(package.version)}"
     content = {
         "bomFormat": "CycloneDX",
-        "specVersion": _SPECIFICATION,
+        "specVersion": _SPEC_VERSION,
         "version": 1,
         "metadata": {
             "tools": {"components": [_library("hatch-vggq", version("hatch-vggq"))]},
             "component": _library(package.name, package.version) | {"bom-ref": purl, "purl": purl},
         },
-        "components": [_component(*model) for model in models],
+        "components": [_model_component(model) for model in models],
     }
-    # From the content, and not by chance: a wheel is to be built twice to the same bytes.
+    # A random serial number would make two builds of the same wheel differ.
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(content))
     return (json.dumps({"serialNumber": serial.urn} | content, indent=2) + "\n").encode()
 
@@ -59,31 +69,31 @@ def _library(name: str, release: str) -> dict[str, Any]:
     return {"type": "library", "name": name, "version": release}
 
 
-def _component(name: str, path: Path, sha256: str) -> dict[str, Any]:
-    with vggq.open(path) as weights:
+def _model_component(model: ShippedModel) -> dict[str, Any]:
+    with vggq.open(model.path) as weights:
         manifest = weights.manifest
+    properties = _properties(manifest).items()
     component = {
         "type": "machine-learning-model",
-        "bom-ref": name,
-        "name": name,
-        "hashes": [{"alg": "SHA-256", "content": sha256}],
-        "properties": [
-            {"name": f"vggq:{key}", "value": str(value)} for key, value in _facts(manifest).items()
-        ],
+        "bom-ref": model.name,
+        "name": model.name,
+        "hashes": [{"alg": "SHA-256", "content": model.sha256}],
+        "properties": [{"name": f"vggq:{key}", "value": str(value)} for key, value in properties],
     }
     return component | _provenance(manifest.options)
 
 
-def _facts(manifest: Manifest) -> dict[str, object]:
-    """What was measured and done, under names of our own: CycloneDX has none for it."""
+def _properties(manifest: Manifest) -> dict[str, object]:
+    """Return the properties for which CycloneDX has no field of its own."""
     exact = not any(tensor.quantized for tensor in manifest.tensors)
     entries = {tensor.entry: tensor for tensor in manifest.tensors}
+    options = flat_options(manifest.options)
     return {
         "source:format": manifest.source_format,
         "source:sha256": manifest.source_sha256,
         "encoder": manifest.encoder,
         "zstd": manifest.zstd,
-        **{f"asked:{goal}": manifest.options[goal] for goal in GOALS if manifest.options.get(goal)},
+        **{f"asked:{goal}": options[goal] for goal in GOALS if options.get(goal)},
         "sqnr": "exact" if exact else f"{manifest.sqnr:.2f} dB",
         "tensors": len(manifest.tensors),
         "parameters": sum(tensor.count for tensor in entries.values()),
@@ -91,11 +101,12 @@ def _facts(manifest: Manifest) -> dict[str, object]:
 
 
 def _provenance(options: dict[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    """Return the CycloneDX fields for the licence, description and URL of a model."""
+    fields: dict[str, Any] = {}
     if options.get("license"):
-        told["licenses"] = [{"expression": options["license"]}]
+        fields["licenses"] = [{"expression": options["license"]}]
     if options.get("description"):
-        told["description"] = options["description"]
+        fields["description"] = options["description"]
     if options.get("url"):
-        told["externalReferences"] = [{"type": "website", "url": options["url"]}]
-    return told
+        fields["externalReferences"] = [{"type": "website", "url": options["url"]}]
+    return fields

@@ -1,104 +1,142 @@
-"""An archive over `size-limit`: what makes it large, and what would fit."""
+"""Explain why an artifact is over `size-limit`, and what would make it fit."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import vggq
-from vggq._codecs import Codebook
-from vggq.packing.goals import MAX_BITS
-from vggq.packing.options import Options
-from vggq.packing.sizes import megabytes
+from vggq.packing import MAX_BITS, Bits, megabytes, recorded_options
 
-from .archive import members
-from .config import BASE
+from .artifact_members import iter_members
+from .config import BASE_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_LARGEST: Final = 3
-_MUCH: Final = 0.1
-_SLACK: Final = 64
-_NO_WAY_OUT: Final = "  no number of bits would fit: split the package, or ask for a higher limit"
+_LISTED_TENSORS: Final = 3
+_NOTABLE_SHARE: Final = 0.1
+_ZIP_HEADER_SIZE: Final = 64
+_NOTHING_FITS: Final = (
+    "  no value of bits would make it fit: split the package, or ask the index for a higher limit"
+)
 
 
-def excess(artifact: Path, limit: int, targets: list[Path], shipped: set[str]) -> Iterator[str]:
-    """The lines for one that has more than its limit.
+@dataclass(frozen=True, slots=True)
+class _StoredTensor:
+    """A tensor's share of a packed file.
+
+    Attributes:
+        name: the tensor's name.
+        size: stored bytes.
+        bits: the width of its codes if the model's `bits` decides it, else 0.
+        quality: how it is stored, in words.
+
+    """
+
+    name: str
+    size: int
+    bits: int
+    quality: str
+
+
+def explain_excess(
+    artifact: Path, limit: int, targets: list[Path], expected: set[str]
+) -> Iterator[str]:
+    """Yield the lines of the error for an artifact that is over its limit.
 
     Args:
         artifact: a wheel or an sdist.
-        limit: in bytes.
-        targets: the packed files that it has.
-        shipped: the names in it of these, and of sources that it is to carry.
+        limit: the maximum size in bytes.
+        targets: the packed files in the artifact.
+        expected: the names in the artifact of these, and of sources that it is meant to contain.
 
     """
     size = artifact.stat().st_size
-    yield f"{BASE}.size-limit: {artifact.name} is {megabytes(size)}, over {megabytes(limit)}"
-    largest = sorted((row for target in targets for row in _tensors(target)), reverse=True)
-    for stored, name, _, how in largest[:_LARGEST]:
-        yield f"  {megabytes(stored)} {name}, {how}"
-    yield from _besides(artifact, shipped, limit)
-    yield from _ways_out(targets, largest, size, limit)
-    yield from (_request(target) for target in targets)
+    yield (
+        f"{BASE_KEY}.size-limit: {artifact.name} is {megabytes(size)}, over the limit of "
+        f"{megabytes(limit)}"
+    )
+    tensors = [tensor for target in targets for tensor in _read_tensors(target)]
+    largest = sorted(tensors, key=lambda tensor: (tensor.size, tensor.name), reverse=True)
+    for tensor in largest[:_LISTED_TENSORS]:
+        yield f"  {megabytes(tensor.size)} {tensor.name}, {tensor.quality}"
+    yield from _name_other_file(artifact, expected, limit)
+    yield from _suggest_options(targets, tensors, size, limit)
+    yield from (_describe_request(target) for target in targets)
 
 
-def _besides(artifact: Path, shipped: set[str], limit: int) -> Iterator[str]:
-    """The largest of the files that are no packed ones, where it takes much of the limit."""
+def _name_other_file(artifact: Path, expected: set[str], limit: int) -> Iterator[str]:
+    """Yield a line for the largest other file, if it takes a notable share of the limit."""
     others = [
         (member.size, member.name)
-        for member in members(artifact)
-        if member.name not in shipped and ".dist-info/" not in member.name
+        for member in iter_members(artifact)
+        if member.name not in expected and ".dist-info/" not in member.name
     ]
     size, name = max(others, default=(0, ""))
-    if size > limit * _MUCH:
-        yield f"  {megabytes(size)} {name}, before compression: exclude it, if it need not ship"
+    if size > limit * _NOTABLE_SHARE:
+        yield (
+            f"  {megabytes(size)} {name}, before compression; exclude it if the package does not "
+            "need it"
+        )
 
 
-def _tensors(target: Path) -> Iterator[tuple[int, str, int, str]]:
-    """Stored bytes, name, the model's bits where they hold for it (else 0) and the way, of each."""
+def _read_tensors(target: Path) -> Iterator[_StoredTensor]:
+    """Yield the tensors of a packed file; tied tensors, which are stored once, appear once."""
     with vggq.open(target) as weights:
-        options = Options.from_table(weights.manifest.options)
+        options = recorded_options(weights.manifest)
         for tensor in {tensor.entry: tensor for tensor in weights.tensors.values()}.values():
-            bits = options.goal(tensor.name).bits if isinstance(tensor.codec, Codebook) else None
-            how = f"{bits} bits" if bits else f"SQNR {tensor.sqnr:.1f} dB"
-            shared = 0 if options.own_goal(tensor.name) else bits or 0
-            stored = weights.stored_size(tensor.name)
-            yield stored, tensor.name, shared, how if tensor.quantized else "stored exactly"
+            goal = options.goal_for(tensor.name)
+            bits = goal.bits if isinstance(goal, Bits) and tensor.quantized else 0
+            quality = f"{bits} bits" if bits else f"SQNR {tensor.sqnr:.1f} dB"
+            yield _StoredTensor(
+                tensor.name,
+                weights.stored_size(tensor.name),
+                0 if options.override_for(tensor.name) else bits,
+                quality if tensor.quantized else "stored exactly",
+            )
 
 
-def _ways_out(
-    targets: list[Path], tensors: list[tuple[int, str, int, str]], size: int, limit: int
+def _suggest_options(
+    targets: list[Path], tensors: Sequence[_StoredTensor], size: int, limit: int
 ) -> list[str]:
-    """What to write instead into a model's table."""
-    fits = _share(targets[0], size, limit) if len(targets) == 1 else 0
-    share = f"  size = {fits} would fit: {megabytes(fits)} for the packed file"
-    shares = [share] if fits > 0 else []
-    if any(bits for _, _, bits, _ in tensors):
-        width = _narrower(tensors, size, limit)
-        return [width, *shares] if width else [_NO_WAY_OUT]
-    return shares or [_NO_WAY_OUT]
+    """Return lines with the options of a model that would make the artifact fit."""
+    target_size = _size_that_fits(targets[0], size, limit) if len(targets) == 1 else 0
+    by_size = (
+        [f"  size = {target_size} would fit: {megabytes(target_size)} for the packed file"]
+        if target_size > 0
+        else []
+    )
+    if not any(tensor.bits for tensor in tensors):
+        return by_size or [_NOTHING_FITS]
+    by_bits = _suggest_bits(tensors, size, limit)
+    return [by_bits, *by_size] if by_bits else [_NOTHING_FITS]
 
 
-def _share(target: Path, size: int, limit: int) -> int:
-    """Bytes that a packed file may have in an archive of the limit, by a safe estimate."""
-    # An archive compresses a packed file's header, and little else of it.
+def _size_that_fits(target: Path, size: int, limit: int) -> int:
+    """Return a safe estimate of the bytes that a packed file may have in an artifact of `limit`."""
+    # Compression reduces the header of a packed file, and little else of it.
     others = size - len(zlib.compress(target.read_bytes()))
-    # Nothing that is deflated grows by more than a thousandth; what names its size may.
-    return (limit - others) * 999 // 1000 - _SLACK
+    # Deflate expands data by at most a thousandth; the headers of the zip file come on top.
+    return (limit - others) * 999 // 1000 - _ZIP_HEADER_SIZE
 
 
-def _narrower(tensors: list[tuple[int, str, int, str]], size: int, limit: int) -> str | None:
+def _suggest_bits(tensors: Sequence[_StoredTensor], size: int, limit: int) -> str | None:
     for bits in range(MAX_BITS - 1, 0, -1):
-        # Stored bytes fall faster than in proportion to the bits: this errs on the safe side.
-        saved = sum(stored * (was - bits) // was for stored, _, was, _ in tensors if was > bits)
+        # Stored bytes shrink faster than in proportion to the bits, so the estimate is safe.
+        saved = sum(
+            tensor.size * (tensor.bits - bits) // tensor.bits
+            for tensor in tensors
+            if tensor.bits > bits
+        )
         if size - saved <= limit:
             return f"  bits = {bits} would fit: about {megabytes(size - saved)}, by estimate"
     return None
 
 
-def _request(target: Path) -> str:
+def _describe_request(target: Path) -> str:
     with vggq.open(target) as weights:
         floats, packed = weights.manifest.float32_size, weights.size
     return (

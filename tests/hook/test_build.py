@@ -1,4 +1,4 @@
-"""Real projects, built by a real front end with the hook."""
+"""Builds of a small project: what ships, the messages, and the errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,9 @@ import pytest
 
 import vggq
 from tests.helpers import save_npz
-from vggq.packing import pack
+from vggq.packing import flat_options, pack
 
-from .conftest import MODEL, Project, sdist_names, wheel_names
+from .conftest import MODEL, Project, read_packed_file, sdist_names, wheel_names
 
 KEY = "tool.hatch.build.hooks.vggq.models[0]"
 DIST_INFO = {
@@ -26,25 +25,20 @@ DIST_INFO = {
 }
 
 
-def packed_in_wheel(project: Project) -> bytes:
-    with zipfile.ZipFile(project.wheel) as archive:
-        return archive.read("tiny/tiny.vggq")
-
-
-def test_a_wheel_has_the_packed_file_and_not_the_raw_weights(
+def test_wheel_has_the_packed_file_without_the_raw_weights(
     project: Project, arrays: dict[str, np.ndarray]
 ) -> None:
-    result = project.build()
+    result = project.build_with_front_end("-w")
     assert result.code == 0, result.output
     assert wheel_names(project.wheel) == {"tiny/__init__.py", "tiny/tiny.vggq", *DIST_INFO}
-    restored = vggq.load(packed_in_wheel(project))
+    restored = vggq.load(read_packed_file(project.wheel))
     assert set(restored) == set(arrays)
     np.testing.assert_array_equal(restored["steps"], arrays["steps"])
     np.testing.assert_array_equal(restored["layer.bias"], arrays["layer.bias"])
     np.testing.assert_allclose(restored["layer.weight"], arrays["layer.weight"], atol=0.1)
 
 
-def test_the_build_says_what_it_cost(project: Project) -> None:
+def test_build_prints_sizes_sqnr_and_time_in_one_line(project: Project) -> None:
     lines = [line for line in project.build().lines if line.startswith("vggq:")]
     assert len(lines) == 1
     assert lines[0].startswith("vggq: src/tiny/tiny.vggq: 8.5 kB of weights in ")
@@ -52,7 +46,7 @@ def test_the_build_says_what_it_cost(project: Project) -> None:
     assert lines[0].endswith(" s")
 
 
-def test_the_build_warns_of_what_is_not_finite(
+def test_build_warns_of_values_that_are_not_finite(
     project: Project, arrays: dict[str, np.ndarray]
 ) -> None:
     arrays["layer.weight"][0, :3] = np.inf
@@ -63,8 +57,8 @@ def test_the_build_warns_of_what_is_not_finite(
     ) in project.build().lines
 
 
-def test_an_sdist_has_the_packed_file_and_not_the_raw_weights(project: Project) -> None:
-    assert project.build("-s").code == 0
+def test_sdist_has_the_packed_file_without_the_raw_weights(project: Project) -> None:
+    assert project.build("sdist").code == 0
     names = {name.removeprefix("tiny-1.0/") for name in sdist_names(project.sdist)}
     assert names == {
         ".gitignore",
@@ -79,38 +73,38 @@ def test_raw_weights_inside_the_package_do_not_ship(project: Project) -> None:
     inside = project.root / "src" / "tiny" / "raw.npz"
     project.source.rename(inside)
     project.configure(MODEL.replace("weights/tiny.npz", "src/tiny/raw.npz"))
-    result = project.build("-s", "-w")
+    result = project.build("sdist", "wheel")
     assert result.code == 0, result.output
     assert "tiny/raw.npz" not in wheel_names(project.wheel)
     assert "tiny-1.0/src/tiny/raw.npz" not in sdist_names(project.sdist)
 
 
-def test_a_wheel_from_the_sdist_has_the_same_bytes(project: Project) -> None:
-    assert project.build("-w").code == 0
-    direct = packed_in_wheel(project)
+def test_wheel_from_the_sdist_has_the_same_packed_file(project: Project) -> None:
+    assert project.build("wheel").code == 0
+    direct = read_packed_file(project.wheel)
     project.target.unlink()
-    result = project.build("-s", "-w")
+    result = project.build("sdist", "wheel")
     assert result.code == 0, result.output
-    with tarfile.open(project.sdist) as archive:
-        member = archive.extractfile("tiny-1.0/src/tiny/tiny.vggq")
-        assert member is not None
-        assert member.read() == direct
-    assert packed_in_wheel(project) == direct
+    assert read_packed_file(project.sdist) == direct
+    assert read_packed_file(project.wheel) == direct
 
 
-def test_without_the_source_the_packed_file_is_used(project: Project) -> None:
+def test_build_without_the_source_uses_the_packed_file(project: Project) -> None:
     assert project.build().code == 0
-    direct = packed_in_wheel(project)
+    direct = read_packed_file(project.wheel)
     project.source.unlink()
     result = project.build()
-    used = "vggq: src/tiny/tiny.vggq: used as it is, there is no weights/tiny.npz to pack"
-    stale = "vggq: weights/tiny.npz: no such file: src/tiny/tiny.vggq may be of other weights"
-    assert used in result.lines
-    assert stale in result.lines
-    assert packed_in_wheel(project) == direct
+    assert (
+        "vggq: src/tiny/tiny.vggq: using the packed file: weights/tiny.npz is not in this tree"
+    ) in result.lines
+    assert (
+        "vggq: weights/tiny.npz: no such file; src/tiny/tiny.vggq may have been packed from other "
+        "weights"
+    ) in result.lines
+    assert read_packed_file(project.wheel) == direct
 
 
-def test_an_editable_build_is_not_checked(project: Project) -> None:
+def test_editable_build_is_not_verified(project: Project) -> None:
     mode = '[tool.hatch.build]\ndev-mode-dirs = ["src"]\n'
     project.configure(f"{mode}[tool.hatch.build.hooks.vggq]\nsize-limit = 1\n{MODEL}")
     build = "import hatchling.build; hatchling.build.build_editable('dist')"
@@ -122,59 +116,61 @@ def test_an_editable_build_is_not_checked(project: Project) -> None:
     assert any(name.endswith(".pth") for name in names)
 
 
-def test_a_source_that_the_system_does_not_let_look_at(project: Project) -> None:
+def test_unreadable_source_is_an_error(project: Project) -> None:
     project.source.unlink()
     project.source.symlink_to(project.source.name)
-    result = project.build()
+    result = project.build_with_front_end("-w")
     assert result.code == 1
-    why = "'weights/tiny.npz' cannot be read: Too many levels of symbolic links"
-    assert f"{KEY}.source: {why}" in result.lines
+    problem = "cannot be read: Too many levels of symbolic links"
+    assert f"{KEY}.source: weights/tiny.npz: {problem}" in result.lines
     assert "Traceback" not in result.output
 
 
-def test_an_unpacked_sdist_has_no_source_to_miss(project: Project) -> None:
-    assert project.build("-s").code == 0
+def test_build_of_an_unpacked_sdist_does_not_warn_of_a_missing_source(project: Project) -> None:
+    assert project.build("sdist").code == 0
     project.source.unlink()
     project.target.unlink()
     with tarfile.open(project.sdist) as archive:
         archive.extractall(project.root.parent, filter="data")
     result = Project(project.root.parent / "tiny-1.0").build()
     assert result.code == 0, result.output
-    assert "used as it is" in result.output
+    assert "using the packed file" in result.output
     assert "no such file" not in result.output
 
 
-def test_factors_come_from_a_file_of_the_project(project: Project) -> None:
-    factors = project.root / "weights.json"
-    project.configure(MODEL + 'size = "3 kB"\nweights = "weights.json"\n')
-    assert "weights: 'weights.json' cannot be read: No such file" in project.build().output
+def test_importance_is_read_from_a_file_of_the_project(project: Project) -> None:
+    factors = project.root / "factors.json"
+    project.configure(MODEL + 'size = "3 kB"\nimportance = "factors.json"\n')
+    assert "importance: 'factors.json' cannot be read: No such file" in project.build().output
     factors.write_text('{"layer.weigth": 2}')
-    assert "models[0].weights: 'layer.weigth' is no tensor" in project.build().output
+    assert "models[0].importance: no tensor is named 'layer.weigth'" in project.build().output
     factors.write_text('{"layer.weight": 2}')
     assert project.build().code == 0
     factors.write_text('{"layer.weight": 3}')
     assert project.build().code == 0
     with vggq.open(project.target) as weights:
-        assert weights.manifest.options["weights"] == {"layer.weight": 3}
-    # What builds from an sdist has neither the source nor, perhaps, the factors.
+        assert flat_options(weights.manifest.options)["importance"] == {"layer.weight": 3}
+    # An sdist has no source, and may have no factors.
     project.source.unlink()
     factors.unlink()
     assert project.build().code == 0
     factors.write_text('{"layer.weight": 4}')
-    assert "models[0].weights: " in project.build().output
+    assert "models[0].importance: " in project.build().output
 
 
-def test_a_packed_file_with_other_options_is_refused(project: Project) -> None:
+def test_packed_file_with_other_options_is_an_error(project: Project) -> None:
     assert project.build().code == 0
     project.source.unlink()
     project.configure(MODEL + "bits = 4\n")
     result = project.build()
     assert result.code == 1
-    told = f"{KEY}.bits: 4 is asked for, src/tiny/tiny.vggq was packed with 8"
-    assert f"{told}, and there is no weights/tiny.npz to pack anew" in result.lines
+    assert (
+        f"{KEY}.bits: src/tiny/tiny.vggq was packed with 8 instead of 4, and weights/tiny.npz is "
+        "not in this tree to pack it again"
+    ) in result.lines
 
 
-def test_a_damaged_packed_file_is_refused(project: Project) -> None:
+def test_damaged_packed_file_is_an_error(project: Project) -> None:
     assert project.build().code == 0
     project.source.unlink()
     damaged = bytearray(project.target.read_bytes())
@@ -187,18 +183,20 @@ def test_a_damaged_packed_file_is_refused(project: Project) -> None:
     )
 
 
-def test_a_second_build_reuses(project: Project) -> None:
+def test_second_build_reuses_the_packed_file(project: Project) -> None:
     assert project.build().code == 0
     before = project.target.stat().st_mtime_ns
     result = project.build()
     assert (
-        "vggq: src/tiny/tiny.vggq: reused, weights/tiny.npz and its options are unchanged"
+        "vggq: src/tiny/tiny.vggq: reused, because weights/tiny.npz and the options are unchanged"
         in result.lines
     )
     assert project.target.stat().st_mtime_ns == before
 
 
-def test_a_stale_file_is_packed_again(project: Project, arrays: dict[str, np.ndarray]) -> None:
+def test_outdated_packed_file_is_packed_again(
+    project: Project, arrays: dict[str, np.ndarray]
+) -> None:
     assert project.build().code == 0
     first = project.target.read_bytes()
     arrays["layer.weight"][0, 0] += 1
@@ -211,7 +209,9 @@ def test_a_stale_file_is_packed_again(project: Project, arrays: dict[str, np.nda
     assert len(project.target.read_bytes()) < len(second)
 
 
-def test_two_models(project: Project, arrays: dict[str, np.ndarray]) -> None:
+def test_wheel_has_the_packed_files_of_two_models(
+    project: Project, arrays: dict[str, np.ndarray]
+) -> None:
     save_npz(project.root / "weights" / "other.npz", arrays)
     other = MODEL.replace("weights/tiny", "weights/other").replace("tiny.vggq", "sub/other.vggq")
     project.configure(MODEL + other)
@@ -220,7 +220,7 @@ def test_two_models(project: Project, arrays: dict[str, np.ndarray]) -> None:
     assert {"tiny/tiny.vggq", "tiny/sub/other.vggq"} <= wheel_names(project.wheel)
 
 
-def test_hatch_toml_does_as_well(project: Project) -> None:
+def test_configuration_can_be_in_hatch_toml(project: Project) -> None:
     project.configure("")
     hatch = MODEL.replace("tool.hatch.build", "build")
     (project.root / "hatch.toml").write_text(hatch)
@@ -228,16 +228,18 @@ def test_hatch_toml_does_as_well(project: Project) -> None:
     assert "tiny/tiny.vggq" in wheel_names(project.wheel)
 
 
-def test_a_table_under_a_target_replaces_the_global_one(project: Project) -> None:
+def test_table_of_a_build_target_replaces_the_global_one(project: Project) -> None:
     project.configure(
         MODEL + MODEL.replace("build.hooks", "build.targets.wheel.hooks") + "bits = 2\n"
     )
-    assert project.build("-s", "-w").code == 0
-    assert vggq.open(packed_in_wheel(project)).manifest.options["bits"] == 2
-    with tarfile.open(project.sdist) as archive:
-        member = archive.extractfile("tiny-1.0/src/tiny/tiny.vggq")
-        assert member is not None
-        assert vggq.open(member.read()).manifest.options["bits"] == 8
+    assert project.build("sdist", "wheel").code == 0
+    assert bits_of(read_packed_file(project.wheel)) == 2
+    assert bits_of(read_packed_file(project.sdist)) == 8
+
+
+def bits_of(packed: bytes) -> object:
+    with vggq.open(packed) as weights:
+        return flat_options(weights.manifest.options)["bits"]
 
 
 def npz_bytes() -> bytes:
@@ -263,46 +265,46 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             'source = "gone.npz"',
             b"",
             (
-                ".source: gone.npz: no such file beside pyproject.toml, and no src/tiny/tiny.vggq "
-                "that was packed before"
+                ".source: gone.npz: no such file, and no packed file src/tiny/tiny.vggq to use "
+                "instead"
             ),
         ),
-        ('source = "weights"', b"", ".source: weights is a directory, not a file"),
+        ('source = "weights"', b"", ".source: weights: a directory, not a file"),
         (
             'source = "n"',
             POINTER,
-            ".source: n is a Git LFS pointer, not the weights: run `git lfs pull`",
+            ".source: n: a Git LFS pointer, not the weights; run `git lfs pull`",
         ),
         (
             'source = "n.npz"',
             POINTER,
-            ".source: n.npz is a Git LFS pointer, not the weights: run `git lfs pull`",
+            ".source: n.npz: a Git LFS pointer, not the weights; run `git lfs pull`",
         ),
         (
             'source = "n.foo"',
             b"?",
             (
-                ".source: n.foo is of no known format; those known are of .h5, .hdf5, .keras, "
-                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                ".source: n.foo: unknown format; the supported formats have the suffixes .h5, "
+                ".hdf5, .keras, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),
         (
             'source = "n.npz"',
             b"",
-            ".source: n.npz: its suffix is of npz, its content is not of that format (it is empty)",
+            ".source: n.npz: the suffix is that of npz, but the file is empty",
         ),
         (
             'source = "n.vggq"',
             vggq_bytes(),
             (
-                ".source: n.vggq is a packed file already: give the checkpoint that it was packed "
-                "from, or what `vggq unpack` makes of it"
+                ".source: n.vggq: already a packed file; use the checkpoint that it was packed "
+                "from, or the output of `vggq unpack`"
             ),
         ),
         (
             'source = "n.npz"',
             npz_bytes()[:900],
-            ".source: n.npz: File is not a zip file",
+            ".source: n.npz: damaged .npz archive: File is not a zip file",
         ),
         (
             'source = "weights/tiny.npz"\nbits = 9',
@@ -327,24 +329,30 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         (
             'source = "weights/tiny.npz"\nlayout = "torch"',
             b"",
-            ".source: weights/tiny.npz is npz: layout = 'torch' is for Keras sources only",
+            (
+                ".source: weights/tiny.npz: layout = 'torch' is for Keras sources only, and this "
+                "file is npz"
+            ),
         ),
         (
             f'source = "{LONG}.npz"',
             b"",
-            f".source: expected names of at most 255 bytes, found '{LONG}.npz'",
+            f".source: expected names of at most 255 bytes without NUL, found '{LONG}.npz'",
         ),
         (
             'source = "weights/tiny\\u0000.npz"',
             b"",
-            ".source: expected names of at most 255 bytes, found 'weights/tiny\\x00.npz'",
+            (
+                ".source: expected names of at most 255 bytes without NUL, found "
+                "'weights/tiny\\x00.npz'"
+            ),
         ),
         (
             'source = "weights/tiny.npz/a.npz"',
             b"",
             (
-                ".source: weights/tiny.npz/a.npz: no such file beside pyproject.toml, and no "
-                "src/tiny/tiny.vggq that was packed before"
+                ".source: weights/tiny.npz/a.npz: no such file, and no packed file "
+                "src/tiny/tiny.vggq to use instead"
             ),
         ),
         (
@@ -354,7 +362,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         ),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(
+def test_bad_input_gives_one_line_and_writes_nothing(
     project: Project, tables: str, content: bytes, expected: str
 ) -> None:
     name = tables.split('"')[1]
@@ -366,14 +374,14 @@ def test_bad_input_is_one_line_and_writes_nothing(
     before = project.files()
     result = project.build()
     assert result.code == 1
-    told = [line for line in result.lines if line.startswith("tool.hatch")]
-    assert told == [f"{KEY}{expected}"]
+    printed = [line for line in result.lines if line.startswith("tool.hatch")]
+    assert printed == [f"{KEY}{expected}"]
     assert "Traceback" not in result.output
     assert project.files() == before
 
 
 @pytest.mark.parametrize("target", ["../out.vggq", "src/../../out.vggq"])
-def test_a_target_outside_the_project_is_refused(project: Project, target: str) -> None:
+def test_target_outside_the_project_is_an_error(project: Project, target: str) -> None:
     project.configure(MODEL.replace("src/tiny/tiny.vggq", target))
     result = project.build()
     assert result.code == 1
@@ -381,25 +389,27 @@ def test_a_target_outside_the_project_is_refused(project: Project, target: str) 
     assert not (project.root.parent / "out.vggq").exists()
 
 
-def test_a_target_that_a_link_leads_outside_is_refused(project: Project, tmp_path: Path) -> None:
+def test_target_behind_a_link_out_of_the_project_is_an_error(
+    project: Project, tmp_path: Path
+) -> None:
     (tmp_path / "outside").mkdir()
     (project.root / "src" / "tiny" / "link").symlink_to(tmp_path / "outside")
     project.configure(MODEL.replace("tiny/tiny.vggq", "tiny/link/tiny.vggq"))
     result = project.build()
     assert result.code == 1
     assert (
-        f"{KEY}.target: 'src/tiny/link/tiny.vggq' leads out of the project through a link"
-        in result.lines
+        f"{KEY}.target: src/tiny/link/tiny.vggq: outside the project, because a symbolic link "
+        "leads there" in result.lines
     )
     assert not any((tmp_path / "outside").iterdir())
 
 
-def test_two_models_with_one_target_are_refused(project: Project) -> None:
+def test_two_models_with_one_target_are_an_error(project: Project) -> None:
     project.configure(MODEL + MODEL)
     result = project.build()
     assert result.code == 1
     second = KEY.replace("[0]", "[1]")
-    assert f"{second}.target: 'src/tiny/tiny.vggq' is the target of {KEY} as well" in result.lines
+    assert f"{second}.target: 'src/tiny/tiny.vggq' is also the target of {KEY}" in result.lines
 
 
 @pytest.mark.parametrize(
@@ -409,7 +419,7 @@ def test_two_models_with_one_target_are_refused(project: Project) -> None:
         (".onnx", b"\x08\x0a\x12\x00", "['kmeans1d>=0.4', 'onnx>=1.19', 'zstandard>=0.22']"),
     ],
 )
-def test_what_the_build_needs_is_asked_for(
+def test_build_requirements_depend_on_the_format_of_the_source(
     project: Project, suffix: str, head: bytes, needed: str
 ) -> None:
     result = project.run(sys.executable, "-c", REQUIRES)
@@ -428,13 +438,13 @@ def test_what_the_build_needs_is_asked_for(
 REQUIRES = "import hatchling.build; print(sorted(hatchling.build.get_requires_for_build_wheel()))"
 
 
-def test_the_hook_module_loads_no_more_than_hatchling(project: Project) -> None:
+def test_hook_module_imports_only_hatchling(project: Project) -> None:
     code = "import sys, hatch_vggq.hooks; print({'numpy', 'vggq', 'h5py'} & set(sys.modules))"
     assert project.run(sys.executable, "-c", code).lines == ["set()"]
 
 
 @pytest.mark.parametrize("command", [["-m", "build"], ["-m", "pip", "wheel", ".", "-w", "dist"]])
-def test_an_isolated_build_finds_all_it_needs(
+def test_isolated_build_installs_its_requirements(
     project: Project, wheelhouse: Path, command: list[str]
 ) -> None:
     links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheelhouse}".strip()

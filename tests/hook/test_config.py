@@ -1,4 +1,4 @@
-"""The hook's table: what it parses to, and what every mistake in it is answered with."""
+"""Parsing of the hook's configuration, and the message for each error in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hatch_vggq.config import BASE, Config, ConfigurationError, Model, parse
+from hatch_vggq.config import BASE_KEY, Config, Model, parse_config
+from hatch_vggq.messages import BuildError
 from vggq.packing import Options
 
 GOOD = {"source": "weights/a.npz", "target": "src/a/a.vggq"}
@@ -17,18 +18,18 @@ URL = "expected a URL such as 'https://example.org/model'"
 
 
 def errors_of(config: dict[str, Any]) -> list[str]:
-    with pytest.raises(ConfigurationError) as caught:
-        parse(config)
-    assert str(caught.value) == "\n".join(caught.value.errors)
-    return caught.value.errors
+    with pytest.raises(BuildError) as caught:
+        parse_config(config)
+    assert str(caught.value) == "\n".join(caught.value.lines)
+    return caught.value.lines
 
 
-def test_a_model_with_defaults() -> None:
-    model = Model(f"{BASE}.models[0]", "weights/a.npz", "src/a/a.vggq", Options(), "packed")
-    assert parse({"models": [GOOD]}) == Config((model,), 100 * 2**20)
+def test_model_with_defaults() -> None:
+    model = Model(f"{BASE_KEY}.models[0]", "weights/a.npz", "src/a/a.vggq", Options(), "packed")
+    assert parse_config({"models": [GOOD]}) == Config((model,), 100 * 2**20)
 
 
-def test_a_model_with_everything() -> None:
+def test_model_with_all_keys() -> None:
     table = GOOD | {
         "bits": 3,
         "layout": "torch",
@@ -40,7 +41,7 @@ def test_a_model_with_everything() -> None:
         "description": "What it is.",
         "url": "https://example.org/a",
     }
-    (model,) = parse({"models": [table]}).models
+    (model,) = parse_config({"models": [table]}).models
     assert model.options == Options(
         bits=3,
         layout="torch",
@@ -54,51 +55,53 @@ def test_a_model_with_everything() -> None:
     )
 
 
-def test_paths_are_normalised() -> None:
+def test_paths_are_normalized() -> None:
     paths = {"source": "./weights//a.npz", "target": "src\\a\\.\\a.vggq"}
-    (model,) = parse({"models": [paths]}).models
+    (model,) = parse_config({"models": [paths]}).models
     assert (model.source, model.target) == ("weights/a.npz", "src/a/a.vggq")
 
 
-def test_the_source_may_lie_outside_the_project() -> None:
-    (model,) = parse({"models": [GOOD | {"source": "../weights/a.npz"}]}).models
+def test_source_may_be_outside_the_project() -> None:
+    (model,) = parse_config({"models": [GOOD | {"source": "../weights/a.npz"}]}).models
     assert model.source == "../weights/a.npz"
 
 
 @pytest.mark.parametrize("folder", ["-a", "(a)", "a", "..a", "..."])
-def test_folders_inside_the_project(folder: str) -> None:
+def test_target_may_be_in_folders_with_unusual_names(folder: str) -> None:
     target = f"{folder}/a.vggq"
-    assert parse({"models": [GOOD | {"target": target}]}).models[0].target == target
+    assert parse_config({"models": [GOOD | {"target": target}]}).models[0].target == target
 
 
 @pytest.mark.parametrize("key", ["source", "target"])
 @pytest.mark.parametrize("name", ["n" * 255, "ü" * 127 + "n"])
-def test_names_that_files_have(key: str, name: str) -> None:
+def test_names_of_255_bytes_are_accepted(key: str, name: str) -> None:
     path = f"{name}/{name}/a.vggq"
-    (model,) = parse({"models": [GOOD | {key: path}]}).models
+    (model,) = parse_config({"models": [GOOD | {key: path}]}).models
     assert getattr(model, key) == path
 
 
 @pytest.mark.parametrize("key", ["source", "target"])
 @pytest.mark.parametrize("path", ["n" * 256 + "/a.vggq", "a/" + "ü" * 126 + ".vggq", "a\0.vggq"])
-def test_names_that_no_file_has(key: str, path: str) -> None:
-    expected = f"expected names of at most 255 bytes, found {path!r}"
-    assert errors_of({"models": [GOOD | {key: path}]}) == [f"{BASE}.models[0].{key}: {expected}"]
+def test_names_over_255_bytes_or_with_nul_are_rejected(key: str, path: str) -> None:
+    expected = f"expected names of at most 255 bytes without NUL, found {path!r}"
+    assert errors_of({"models": [GOOD | {key: path}]}) == [
+        f"{BASE_KEY}.models[0].{key}: {expected}"
+    ]
 
 
-def test_one_source_goes_one_way_into_an_sdist() -> None:
+def test_models_with_one_source_need_the_same_sdist_value() -> None:
     other = {"source": "./weights/a.npz", "target": "src/b.vggq", "sdist": "source"}
-    first, second = (f"{BASE}.models[{index}]" for index in (0, 1))
-    for models, asked, there in (
+    first, second = (f"{BASE_KEY}.models[{index}]" for index in (0, 1))
+    for models, found, expected in (
         ([GOOD, other], "source", "packed"),
         ([other, GOOD], "packed", "source"),
     ):
         (error,) = errors_of({"models": models})
-        expected = f"{asked!r} is asked for, and {there!r} by {first}, for one source"
-        assert error == f"{second}.sdist: {expected}"
-    # Strings that are equal, and not the same.
+        problem = f"expected {expected!r}, as in {first} for the same source, found {found!r}"
+        assert error == f"{second}.sdist: {problem}"
+    # Equal strings that are different objects are accepted.
     alike = {"sdist": str(b"source", "ascii")}
-    assert len(parse({"models": [GOOD | alike, other]}).models) == 2
+    assert len(parse_config({"models": [GOOD | alike, other]}).models) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,39 +109,43 @@ def test_one_source_goes_one_way_into_an_sdist() -> None:
     [
         ("size", "9" * 400, "expected a size from 1 byte to 2^53, found '9"),
         ("size", 2**53 + 2, "expected a size from 1 byte to 2^53, found 9007199254740994"),
-        ("weights", {"a": 10**400}, "expected a table of names and factors above 0 such as"),
+        (
+            "importance",
+            {"a": 10**400},
+            "expected a table of tensor names and factors above 0 such as",
+        ),
         ("rename", {"a\\": "b"}, "'a\\\\' = 'b' is not a replacement: bad escape"),
         ("rename", {f"a{{{'9' * 30}}}": "b"}, "'a{999999999999999999999999999999}' = 'b' is not a"),
         ("target", "src/a.zip", "expected a path that ends in .vggq, found 'src/a.zip'"),
         ("target", "src/.vggq", "expected a path that ends in .vggq, found 'src/.vggq'"),
     ],
 )
-def test_values_that_no_number_and_no_library_holds(key: str, value: Any, expected: str) -> None:
+def test_extreme_values_are_rejected(key: str, value: Any, expected: str) -> None:
     (error,) = errors_of({"models": [GOOD | {key: value}]})
-    assert error.startswith(f"{BASE}.models[0].{key}: {expected}")
+    assert error.startswith(f"{BASE_KEY}.models[0].{key}: {expected}")
     assert errors_of({"models": [GOOD], "size-limit": "9" * 400})
 
 
-def test_a_way_back_is_left_out() -> None:
-    assert parse({"models": [GOOD | {"target": "a/../b.vggq"}]}).models[0].target == "b.vggq"
+def test_parent_folders_in_a_target_are_resolved() -> None:
+    assert parse_config({"models": [GOOD | {"target": "a/../b.vggq"}]}).models[0].target == "b.vggq"
 
 
-def test_what_was_parsed_stays_as_it_is() -> None:
-    config = parse({"models": [GOOD]})
+def test_parsed_configuration_is_immutable() -> None:
+    config = parse_config({"models": [GOOD]})
     for value in (config, config.models[0]):
         assert not hasattr(value, "__dict__")
         with pytest.raises(FrozenInstanceError):
             setattr(value, fields(value)[0].name, None)
 
 
-def test_hatchlings_own_keys_are_left_alone() -> None:
+def test_keys_of_hatchling_are_ignored() -> None:
     own = {
         "dependencies": ["x"],
         "require-runtime-dependencies": True,
         "require-runtime-features": ["y"],
         "enable-by-default": False,
     }
-    assert len(parse(own | {"models": [GOOD]}).models) == 1
+    assert len(parse_config(own | {"models": [GOOD]}).models) == 1
 
 
 @pytest.mark.parametrize(
@@ -150,7 +157,7 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"bits": 8.0}, ".bits: expected an integer from 1 to 8, found 8.0"),
         ({"bits": True}, ".bits: expected an integer from 1 to 8, found True"),
         ({"layout": "keras"}, ".layout: expected 'torch', found 'keras'"),
-        ({"key": 3}, ".key: expected the name of a table, found 3"),
+        ({"key": 3}, ".key: expected the key of a dict, found 3"),
         ({"keep": "*.bias"}, ".keep: expected a list of patterns such as '*.bias', found '*.bias'"),
         (
             {"drop": "optimizer.*"},
@@ -158,12 +165,12 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ),
         (
             {"rename": "a=b"},
-            ".rename: expected a table of regular expressions and what replaces them, found 'a=b'",
+            ".rename: expected a table of regular expressions and their replacements, found 'a=b'",
         ),
         (
             {"rename": {"a": 1}},
             (
-                ".rename: expected a table of regular expressions and what replaces them, "
+                ".rename: expected a table of regular expressions and their replacements, "
                 "found ('a', 1)"
             ),
         ),
@@ -190,25 +197,27 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ({"license": ["MIT"]}, f".license: {LICENSE}, found ['MIT']"),
         ({"license": "CC"}, f".license: {LICENSE}, found 'CC'"),
         ({"license": "MIT AND"}, f".license: {LICENSE}, found 'MIT AND'"),
-        ({"license": "mit"}, ".license: 'mit' is written 'MIT'"),
-        ({"description": ""}, ".description: expected a text, found ''"),
-        ({"description": 3}, ".description: expected a text, found 3"),
-        ({"description": "\ud800"}, ".description: expected a text, found '\\ud800'"),
+        ({"license": "mit"}, ".license: expected 'MIT', found 'mit'"),
+        ({"description": ""}, ".description: expected text, found ''"),
+        ({"description": 3}, ".description: expected text, found 3"),
+        ({"description": "\ud800"}, ".description: expected text, found '\\ud800'"),
         ({"url": "example.org"}, f".url: {URL}, found 'example.org'"),
         ({"url": "file:///etc/passwd"}, f".url: {URL}, found 'file:///etc/passwd'"),
         ({"url": "https://a b"}, f".url: {URL}, found 'https://a b'"),
         ({"url": 3}, f".url: {URL}, found 3"),
         ({"bit": 8}, ".bit: unknown key; did you mean 'bits'?"),
-        # It resembles 'key' too, though less.
+        # 'key' is similar as well, but less so.
         ({"kep": 8}, ".kep: unknown key; did you mean 'keep'?"),
         (
             {"zzz": 8},
             (
-                ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, aim, "
-                "dependent, weights, tensors, layout, key, "
-                "drop, rename, keep, license, description, url"
+                ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, "
+                "objective, importance, dependent, tensors, keep, layout, key, drop, rename, "
+                "license, description, url"
             ),
         ),
+        ({"aim": "overall"}, ".aim: renamed to 'objective'"),
+        ({"weights": "a.json"}, ".weights: renamed to 'importance'"),
         ({"sdist": "both"}, ".sdist: expected 'packed' or 'source', found 'both'"),
         (
             {"sdist": "source", "source": "../a.npz"},
@@ -237,8 +246,8 @@ def test_hatchlings_own_keys_are_left_alone() -> None:
         ),
     ],
 )
-def test_one_mistake_is_one_line(change: dict[str, Any], expected: str) -> None:
-    assert errors_of({"models": [GOOD | change]}) == [f"{BASE}.models[0]{expected}"]
+def test_invalid_key_gives_one_line(change: dict[str, Any], expected: str) -> None:
+    assert errors_of({"models": [GOOD | change]}) == [f"{BASE_KEY}.models[0]{expected}"]
 
 
 @pytest.mark.parametrize(
@@ -253,36 +262,36 @@ def test_one_mistake_is_one_line(change: dict[str, Any], expected: str) -> None:
         (False, None),
     ],
 )
-def test_size_limits(limit: object, size: int | None) -> None:
-    assert parse({"models": [GOOD], "size-limit": limit}).size_limit == size
+def test_size_limit_is_parsed_to_bytes(limit: object, size: int | None) -> None:
+    assert parse_config({"models": [GOOD], "size-limit": limit}).size_limit == size
 
 
 @pytest.mark.parametrize("limit", ["", "MB", "-1", "60 XB", "60 MB MB", True, 1.5, [], "1e3"])
-def test_what_is_no_size_limit(limit: object) -> None:
+def test_invalid_size_limit_is_rejected(limit: object) -> None:
     (error,) = errors_of({"models": [GOOD], "size-limit": limit})
-    assert error.startswith(f"{BASE}.size-limit: expected a size ")
+    assert error.startswith(f"{BASE_KEY}.size-limit: expected a size ")
     assert error.endswith(f", found {limit!r}")
 
 
-def test_a_size_limit_of_nothing() -> None:
+def test_size_limit_of_zero_is_rejected() -> None:
     for limit in ("0 MB", 0):
         assert errors_of({"models": [GOOD], "size-limit": limit}) == [
-            f"{BASE}.size-limit: expected a size from 1 byte to 2^53, found {limit!r}"
+            f"{BASE_KEY}.size-limit: expected a size from 1 byte to 2^53, found {limit!r}"
         ]
 
 
-def test_the_bill_of_materials_can_be_left_out() -> None:
-    assert parse({"models": [GOOD]}).sbom is True
-    assert parse({"models": [GOOD], "sbom": False}).sbom is False
+def test_sbom_must_be_a_boolean() -> None:
+    assert parse_config({"models": [GOOD]}).sbom is True
+    assert parse_config({"models": [GOOD], "sbom": False}).sbom is False
     assert errors_of({"models": [GOOD], "sbom": "no"}) == [
-        f"{BASE}.sbom: expected true or false, found 'no'"
+        f"{BASE_KEY}.sbom: expected true or false, found 'no'"
     ]
 
 
-def test_missing_keys_are_named() -> None:
+def test_missing_source_and_target_are_named() -> None:
     assert errors_of({"models": [{}]}) == [
-        f"{BASE}.models[0].source: expected the path of a file, found nothing",
-        f"{BASE}.models[0].target: expected the path of a file, found nothing",
+        f"{BASE_KEY}.models[0].source: expected the path of a file, found nothing",
+        f"{BASE_KEY}.models[0].target: expected the path of a file, found nothing",
     ]
 
 
@@ -295,37 +304,37 @@ def test_missing_keys_are_named() -> None:
         ({"models": "a"}, "'a'"),
     ],
 )
-def test_models_have_to_be_an_array_of_tables(config: dict[str, Any], found: str) -> None:
-    assert errors_of(config) == [f"{BASE}.models: expected an array of tables, found {found}"]
+def test_models_must_be_an_array_of_tables(config: dict[str, Any], found: str) -> None:
+    assert errors_of(config) == [f"{BASE_KEY}.models: expected an array of tables, found {found}"]
 
 
-def test_a_model_has_to_be_a_table() -> None:
-    assert errors_of({"models": [GOOD, 3]}) == [f"{BASE}.models[1]: expected a table, found 3"]
+def test_model_must_be_a_table() -> None:
+    assert errors_of({"models": [GOOD, 3]}) == [f"{BASE_KEY}.models[1]: expected a table, found 3"]
 
 
-def test_two_models_with_one_target() -> None:
+def test_two_models_with_one_target_are_rejected() -> None:
     again = {"source": "weights/b.npz", "target": "./src/a/a.vggq"}
     assert errors_of({"models": [GOOD, again]}) == [
-        f"{BASE}.models[1].target: './src/a/a.vggq' is the target of {BASE}.models[0] as well"
+        f"{BASE_KEY}.models[1].target: './src/a/a.vggq' is also the target of {BASE_KEY}.models[0]"
     ]
 
 
-def test_eleven_models_the_last_two_with_one_target() -> None:
+def test_equal_targets_are_found_among_eleven_models() -> None:
     tables = [GOOD | {"target": f"src/a/{number}.vggq"} for number in range(10)]
     assert errors_of({"models": [*tables, tables[9]]}) == [
-        f"{BASE}.models[10].target: 'src/a/9.vggq' is the target of {BASE}.models[9] as well"
+        f"{BASE_KEY}.models[10].target: 'src/a/9.vggq' is also the target of {BASE_KEY}.models[9]"
     ]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     config = {
         "model": [],
         "models": [GOOD | {"bits": 9, "kep": []}, {"source": "x.npz", "target": "y"}, GOOD],
     }
     assert errors_of(config) == [
-        f"{BASE}.model: unknown key; did you mean 'models'?",
-        f"{BASE}.models[0].kep: unknown key; did you mean 'keep'?",
-        f"{BASE}.models[0].bits: expected an integer from 1 to 8, found 9",
-        f"{BASE}.models[1].target: expected a path that ends in .vggq, found 'y'",
-        f"{BASE}.models[2].target: 'src/a/a.vggq' is the target of {BASE}.models[0] as well",
+        f"{BASE_KEY}.model: unknown key; did you mean 'models'?",
+        f"{BASE_KEY}.models[0].kep: unknown key; did you mean 'keep'?",
+        f"{BASE_KEY}.models[0].bits: expected an integer from 1 to 8, found 9",
+        f"{BASE_KEY}.models[1].target: expected a path that ends in .vggq, found 'y'",
+        f"{BASE_KEY}.models[2].target: 'src/a/a.vggq' is also the target of {BASE_KEY}.models[0]",
     ]

@@ -1,6 +1,6 @@
-"""Every way that a package is built and installed, by real front ends, into clean environments.
+"""Builds and installations by all front ends, in isolated and clean environments.
 
-All of them have to give the same packed file, the same lists of files and the same arrays.
+All of them must give the same packed file, the same lists of files and the same arrays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,21 @@ import pytest
 import vggq
 from tests.helpers import save_npz
 
-from .conftest import MODEL, ROOT, Project, sdist_names, wheel_names
+from .conftest import (
+    MODEL,
+    ROOT,
+    Project,
+    create_arrays,
+    create_project,
+    read_packed_file,
+    sdist_names,
+    wheel_names,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.conftest import BuildOnce
 
 
 pytestmark = pytest.mark.slow
@@ -37,7 +47,7 @@ import vggq
 def load():
     return vggq.load(__name__, "tiny.vggq")
 """
-# A digest over the names, the bits and the writability of all that is restored.
+# Print a digest of the names and the content of all restored arrays.
 DIGEST = """\
 import hashlib, tiny
 digest = hashlib.sha256()
@@ -67,7 +77,7 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 HATCH = [sys.executable, "-m", "hatch"]
 UV = [sys.executable, "-m", "uv"]
 
-# hatch builds the folder that it runs in.
+# hatch builds the project in its working directory.
 IN_TREE = (
     "import subprocess, sys; "
     "sys.exit(subprocess.call([sys.executable, *sys.argv[1:]], cwd='tiny-1.0'))"
@@ -99,15 +109,17 @@ FROM_SDIST = {
 def front(
     project: Project, wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
-    """The project, with front ends that find hatch-vggq in the wheelhouse."""
+    """The project, with settings for front ends to find hatch-vggq in the wheelhouse."""
     (project.root / "src" / "tiny" / "__init__.py").write_text(PACKAGE)
     pip_links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheelhouse}".strip()
     monkeypatch.setenv("PIP_FIND_LINKS", pip_links)
+    # Setting this to 0 makes pip skip the compilation, which takes longer than the installation.
+    monkeypatch.setenv("PIP_NO_COMPILE", "0")
     monkeypatch.setenv("UV_FIND_LINKS", str(wheelhouse))
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     monkeypatch.setenv("UV_REFRESH_PACKAGE", "hatch-vggq")
     monkeypatch.setenv("HATCH_DATA_DIR", str(tmp_path / "hatch"))
-    # An environment of the project's own is not to leak into those that front ends make.
+    # The environments that front ends create must not depend on the one that runs the tests.
     for name in ("HATCH_ENV_ACTIVE", "HATCH_ENV", "VIRTUAL_ENV", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     return project
@@ -119,14 +131,14 @@ def succeed(project: Project, command: list[str]) -> str:
     return result.output
 
 
-def environment(folder: Path) -> list[str]:
-    """A clean environment's Python."""
-    venv.create(folder, with_pip=True)
+def create_environment(project: Project, folder: Path) -> list[str]:
+    """Create an environment without pip, and return the command of its Python."""
+    succeed(project, [*UV, "venv", "--quiet", "--python", sys.executable, str(folder)])
     return [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")]
 
 
-def restored(python: list[str], folder: Path) -> str:
-    """The digest of what an installed package restores, asked for outside its sources."""
+def digest_of_installed(python: list[str], folder: Path) -> str:
+    """Return the digest of the arrays that the installed package restores."""
     done = subprocess.run(
         [*python, "-I", "-c", DIGEST], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -134,56 +146,47 @@ def restored(python: list[str], folder: Path) -> str:
     return done.stdout.strip()
 
 
-def expected(project: Project) -> str:
+def digest_of_target(project: Project) -> str:
     digest = hashlib.sha256()
     for name, array in vggq.load(project.target).items():
         digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
     return digest.hexdigest()
 
 
-def packed_in(archive: Path) -> bytes:
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            return wheel.read("tiny/tiny.vggq")
-    with tarfile.open(archive) as sdist:
-        member = sdist.extractfile("tiny-1.0/src/tiny/tiny.vggq")
-        assert member is not None
-        return member.read()
+@pytest.fixture(scope="session")
+def reference(build_once: BuildOnce) -> bytes:
+    """The packed file from a build without isolation."""
 
+    def build(folder: Path) -> None:
+        assert create_project(folder / "project", create_arrays()).build("wheel").code == 0
 
-@pytest.fixture
-def reference(front: Project) -> bytes:
-    """The packed file as a build without isolation makes it, and then takes away."""
-    assert front.build("-w").code == 0
-    content = packed_in(front.wheel)
-    front.wheel.unlink()
-    front.target.unlink()
-    return content
+    return read_packed_file(Project(build_once("reference", build) / "project").wheel)
 
 
 @pytest.mark.parametrize("way", FROM_CHECKOUT)
-def test_wheels_from_the_checkout(
+def test_build_from_checkout_gives_the_reference_file(
     front: Project, reference: bytes, tmp_path: Path, way: str
 ) -> None:
     succeed(front, FROM_CHECKOUT[way])
     assert wheel_names(front.wheel) == WHEEL_FILES
-    assert packed_in(front.wheel) == reference
+    assert read_packed_file(front.wheel) == reference
     if front.sdist.exists():
         assert sdist_names(front.sdist) == SDIST_FILES
-        assert packed_in(front.sdist) == reference
-    python = environment(tmp_path / "clean")
-    succeed(front, [*python, "-m", "pip", "install", "--quiet", str(front.wheel)])
-    assert restored(python, tmp_path) == expected(front)
+        assert read_packed_file(front.sdist) == reference
+    python = create_environment(front, tmp_path / "clean")
+    installer = install_with_pip if way == "pip wheel" else install_with_uv
+    succeed(front, [*installer(python), str(front.wheel)])
+    assert digest_of_installed(python, tmp_path) == digest_of_target(front)
 
 
 @pytest.mark.parametrize("from_sdist", FROM_SDIST)
 @pytest.mark.parametrize("way", SDIST_ONLY)
-def test_wheels_from_the_sdist(
+def test_build_from_sdist_gives_the_reference_file(
     front: Project, reference: bytes, tmp_path: Path, way: str, from_sdist: str
 ) -> None:
     succeed(front, SDIST_ONLY[way])
     assert sdist_names(front.sdist) == SDIST_FILES
-    assert packed_in(front.sdist) == reference
+    assert read_packed_file(front.sdist) == reference
     elsewhere = Project(tmp_path / "elsewhere")
     elsewhere.root.mkdir()
     with tarfile.open(front.sdist) as archive:
@@ -193,20 +196,14 @@ def test_wheels_from_the_sdist(
     assert "kmeans1d" not in output
     (wheel,) = (elsewhere.root / "out").glob("*.whl")
     assert wheel_names(wheel) == WHEEL_FILES
-    assert packed_in(wheel) == reference
-    python = quick_environment(front, tmp_path / "clean")
+    assert read_packed_file(wheel) == reference
+    python = create_environment(front, tmp_path / "clean")
     succeed(front, [*install_with_uv(python), str(wheel)])
-    assert restored(python, tmp_path) == expected(front)
-
-
-def quick_environment(project: Project, folder: Path) -> list[str]:
-    """A clean environment without pip."""
-    succeed(project, [*UV, "venv", "--quiet", str(folder)])
-    return [str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")]
+    assert digest_of_installed(python, tmp_path) == digest_of_target(front)
 
 
 def install_with_pip(python: list[str]) -> list[str]:
-    return [*python, "-m", "pip", "install", "--quiet"]
+    return [*PIP, "--python", python[0], "install", "--quiet"]
 
 
 def install_with_uv(python: list[str]) -> list[str]:
@@ -215,7 +212,7 @@ def install_with_uv(python: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("installer", [install_with_pip, install_with_uv])
 @pytest.mark.parametrize("editable", [False, True])
-def test_installing_the_checkout(
+def test_installed_checkout_restores_the_current_weights(
     front: Project,
     tmp_path: Path,
     arrays: dict[str, np.ndarray],
@@ -224,50 +221,50 @@ def test_installing_the_checkout(
     editable: bool,
 ) -> None:
     assert callable(installer)
-    python = environment(tmp_path / "clean")
+    python = create_environment(front, tmp_path / "clean")
     command = [*installer(python), *(["-e"] if editable else []), "."]
     succeed(front, command)
-    first = restored(python, tmp_path)
-    assert first == expected(front)
+    first = digest_of_installed(python, tmp_path)
+    assert first == digest_of_target(front)
     arrays["layer.weight"] *= 2
     save_npz(front.source, arrays)
     again = ["--force-reinstall", "--no-deps"] if installer is install_with_pip else ["--reinstall"]
     succeed(front, [*command, *again])
-    assert restored(python, tmp_path) == expected(front) != first
+    assert digest_of_installed(python, tmp_path) == digest_of_target(front) != first
 
 
-def test_uv_sync(front: Project, tmp_path: Path) -> None:
+def test_uv_sync_installs_a_working_package(front: Project, tmp_path: Path) -> None:
     succeed(front, [*UV, "sync"])
     python = [str(front.root / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python")]
-    assert restored(python, tmp_path) == expected(front)
+    assert digest_of_installed(python, tmp_path) == digest_of_target(front)
 
 
-def test_hatch_installs_for_development(front: Project, tmp_path: Path) -> None:
+def test_hatch_run_restores_the_weights(front: Project, tmp_path: Path) -> None:
     script = tmp_path / "digest.py"
     script.write_text(DIGEST)
     output = succeed(front, [*HATCH, "run", "python", "-I", str(script)])
-    assert output.splitlines()[-1] == expected(front)
+    assert output.splitlines()[-1] == digest_of_target(front)
 
 
-def test_without_hooks_the_load_says_so(front: Project, tmp_path: Path) -> None:
-    result = front.build("-w", HATCH_BUILD_NO_HOOKS="true")
+def test_load_names_missing_hooks_when_built_without_them(front: Project, tmp_path: Path) -> None:
+    result = front.build("wheel", HATCH_BUILD_NO_HOOKS="true")
     assert result.code == 0
     assert "tiny/tiny.vggq" not in wheel_names(front.wheel)
-    python = environment(tmp_path / "clean")
-    succeed(front, [*python, "-m", "pip", "install", "--quiet", str(front.wheel)])
+    python = create_environment(front, tmp_path / "clean")
+    succeed(front, [*install_with_pip(python), str(front.wheel)])
     done = subprocess.run(
         [*python, "-I", "-c", DIGEST], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.stderr.splitlines()[-1].endswith(
-        "PackedFileError: 'tiny.vggq' of the package 'tiny' is not there; "
+        "PackedFileError: 'tiny.vggq' in package 'tiny': no such file; "
         "was the wheel built without its build hooks?"
     )
 
 
-def test_two_packages_of_one_wheel(
+def test_wheel_with_two_packages_has_both_models(
     front: Project, arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    """One of them in a namespace package, and both moved by `sources`."""
+    """Build a package and a namespace package; `sources` moves both in the wheel."""
     other = front.root / "lib" / "space" / "other"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text(PACKAGE)
@@ -276,7 +273,7 @@ def test_two_packages_of_one_wheel(
     second = second.replace("src/tiny/tiny.vggq", "lib/space/other/tiny.vggq")
     only = '[tool.hatch.build.targets.wheel]\nonly-include = ["src/tiny", "lib/space"]\n'
     front.configure(f'{MODEL}{second}{only}sources = ["src", "lib"]\n')
-    result = front.build("-w")
+    result = front.build("wheel")
     assert result.code == 0, result.output
     assert {"tiny/tiny.vggq", "space/other/tiny.vggq"} < wheel_names(front.wheel)
     code = (
@@ -289,10 +286,10 @@ def test_two_packages_of_one_wheel(
     assert result.output.strip() == "3 3"
 
 
-def test_the_samples_wheel_passes_the_checkers_of_indexes(
+def test_sample_project_passes_twine_and_check_wheel_contents(
     front: Project, wheelhouse: Path, tmp_path: Path
 ) -> None:
-    """The sample as it is, with small weights of VGG19's layers in place of the real ones."""
+    """Build the sample project with small weights instead of the real ones."""
     sample = tmp_path / "sample"
     shutil.copytree(
         ROOT / "sample_project", sample, ignore=shutil.ignore_patterns("*.vggq", "weights", "dist")

@@ -1,4 +1,4 @@
-"""The bill of materials in a wheel: valid CycloneDX, true, and always the same bytes."""
+"""The bill of materials in a wheel: valid CycloneDX, correct, and reproducible."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hatchling.builders.wheel import WheelBuilder
 
 import vggq
 from hatch_vggq.hooks import VggqBuildHook
-from hatch_vggq.sbom import Package, render
+from hatch_vggq.sbom import Package, ShippedModel, render_sbom
 from tests.helpers import save_npz
 from vggq.packing import pack
-from vggq.packing.sources import file_digest
+from vggq.packing.sources import hash_file
 
 from .conftest import MODEL, Project, wheel_names
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pytest
 
 MEMBER = "tiny-1.0.dist-info/sboms/hatch-vggq.cdx.json"
-TOLD = """\
+PROVENANCE = """\
 license = "CC-BY-4.0 OR LicenseRef-Mine"
 description = "What it is.\\nÜber zwei Zeilen."
 url = "https://example.org/ü?a=1#b"
@@ -40,7 +40,7 @@ def read(wheel: Path) -> bytes:
 
 
 def parsed(content: bytes) -> dict[str, Any]:
-    """The document, valid by the schema of CycloneDX, formats included."""
+    """Validate a document with CycloneDX's schema, including formats, and parse it."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(content.decode()) is None
     table: dict[str, Any] = json.loads(content)
     return table
@@ -50,8 +50,8 @@ def properties(component: dict[str, Any]) -> dict[str, str]:
     return {item["name"]: item["value"] for item in component["properties"]}
 
 
-def test_a_wheel_tells_of_its_models(project: Project) -> None:
-    project.configure(MODEL + TOLD)
+def test_sbom_describes_the_model_of_the_wheel(project: Project) -> None:
+    project.configure(MODEL + PROVENANCE)
     result = project.build()
     assert result.code == 0, result.output
     bill = parsed(read(project.wheel))
@@ -66,13 +66,13 @@ def test_a_wheel_tells_of_its_models(project: Project) -> None:
     assert model["externalReferences"] == [
         {"type": "website", "url": "https://example.org/ü?a=1#b"}
     ]
-    told = properties(model)
+    found = properties(model)
     with vggq.open(project.target) as weights:
         manifest = weights.manifest
-    assert float(told.pop("vggq:sqnr").removesuffix(" dB")) > 40
-    assert told == {
+    assert float(found.pop("vggq:sqnr").removesuffix(" dB")) > 40
+    assert found == {
         "vggq:source:format": "npz",
-        "vggq:source:sha256": file_digest(project.source),
+        "vggq:source:sha256": hash_file(project.source),
         "vggq:encoder": str(manifest.encoder),
         "vggq:zstd": manifest.zstd,
         "vggq:asked:bits": "8",
@@ -81,7 +81,7 @@ def test_a_wheel_tells_of_its_models(project: Project) -> None:
     }
 
 
-def test_two_models_of_one_wheel(project: Project, arrays: dict[str, np.ndarray]) -> None:
+def test_sbom_lists_two_models_in_order(project: Project, arrays: dict[str, np.ndarray]) -> None:
     save_npz(project.root / "weights" / "other.npz", {"steps": arrays["steps"]})
     other = MODEL.replace("weights/tiny", "weights/other").replace("tiny.vggq", "other.vggq")
     project.configure(MODEL + other + "bits = 3\n")
@@ -92,46 +92,49 @@ def test_two_models_of_one_wheel(project: Project, arrays: dict[str, np.ndarray]
     assert properties(second)["vggq:asked:bits"] == "3"
 
 
-def test_it_is_the_same_from_another_place_and_from_the_sdist(
+def test_sbom_is_equal_for_another_folder_and_for_the_sdist(
     project: Project, tmp_path: Path
 ) -> None:
     assert project.build().code == 0
     first = read(project.wheel)
     moved = Project(project.root.rename(tmp_path / "elsewhere"))
     moved.target.unlink()
-    assert moved.build("-s", "-w").code == 0
+    assert moved.build("sdist", "wheel").code == 0
     assert read(moved.wheel) == first
     moved.source.unlink()
     assert moved.build().code == 0
     assert read(moved.wheel) == first
 
 
-def test_its_serial_number_is_of_its_content(tmp_path: Path) -> None:
+def test_serial_number_depends_on_the_content(tmp_path: Path) -> None:
     source = save_npz(tmp_path / "s.npz", {"w": np.zeros((40, 40))})
     plain = pack(source, tmp_path / "a.vggq").target
-    told = pack(source, tmp_path / "b.vggq", description="another").target
+    described = pack(source, tmp_path / "b.vggq", description="another").target
     package = Package("a", "1.0+local.1")
-    made = [render(package, [("a.vggq", path, file_digest(path))]) for path in (plain, plain, told)]
-    assert made[0] == made[1]
-    first, other = parsed(made[0]), parsed(made[2])
+    rendered = [
+        render_sbom(package, [ShippedModel("a.vggq", path, hash_file(path))])
+        for path in (plain, plain, described)
+    ]
+    assert rendered[0] == rendered[1]
+    first, other = parsed(rendered[0]), parsed(rendered[2])
     assert first["serialNumber"] != other["serialNumber"]
     assert first["metadata"]["component"]["purl"] == "pkg:pypi/a@1.0%2Blocal.1"
 
 
-def test_it_can_be_left_out(project: Project) -> None:
+def test_sbom_false_leaves_it_out(project: Project) -> None:
     project.configure(f"{MODEL}[tool.hatch.build.hooks.vggq]\nsbom = false\n")
     assert project.build().code == 0
     assert MEMBER not in wheel_names(project.wheel)
 
 
-def test_another_bill_beside_it(project: Project) -> None:
+def test_sbom_is_added_to_those_of_the_project(project: Project) -> None:
     (project.root / "own.cdx.json").write_text("{}")
     project.configure(MODEL + '[tool.hatch.build.targets.wheel]\nsbom-files = ["own.cdx.json"]\n')
     assert project.build().code == 0
     assert {MEMBER, MEMBER.replace("hatch-vggq", "own")} <= wheel_names(project.wheel)
 
 
-def test_an_older_hatchling_goes_without_and_says_so(
+def test_older_hatchling_gets_a_warning_and_no_sbom(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     builder = WheelBuilder(str(project.root))
@@ -142,6 +145,6 @@ def test_an_older_hatchling_goes_without_and_says_so(
     hook.initialize("standard", data)
     assert data == {"artifacts": ["/src/tiny/tiny.vggq"]}
     assert (
-        'vggq: this hatchling puts no SBOM into a wheel: require "hatchling>=1.28", '
-        "or set sbom = false"
+        "vggq: this version of hatchling cannot add an SBOM to a wheel; require "
+        '"hatchling>=1.28", or set sbom = false'
     ) in capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""What an archive holds: a wheel or an sdist, read member by member."""
+"""Read the members of an artifact: a wheel or an sdist."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive.
+    """A file in an artifact.
 
     Attributes:
-        name: its path in the wheel, or in the sdist below its one folder.
-        size: in bytes, uncompressed.
-        read: gives its bytes; only while the archive's members are iterated.
+        name: the path in the wheel, or in the sdist below its top folder.
+        size: uncompressed size in bytes.
+        read: function that returns the content; valid only while the artifact is iterated.
 
     """
 
@@ -28,18 +28,18 @@ class Member:
     read: Callable[[], bytes]
 
 
-def members(path: Path) -> Iterator[Member]:
-    """The files of a wheel or of a .tar.gz sdist."""
-    return _of_wheel(path) if path.suffix == ".whl" else _of_sdist(path)
+def iter_members(path: Path) -> Iterator[Member]:
+    """Yield the files of a wheel or of a .tar.gz sdist."""
+    return _iter_wheel(path) if path.suffix == ".whl" else _iter_sdist(path)
 
 
-def _of_wheel(path: Path) -> Iterator[Member]:
+def _iter_wheel(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             yield Member(info.filename, info.file_size, lambda info=info: archive.read(info))  # type: ignore[misc]
 
 
-def _of_sdist(path: Path) -> Iterator[Member]:
+def _iter_sdist(path: Path) -> Iterator[Member]:
     with tarfile.open(path) as archive:
         for info in archive:
             file = archive.extractfile(info)

@@ -1,4 +1,4 @@
-"""Finished archives that must not be published: each failure's lines, and what it leaves."""
+"""Verification of finished artifacts: the messages, and the files after a failed build."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ KEY = f"{BASE}.models[0]"
 WHEEL = "tiny-1.0-py2.py3-none-any.whl"
 
 
-def told(project: Project, *arguments: str) -> list[str]:
-    """The lines of a build that has to fail, from the hook's first on; no archive may be left."""
+def errors_of_build(project: Project, *arguments: str) -> list[str]:
+    """Run a build that must fail without leaving files, and return the hook's error lines."""
     before = project.files()
     result = project.build(*arguments)
     assert result.code == 1, result.output
@@ -39,62 +39,62 @@ def told(project: Project, *arguments: str) -> list[str]:
     return [line for line in result.lines if line.startswith(starts) and not line.startswith("  -")]
 
 
-def test_a_target_that_the_packages_leave_out(project: Project) -> None:
+def test_target_outside_the_packages_is_an_error(project: Project) -> None:
     project.configure(MODEL.replace("src/tiny/tiny.vggq", "elsewhere/tiny.vggq"))
-    assert told(project) == [
+    assert errors_of_build(project) == [
         (
-            f"{KEY}.target: elsewhere/tiny.vggq is not in {WHEEL}: the build target's packages, "
-            "include or exclude leave it out"
+            f"{KEY}.target: elsewhere/tiny.vggq is missing from {WHEEL}; the settings packages, "
+            "include or exclude of the build target leave it out"
         )
     ]
 
 
-def test_a_target_ships_though_it_is_excluded(project: Project) -> None:
+def test_target_ships_even_if_excluded(project: Project) -> None:
     project.configure(MODEL + '[tool.hatch.build.targets.wheel]\nexclude = ["*.vggq"]\n')
     assert project.build().code == 0
     assert "tiny/tiny.vggq" in wheel_names(project.wheel)
 
 
-def test_a_second_model_that_fails_takes_the_first_away(project: Project) -> None:
+def test_failing_second_model_removes_the_first_packed_file(project: Project) -> None:
     second = MODEL.replace("weights/tiny", "weights/gone").replace("tiny.vggq", "gone.vggq")
     project.configure(MODEL + second)
     key = KEY.replace("[0]", "[1]")
-    assert told(project) == [
+    assert errors_of_build(project) == [
         (
-            f"{key}.source: weights/gone.npz: no such file beside pyproject.toml, and no "
-            "src/tiny/gone.vggq that was packed before"
+            f"{key}.source: weights/gone.npz: no such file, and no packed file src/tiny/gone.vggq "
+            "to use instead"
         )
     ]
 
 
-def test_what_was_there_before_stays(project: Project) -> None:
+def test_artifact_over_the_limit_keeps_the_earlier_packed_file(project: Project) -> None:
     assert project.build().code == 0
     project.wheel.unlink()
     project.configure(f"[tool.hatch.build.hooks.vggq]\nsize-limit = 10\n{MODEL}")
-    assert told(project)[0].startswith(f"{BASE}.size-limit: {WHEEL} is ")
+    assert errors_of_build(project)[0].startswith(f"{BASE}.size-limit: {WHEEL} is ")
     assert project.target.is_file()
 
 
-def test_raw_weights_under_another_name(project: Project) -> None:
+def test_raw_weights_under_another_name_are_an_error(project: Project) -> None:
     copy = project.root / "src" / "tiny" / "copy.bin"
     copy.write_bytes(project.source.read_bytes())
-    assert told(project) == [
+    assert errors_of_build(project) == [
         (
-            f"{KEY}.source: the raw weights weights/tiny.npz are in {WHEEL} as tiny/copy.bin: "
-            "exclude them"
+            f"{KEY}.source: the raw weights weights/tiny.npz are in {WHEEL} as tiny/copy.bin; "
+            "exclude that file"
         )
     ]
-    assert told(project, "-s") == [
+    assert errors_of_build(project, "sdist") == [
         (
             f"{KEY}.source: the raw weights weights/tiny.npz are in tiny-1.0.tar.gz as "
-            "src/tiny/copy.bin: exclude them"
+            "src/tiny/copy.bin; exclude that file"
         )
     ]
 
 
 @pytest.fixture
 def large(project: Project) -> Project:
-    """Weights that take about 100 kB as codes of 8 bits."""
+    """A project whose weights take about 100 kB with 8 bits."""
     rng = np.random.default_rng(2)
     state = {
         "a": rng.standard_normal((300, 250)).astype(np.float32),
@@ -109,11 +109,11 @@ def configure_limit(project: Project, limit: str) -> None:
     project.configure(f"[tool.hatch.build.hooks.vggq]\nsize-limit = {limit}\n{MODEL}")
 
 
-def test_an_archive_over_the_limit(large: Project) -> None:
+def test_artifact_over_the_limit_gets_options_that_fit(large: Project) -> None:
     configure_limit(large, '"60 kB"')
-    lines = told(large)
+    lines = errors_of_build(large)
     assert lines[0].startswith(f"{BASE}.size-limit: {WHEEL} is ")
-    assert lines[0].endswith(" kB, over 60.0 kB")
+    assert lines[0].endswith(" kB, over the limit of 60.0 kB")
     assert [line.split()[2:] for line in lines[1:4]] == [
         ["a,", "8", "bits"],
         ["b,", "8", "bits"],
@@ -124,39 +124,39 @@ def test_an_archive_over_the_limit(large: Project) -> None:
     assert size is not None
     request = "  for a request to the index: tiny.vggq is 383.6 kB as float32 and "
     assert lines[6].startswith(request)
-    # The advice is good.
+    # Builds with the suggested options succeed.
     for advice in ("bits = 4", size[1]):
         large.configure(f"[tool.hatch.build.hooks.vggq]\nsize-limit = '60 kB'\n{MODEL}{advice}\n")
         assert large.build().code == 0
 
 
-def test_a_build_that_fails_puts_the_old_packed_file_back(large: Project) -> None:
+def test_failed_build_restores_the_old_packed_file(large: Project) -> None:
     assert large.build().code == 0
     large.wheel.unlink()
     before = large.target.read_bytes()
     limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = 9000\n"
     large.configure(f"{limit}{MODEL}bits = 4\n")
-    assert told(large)[0].startswith(f"{BASE}.size-limit: ")
+    assert errors_of_build(large)[0].startswith(f"{BASE}.size-limit: ")
     assert large.target.read_bytes() == before
-    # A second model that cannot be packed takes nothing away from the first.
+    # The same if a second model cannot be packed.
     second = MODEL.replace("weights/tiny", "weights/gone").replace("tiny.vggq", "gone.vggq")
     large.configure(MODEL + "bits = 4\n" + second)
-    assert "weights/gone.npz" in told(large)[0]
+    assert "weights/gone.npz" in errors_of_build(large)[0]
     assert large.target.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "told_of"),
+    ("meanwhile", "problem"),
     [
-        ("path.unlink()", f"src/tiny/tiny.vggq is not in {WHEEL}: the build target's packages"),
+        ("path.unlink()", f"src/tiny/tiny.vggq is missing from {WHEEL}; the settings packages"),
         (
             "path.write_bytes(b'another')",
-            f"src/tiny/tiny.vggq in {WHEEL} is not what this build prepared: it was written",
+            f"src/tiny/tiny.vggq in {WHEEL} is not the file that this build prepared; another",
         ),
     ],
 )
-def test_what_another_build_writes_meanwhile_does_not_ship(
-    project: Project, meanwhile: str, told_of: str
+def test_file_changed_during_the_build_does_not_ship(
+    project: Project, meanwhile: str, problem: str
 ) -> None:
     (project.root / "hatch_build.py").write_text(
         "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
@@ -169,19 +169,17 @@ def test_what_another_build_writes_meanwhile_does_not_ship(
     project.configure(MODEL + "[tool.hatch.build.hooks.custom]\n")
     result = project.build()
     assert result.code == 1
-    assert any(line.startswith(f"{KEY}.target: {told_of}") for line in result.lines), result.output
+    assert any(line.startswith(f"{KEY}.target: {problem}") for line in result.lines), result.output
     assert not list(project.root.glob("dist/*"))
-    # What is there is the other build's.
+    # The file of the other build is kept.
     assert not project.target.exists() or project.target.read_bytes() == b"another"
 
 
-def test_the_width_that_would_fit_is_of_tensors_without_a_goal_of_their_own(
-    large: Project,
-) -> None:
+def test_suggested_bits_count_only_tensors_without_an_override(large: Project) -> None:
     limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = '92 kB'\n"
     own = 'tensors = [{ match = "a", bits = 8 }]\n'
     large.configure(f"{limit}{MODEL}bits = 6\n{own}")
-    lines = told(large)
+    lines = errors_of_build(large)
     assert [line.split()[2:] for line in lines[1:3]] == [["a,", "8", "bits"], ["b,", "6", "bits"]]
     bits = re.fullmatch(r"  (bits = [1-5]) would fit: .*", lines[4])
     assert bits is not None
@@ -189,32 +187,35 @@ def test_the_width_that_would_fit_is_of_tensors_without_a_goal_of_their_own(
     assert large.build().code == 0
 
 
-def test_what_else_is_large_is_named(large: Project) -> None:
+def test_other_large_file_is_named(large: Project) -> None:
     (large.root / "src" / "tiny" / "copy.safetensors").write_bytes(os.urandom(200_000))
     configure_limit(large, '"250 kB"')
-    lines = told(large)
+    lines = errors_of_build(large)
     assert lines[4] == (
-        "  200.0 kB tiny/copy.safetensors, before compression: exclude it, if it need not ship"
+        "  200.0 kB tiny/copy.safetensors, before compression; exclude it if the package does not "
+        "need it"
     )
 
 
-def test_a_limit_that_no_width_meets(large: Project) -> None:
+def test_limit_that_no_bits_meet(large: Project) -> None:
     configure_limit(large, '"5 kB"')
-    assert told(large)[4] == (
-        "  no number of bits would fit: split the package, or ask for a higher limit"
+    assert errors_of_build(large)[4] == (
+        "  no value of bits would make it fit: split the package, or ask the index for a higher "
+        "limit"
     )
 
 
-def test_a_fidelity_that_no_size_would_make_fit(large: Project) -> None:
-    # What else is in the wheel takes it all.
+def test_limit_that_no_size_meets(large: Project) -> None:
+    # The other files of the wheel are already larger than the limit.
     limit = "[tool.hatch.build.hooks.vggq]\nsize-limit = 500\n"
     large.configure(f"{limit}{MODEL}sqnr = 30\n")
-    assert told(large)[4] == (
-        "  no number of bits would fit: split the package, or ask for a higher limit"
+    assert errors_of_build(large)[4] == (
+        "  no value of bits would make it fit: split the package, or ask the index for a higher "
+        "limit"
     )
 
 
-def test_near_the_limit_is_a_warning_and_false_is_no_limit(large: Project) -> None:
+def test_size_near_the_limit_is_a_warning_and_false_disables_the_limit(large: Project) -> None:
     assert large.build().code == 0
     size = large.wheel.stat().st_size
     configure_limit(large, str(size))
@@ -227,20 +228,22 @@ def test_near_the_limit_is_a_warning_and_false_is_no_limit(large: Project) -> No
     assert large.build().code == 0
 
 
-def test_an_sdist_of_the_source(project: Project) -> None:
+def test_sdist_source_ships_the_source_instead_of_the_packed_file(project: Project) -> None:
     project.configure(MODEL + 'sdist = "source"\n')
-    result = project.build("-s")
+    result = project.build("sdist")
     assert result.code == 0, result.output
-    assert "vggq: weights/tiny.npz: shipped as it is, for builds from the floats" in result.lines
+    assert (
+        "vggq: weights/tiny.npz: shipped instead of the packed file (sdist = 'source')"
+    ) in result.lines
     names = sdist_names(project.sdist)
     assert "tiny-1.0/weights/tiny.npz" in names
     assert "tiny-1.0/src/tiny/tiny.vggq" not in names
-    assert project.build("-w").code == 0
+    assert project.build("wheel").code == 0
     with zipfile.ZipFile(project.wheel) as archive:
         direct = archive.read("tiny/tiny.vggq")
-    # Both: the wheel is built from the unpacked sdist, where the packed file is not.
-    assert project.build("-s", "-w").code == 0
-    result = project.run(sys.executable, "-m", "build", "--no-isolation")
+    # By default, build makes the wheel from the unpacked sdist, which has no packed file.
+    assert project.build("sdist", "wheel").code == 0
+    result = project.build_with_front_end()
     assert result.code == 0, result.output
     assert "weights in" in result.output
     with zipfile.ZipFile(project.wheel) as archive:
@@ -250,7 +253,7 @@ def test_an_sdist_of_the_source(project: Project) -> None:
 
 @pytest.fixture
 def sharded(project: Project, arrays: dict[str, np.ndarray]) -> Project:
-    """Weights in three files beside an index, inside the package."""
+    """A project with its weights in three shards, which are inside the package."""
     folder = project.root / "src" / "tiny"
     weight_map = {}
     for number, (name, array) in enumerate(arrays.items()):
@@ -263,27 +266,27 @@ def sharded(project: Project, arrays: dict[str, np.ndarray]) -> Project:
     return project
 
 
-def test_no_shard_ships(sharded: Project) -> None:
-    result = sharded.build("-s", "-w")
+def test_shards_do_not_ship(sharded: Project) -> None:
+    result = sharded.build("sdist", "wheel")
     assert result.code == 0, result.output
     for names in (wheel_names(sharded.wheel), sdist_names(sharded.sdist)):
         assert not [name for name in names if "model" in name]
 
 
-def test_a_shard_under_another_name(sharded: Project) -> None:
+def test_shard_under_another_name_is_an_error(sharded: Project) -> None:
     folder = sharded.root / "src" / "tiny"
     (folder / "copy.bin").write_bytes((folder / "model-0.safetensors").read_bytes())
-    assert told(sharded) == [
+    assert errors_of_build(sharded) == [
         (
             f"{KEY}.source: the raw weights src/tiny/model-0.safetensors are in {WHEEL} as "
-            "tiny/copy.bin: exclude them"
+            "tiny/copy.bin; exclude that file"
         )
     ]
 
 
-def test_an_sdist_of_all_shards(sharded: Project) -> None:
+def test_sdist_source_ships_all_shards(sharded: Project) -> None:
     sharded.configure((sharded.root / "pyproject.toml").read_text() + 'sdist = "source"\n', "")
-    result = sharded.build("-s")
+    result = sharded.build("sdist")
     assert result.code == 0, result.output
     shipped = {name for name in sdist_names(sharded.sdist) if "model" in name}
     assert shipped == {
@@ -292,7 +295,7 @@ def test_an_sdist_of_all_shards(sharded: Project) -> None:
     }
 
 
-def test_a_changed_shard_is_packed_again(sharded: Project, arrays: dict[str, np.ndarray]) -> None:
+def test_changed_shard_is_packed_again(sharded: Project, arrays: dict[str, np.ndarray]) -> None:
     assert sharded.build().code == 0
     assert "reused" in sharded.build().output
     save_file({"steps": arrays["steps"] + 1}, sharded.root / "src/tiny/model-2.safetensors")
@@ -300,64 +303,64 @@ def test_a_changed_shard_is_packed_again(sharded: Project, arrays: dict[str, np.
     np.testing.assert_array_equal(vggq.load(sharded.target)["steps"], arrays["steps"] + 1)
 
 
-def test_an_index_of_a_shard_that_is_not_there(sharded: Project) -> None:
+def test_missing_shard_is_an_error(sharded: Project) -> None:
     (sharded.root / "src/tiny/model-2.safetensors").unlink()
-    assert told(sharded) == [
+    assert errors_of_build(sharded) == [
         (
-            f"{KEY}.source: src/tiny/model-2.safetensors is listed in the index, and there is no "
-            "such file"
+            f"{KEY}.source: src/tiny/model-2.safetensors: no such file, but model.index.json lists "
+            "it as a shard"
         )
     ]
 
 
-def test_an_sdist_of_a_source_that_is_not_there(project: Project) -> None:
+def test_sdist_source_without_a_source_is_an_error(project: Project) -> None:
     project.configure(MODEL + 'sdist = "source"\n')
     project.source.unlink()
-    assert told(project, "-s") == [f"{KEY}.source: weights/tiny.npz: no such file"]
+    assert errors_of_build(project, "sdist") == [f"{KEY}.source: weights/tiny.npz: no such file"]
 
 
 @pytest.mark.parametrize(
     ("dependencies", "expected"),
     [
-        ("[]", 'the package needs hatch-vggq to restore its weights: add "hatch-vggq>=0.1.0"'),
+        ("[]", 'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"'),
         (
             "[\"hatch-vggq; extra == 'x'\"]",
-            'the package needs hatch-vggq to restore its weights: add "hatch-vggq>=0.1.0"',
+            'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"',
         ),
         (
             "[\"hatch-vggq; python_version < '3'\"]",
-            'the package needs hatch-vggq to restore its weights: add "hatch-vggq>=0.1.0"',
+            'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"',
         ),
         (
             '["hatch-vggq<0.1"]',
             (
-                "'hatch-vggq<0.1' shuts out every release that reads the packed file: "
+                "'hatch-vggq<0.1' excludes every release that reads the packed file; "
                 'write "hatch-vggq>=0.1.0"'
             ),
         ),
         (
             '["hatch_vggq[cli]==0.0.*"]',
             (
-                "'hatch-vggq[cli]==0.0.*' shuts out every release that reads the packed file: "
+                "'hatch-vggq[cli]==0.0.*' excludes every release that reads the packed file; "
                 'write "hatch-vggq>=0.1.0"'
             ),
         ),
         (
             '["Hatch.VGGQ===0.1.0+x-y-z!"]',
             (
-                "'hatch-vggq===0.1.0+x-y-z!' shuts out every release that reads the packed file: "
+                "'hatch-vggq===0.1.0+x-y-z!' excludes every release that reads the packed file; "
                 'write "hatch-vggq>=0.1.0"'
             ),
         ),
     ],
 )
-def test_dependencies_that_leave_the_installer_without_a_reader(
+def test_dependencies_without_a_suitable_reader_are_an_error(
     project: Project, dependencies: str, expected: str
 ) -> None:
     head = PYPROJECT.replace('dependencies = ["hatch-vggq"]', f"dependencies = {dependencies}")
     project.configure(MODEL, head)
     before = project.files()
-    assert told(project) == [f"project.dependencies: {expected}"]
+    assert errors_of_build(project) == [f"project.dependencies: {expected}"]
     assert project.files() == before
 
 
@@ -374,14 +377,16 @@ def test_dependencies_that_leave_the_installer_without_a_reader(
         "hatch-vggq>=0.2",
     ],
 )
-def test_dependencies_that_will_do(project: Project, dependency: str) -> None:
+def test_dependencies_with_a_suitable_reader_are_accepted(
+    project: Project, dependency: str
+) -> None:
     head = PYPROJECT.replace('dependencies = ["hatch-vggq"]', f'dependencies = ["{dependency}"]')
     project.configure(MODEL, head)
     result = project.build()
     assert result.code == 0, result.output
 
 
-def test_dynamic_dependencies_are_somebody_elses(project: Project) -> None:
+def test_dynamic_dependencies_are_not_checked(project: Project) -> None:
     (project.root / "hatch_build.py").write_text(
         "from hatchling.metadata.plugin.interface import MetadataHookInterface\n"
         "class Hook(MetadataHookInterface):\n"
@@ -399,38 +404,38 @@ def clean(project: Project) -> None:
     assert result.code == 0, result.output
 
 
-def test_clean_removes_what_the_hook_wrote_and_nothing_else(project: Project) -> None:
+def test_clean_removes_only_the_packed_file(project: Project) -> None:
     before = project.files()
     assert project.build().code == 0
     clean(project)
     assert project.files() - {f"dist/{WHEEL}"} == before
 
 
-def test_clean_keeps_what_it_could_not_make_again(project: Project) -> None:
+def test_clean_keeps_a_packed_file_without_a_source(project: Project) -> None:
     assert project.build().code == 0
     project.source.unlink()
     clean(project)
     assert project.target.is_file()
 
 
-def test_clean_keeps_what_is_not_a_packed_file(project: Project) -> None:
-    project.target.write_text("something of somebody's")
+def test_clean_keeps_files_that_are_not_packed_files(project: Project) -> None:
+    project.target.write_text("the user's own text")
     clean(project)
-    assert project.target.read_text() == "something of somebody's"
+    assert project.target.read_text() == "the user's own text"
 
 
-def test_a_path_with_characters_of_patterns(project: Project) -> None:
+def test_target_with_pattern_characters_ships_alone(project: Project) -> None:
     name = "src/tiny/a [b] !c#.vggq"
     project.configure(MODEL.replace("src/tiny/tiny.vggq", name))
     (project.root / "src" / "tiny" / "a b !c#.vggq").write_text("not this one")
-    result = project.build("-s", "-w")
+    result = project.build("sdist", "wheel")
     assert result.code == 0, result.output
     names = wheel_names(project.wheel)
     assert "tiny/a [b] !c#.vggq" in names
     assert "tiny/a b !c#.vggq" not in names
 
 
-def test_two_builds_at_a_time(project: Project, tmp_path: Path) -> None:
+def test_simultaneous_builds_ship_the_same_packed_file(project: Project, tmp_path: Path) -> None:
     commands = [
         [sys.executable, "-m", "build", "--no-isolation", "-w", "-o", str(tmp_path / str(i))]
         for i in range(4)
@@ -458,17 +463,17 @@ def test_two_builds_at_a_time(project: Project, tmp_path: Path) -> None:
     assert not list(project.root.rglob("*.tmp"))
 
 
-def test_builds_with_a_given_date_are_byte_identical(project: Project) -> None:
+def test_builds_with_source_date_epoch_are_identical(project: Project) -> None:
     archives = []
     for _ in range(2):
-        result = project.build("-s", "-w", SOURCE_DATE_EPOCH="1700000000")
+        result = project.build("sdist", "wheel", SOURCE_DATE_EPOCH="1700000000")
         assert result.code == 0, result.output
         archives.append((project.sdist.read_bytes(), project.wheel.read_bytes()))
         project.target.unlink()
     assert archives[0] == archives[1]
 
 
-RENAMED = """\
+SET_HOST_NAME = """\
 import os, platform, socket
 real = os.uname()
 os.uname = lambda: os.uname_result((real[0], {name!r}, *real[2:]))
@@ -476,7 +481,7 @@ platform.node = socket.gethostname = lambda: {name!r}
 """
 
 
-def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path) -> None:
+def test_build_is_independent_of_the_machine_and_the_user(project: Project, tmp_path: Path) -> None:
     built = []
     for number in range(2):
         name = f"builder-{number}"
@@ -485,7 +490,7 @@ def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path)
         shutil.copytree(project.root, moved.root)
         for path in moved.root.rglob("*"):
             os.utime(path, (number * 1e6, number * 1e6))
-        (home / "sitecustomize.py").write_text(RENAMED.format(name=name))
+        (home / "sitecustomize.py").write_text(SET_HOST_NAME.format(name=name))
         paths = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
         names = dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME", "COMPUTERNAME"), name)
         places = dict.fromkeys(("HOME", "TMPDIR"), str(home))
@@ -493,7 +498,7 @@ def test_nothing_names_the_machine_that_builds(project: Project, tmp_path: Path)
             sys.executable, "-c", "print(__import__('socket').gethostname())", PYTHONPATH=paths
         ).lines == [name]
         result = moved.build(
-            "-s", "-w", SOURCE_DATE_EPOCH="1700000000", PYTHONPATH=paths, **names, **places
+            "sdist", "wheel", SOURCE_DATE_EPOCH="1700000000", PYTHONPATH=paths, **names, **places
         )
         assert result.code == 0, result.output
         assert str(tmp_path).encode() not in moved.target.read_bytes()
