@@ -1,67 +1,142 @@
-"""What the documents claim that can be run."""
+"""Claims of the documents that can be tested."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
 
 import vggq
-from hatch_vggq.config import parse
+from hatch_vggq.config import parse_config
 from vggq.packing.cli import main
+from vggq.packing.options import OPTION_NAMES, Options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[1]
+PAGES: Final = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sample_project/*.md")]
+PACKAGES: Final = {
+    "## The run time": "src/vggq",
+    "## Packing": "src/vggq/packing",
+    "### Sources": "src/vggq/packing/sources",
+    "## The hook": "hatch_vggq",
+}
 
 
-def blocks(document: str, language: str) -> list[str]:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
-def test_the_documented_reader_reads_what_the_library_reads(packed: Path) -> None:
-    (code,) = [code for code in blocks("docs/format.md", "python") if "def read(" in code]
+def code_blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", read(document), flags=re.MULTILINE | re.DOTALL)
+
+
+def section(document: str, heading: str) -> str:
+    """Return the text from a heading, of which the beginning is enough, to the next heading."""
+    _, _, text = read(document).partition(f"\n{heading}")
+    return re.split(r"^#", text, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table_keys(text: str, header: str) -> list[str]:
+    """Return the code in the first column of the table with this header, row by row."""
+    _, _, rows = text.partition(f"| {header} |")
+    table = rows.split("\n\n")[0]
+    columns = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
+    return [name for column in columns for name in re.findall(r"`(.+?)`", column)]
+
+
+def test_documented_reader_agrees_with_library(packed: Path) -> None:
+    (code,) = [code for code in code_blocks("docs/format.md", "python") if "def read(" in code]
     names: dict[str, Any] = {}
     exec(compile(code, "docs/format.md", "exec"), names)
     assert len(code.splitlines()) <= 40
-    read: dict[str, NDArray[Any]] = dict(names["read"](packed))
+    arrays: dict[str, NDArray[Any]] = dict(names["read"](packed))
     expected = vggq.load(packed)
-    assert list(read) == list(expected)
+    assert list(arrays) == list(expected)
     for name, array in expected.items():
-        assert read[name].dtype == array.dtype
-        np.testing.assert_array_equal(read[name], array)
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_the_quick_start_is_a_sound_configuration() -> None:
-    table = tomllib.loads(blocks("README.md", "toml")[0])
-    (model,) = parse(table["tool"]["hatch"]["build"]["hooks"]["vggq"]).models
+def test_quick_start_is_a_valid_configuration() -> None:
+    table = tomllib.loads(code_blocks("README.md", "toml")[0])
+    (model,) = parse_config(table["tool"]["hatch"]["build"]["hooks"]["vggq"]).models
     assert model.target.startswith("src/vgg19_style/")
     assert table["project"]["dependencies"] == ["hatch-vggq"]
 
 
-@pytest.mark.parametrize("command", ["sweep", "report", "compare", "inspect"])
-def test_the_options_of_a_command_are_those_that_it_has(
+def test_hook_reference_lists_every_key_of_a_model() -> None:
+    documented = table_keys(read("docs/hook.md"), "key of a model")
+    assert sorted(documented) == sorted(["source", "target", "sdist", *OPTION_NAMES])
+
+
+def test_format_page_lists_the_recorded_options() -> None:
+    documented = table_keys(section("docs/format.md", "### Options"), "key")
+    assert documented == list(Options().to_record())
+
+
+@pytest.mark.parametrize("command", ["pack", "sweep", "report", "compare", "inspect"])
+def test_readme_and_report_page_name_the_options_of_a_command(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each option in the README is there, and each there is told of somewhere."""
+    """Compare both ways: the usage in the README with --help, and --help with both pages."""
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    there = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--out"}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    usages = re.split(r"\n    (?=vggq )", readme)
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--out"}
+    usages = re.split(r"\n    (?=vggq )", read("README.md"))
     (usage,) = (text.split("\n\n")[0] for text in usages if text.startswith(f"vggq {command} "))
-    assert set(re.findall(r"--[a-z-]+", usage)) <= there
-    told = readme + (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
-    assert there <= set(re.findall(r"--[a-z-]+", told))
+    assert set(re.findall(r"--[a-z-]+", usage)) <= options
+    documented = re.findall(r"--[a-z-]+", read("README.md") + read("docs/report.md"))
+    assert options <= set(documented)
 
 
-def test_every_link_between_documents_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("*/*.md")]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
+@pytest.mark.parametrize("heading", PACKAGES)
+def test_development_page_lists_every_module(heading: str) -> None:
+    package = ROOT / PACKAGES[heading]
+    text = section("docs/development.md", heading)
+    listed = table_keys(text, "module") or table_keys(text, "module of `sources/`")
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")} - {"packing/"}
+    assert {name for name in listed if not is_inner(name)} >= modules | packages
+    files = {path.name for path in package.rglob("*.py")}
+    named = set(re.findall(r"`(\w+\.py)`", text))
+    assert named <= files
+
+
+@pytest.mark.parametrize("package", ["vggq", "vggq.packing"])
+def test_development_page_shows_the_import_contract(package: str) -> None:
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [c["layers"] for c in contracts if c.get("containers") == [package]]
+    shown = "".join(f"    {layer}\n" for layer in layers if layer != "packing")
+    assert f"\n\n{shown}\n" in section("docs/development.md", "## Imports")
+
+
+def is_inner(name: str) -> bool:
+    return "/" in name.rstrip("/")
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the file and the anchor of each link to another place of the project."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        yield (page.parent / name if name else page), anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_to_a_file_and_a_heading(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(target), f"{target.name} has no heading #{anchor}"
