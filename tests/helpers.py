@@ -1,8 +1,9 @@
-"""What tests of several parts share."""
+"""Functions that several test modules use."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def untraced() -> dict[str, str]:
-    """The environment of a process that coverage is to leave alone: it takes time, and locks."""
+    """Return an environment in which processes do not measure coverage, which slows them down."""
     return {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
 
 
 def decoded(codec: Codec, content: bytes, count: int) -> NDArray[Any]:
-    """Validate and decode content into a new array of the dtype it is restored as."""
+    """Validate content and decode it into a new array of the restored dtype."""
     codec.validate(content, count)
     dtype = restored_dtype(codec.dtype) if isinstance(codec, Raw) else np.dtype(np.float32)
     values = np.empty(count, dtype)
@@ -34,13 +35,33 @@ def decoded(codec: Codec, content: bytes, count: int) -> NDArray[Any]:
     return values
 
 
-def no_file(offset: int, size: int) -> bytes:
-    """Where there is nothing to read."""
+def measured_sqnr(values: NDArray[Any], restored: NDArray[Any]) -> float:
+    """Return the SQNR in dB, calculated from the arrays alone; infinite if they are equal."""
+    exact = values.astype(np.float64)
+    noise = float(np.square(exact - restored).sum())
+    energy = float(np.square(exact).sum())
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(energy / noise) if energy else -math.inf
+
+
+def assert_same_arrays(
+    found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]
+) -> None:
+    """Assert the same names in the same order, dtypes, shapes and bits."""
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def read_nothing(offset: int, size: int) -> bytes:
+    """Read an empty file."""
     return b""
 
 
 def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    """Write an archive as numpy.savez does, which has no room for a tensor named "file"."""
+    """Write an archive like numpy.savez, which does not accept an array named "file"."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
@@ -49,19 +70,25 @@ def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
 
 
 def save_onnx(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    """Write a model of initializers alone."""
+    """Write a model that has only these initializers."""
     tensors = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
     return save_initializers(path, tensors)
 
 
 def save_initializers(path: Path, tensors: Sequence[onnx.TensorProto]) -> Path:
-    """Write a model of these and nothing else."""
+    """Write a model that has only these initializers."""
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
     return path
 
 
 def save_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> Path:
-    """Write a checkpoint of dtypes that numpy lacks, from a dtype's name and an array of bits."""
+    """Write a checkpoint whose dtypes numpy may lack.
+
+    Args:
+        path: the file.
+        tensors: the safetensors name of the dtype, and an array of the bits, by name.
+
+    """
     header, end = {}, 0
     for name, (dtype, bits) in tensors.items():
         offsets = [end, end + bits.nbytes]

@@ -1,4 +1,4 @@
-"""Named hypothesis strategies."""
+"""Hypothesis strategies of several test modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Names that have gone wrong somewhere, and any text that UTF-8 can hold.
+# Names that often cause errors, and any text that UTF-8 can encode.
 names = st.one_of(
     st.sampled_from(
         ["", "0", "__metadata__", "a/b", "a.b", "a b", "größe", "file", "*.bias", "\n"]
@@ -34,14 +34,14 @@ floating_dtypes = st.sampled_from(["<f2", "<f4", ">f4", "<f8"]).map(np.dtype)
 
 @st.composite
 def arrays(draw: st.DrawFn) -> NDArray[Any]:
-    """Any array that a source can hold, NaN, infinities and subnormals included."""
+    """Draw any array that a source can contain, with NaN, infinities and subnormal numbers."""
     dtype = draw(exact_dtypes | floating_dtypes)
     return draw(npst.arrays(dtype, draw(shapes), fill=npst.from_dtype(dtype)))
 
 
 states = st.dictionaries(names, arrays(), min_size=1, max_size=4)
 
-# Every finite float32, the extremes of its range included.
+# Every finite float32, including the extremes of the range.
 finite_weights = npst.arrays(
     np.float32,
     st.integers(1, 400),

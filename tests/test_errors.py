@@ -54,6 +54,12 @@ def test_render_does_not_shorten_names_that_are_text() -> None:
     assert error.render(POSIX_ROOT) == "/home/me/project/a.vggq: no such file"
 
 
+def test_very_long_tensor_names_are_shortened() -> None:
+    name = "encoder.layers.11.self_attn.q_proj.weight" * 3
+    assert str(VggqError("damaged", tensor=name)) == f"tensor {name!r}: damaged"
+    assert len(str(VggqError("damaged", tensor="x" * 1_000_000))) < 250
+
+
 def test_locate_adds_parts_and_keeps_those_that_are_known() -> None:
     error = SourceError("no such file", tensor="inner")
     assert error.locate(path=PurePosixPath("a.pth"), tensor="outer") is error

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ._manifest import TensorInfo
 
 DtypeOf = Callable[["TensorInfo"], "np.dtype[Any]"]
-"""Returns the native dtype that a tensor is to be restored as."""
+"""Called with the description of a tensor; returns the native dtype to restore it as."""
 
 SOURCE: Final = "source"
 
-_DTYPES: Final = ("float16", "float32", "float64", "bfloat16")
+_SUPPORTED_DTYPES: Final = ("float16", "float32", "float64", "bfloat16")
 
 
 def resolve_dtype(dtype: DTypeLike | None) -> DtypeOf:
@@ -36,19 +36,19 @@ def resolve_dtype(dtype: DTypeLike | None) -> DtypeOf:
         return lambda tensor: tensor.dtype
     if isinstance(dtype, str) and dtype == SOURCE:
         return _source_dtype
-    parsed = _parse(dtype)
+    parsed = _parse_dtype(dtype)
     return lambda tensor: parsed if tensor.source_dtype in _dtypes.FLOATING else tensor.dtype
 
 
-def _parse(dtype: DTypeLike) -> np.dtype[Any]:
-    expected = f"{', '.join(_DTYPES)} or {SOURCE!r}"
+def _parse_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    expected = f"{', '.join(_SUPPORTED_DTYPES)} or {SOURCE!r}"
     try:
         # numpy accepts the dtypes of ml_dtypes as types, not by name.
         is_bfloat16 = isinstance(dtype, str) and dtype == "bfloat16"
-        parsed = np.dtype(_ml_dtypes("dtype = 'bfloat16'").bfloat16 if is_bfloat16 else dtype)
+        parsed = np.dtype(_import_ml_dtypes("bfloat16").bfloat16 if is_bfloat16 else dtype)
     except (TypeError, ValueError, SyntaxError, OverflowError) as error:
         raise OptionError([("dtype", f"expected {expected}, found {dtype!r}")]) from error
-    if parsed.name not in _DTYPES or not parsed.isnative:
+    if parsed.name not in _SUPPORTED_DTYPES or not parsed.isnative:
         raise OptionError([("dtype", f"expected {expected}, found {parsed}")])
     return parsed
 
@@ -61,19 +61,19 @@ def _source_dtype(tensor: TensorInfo) -> np.dtype[Any]:
 
     """
     name = tensor.source_dtype
-    if name not in _dtypes.FOREIGN:
+    if name not in _dtypes.ML_DTYPES:
         return _dtypes.STORAGE[name].newbyteorder("=")
-    ml_dtypes = _ml_dtypes(f"tensor {tensor.name!r} is {_dtypes.FOREIGN[name]}")
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _dtypes.FOREIGN[name]))
+    foreign = _dtypes.ML_DTYPES[name]
+    dtype: np.dtype[Any] = np.dtype(getattr(_import_ml_dtypes(foreign, tensor.name), foreign))
     return dtype
 
 
-def _ml_dtypes(subject: str) -> Any:
+def _import_ml_dtypes(dtype: str, tensor: str | None = None) -> Any:
     try:
         import ml_dtypes  # noqa: PLC0415 - few files need it
     except ImportError as error:
         raise MissingDependencyError(
-            f"{subject}, which numpy supports only with ml_dtypes: pip install ml_dtypes"
+            f"dtype {dtype} needs ml_dtypes; run `pip install ml_dtypes`", tensor=tensor
         ) from error
     return ml_dtypes
 
@@ -83,16 +83,21 @@ def validate_out(
     tensors: Mapping[str, TensorInfo],
     dtypes: Mapping[str, np.dtype[Any]],
 ) -> dict[str, NDArray[Any]]:
-    """Return the caller's array of each tensor; a subclass of ndarray as a plain ndarray.
+    """Return the caller's array for each tensor; subclasses of ndarray as plain ndarrays.
+
+    Args:
+        out: the argument `out` of `load`.
+        tensors: the tensors of the packed file.
+        dtypes: the dtype to restore each tensor as.
 
     Raises:
-        OptionError: names are missing or unknown, or an array has the wrong shape or dtype or is
-            read-only; all of them at once.
+        OptionError: names are missing or unknown, or an array has the wrong shape or dtype, or
+            is read-only; all problems in one error.
 
     """
     problems = {name: "no tensor has this name" for name in out if name not in tensors}
     for name, tensor in tensors.items():
-        problem = _out_problem(out[name], tensor, dtypes[name]) if name in out else "missing"
+        problem = _find_problem(out[name], tensor, dtypes[name]) if name in out else "missing"
         if problem:
             problems[name] = problem
     if problems:
@@ -100,7 +105,7 @@ def validate_out(
     return {name: np.asarray(out[name]) for name in tensors}
 
 
-def _out_problem(array: object, tensor: TensorInfo, dtype: np.dtype[Any]) -> str | None:
+def _find_problem(array: object, tensor: TensorInfo, dtype: np.dtype[Any]) -> str | None:
     if not isinstance(array, np.ndarray):
         return f"expected a numpy array, found {type(array).__name__}"
     if (array.shape, array.dtype) != (tensor.shape, dtype):

@@ -1,6 +1,6 @@
 """The safetensors container: eight bytes of header length, a JSON header, the entries' bytes.
 
-The container of packed files, and of safetensors checkpoints that are read as sources.
+Packed files use this container, and safetensors checkpoints are read with the same code.
 https://github.com/huggingface/safetensors#format
 """
 
@@ -11,19 +11,20 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from reprlib import repr as short
 from typing import Any, Final
 
+from ._json import is_count, is_shape, parse_json
 from .errors import HeaderError
 
 ReadAt = Callable[[int, int], bytes]
-"""Reads `size` bytes at `offset`; fewer only at the end of the file."""
+"""Called with an offset and a size; returns that many bytes, fewer only at the end of the file."""
 
-LENGTH_BYTES: Final = 8
-MAX_HEADER_BYTES: Final = 100_000_000  # safetensors' own limit
-MAX_DIMENSIONS: Final = 32
+LENGTH_SIZE: Final = 8
+MAX_HEADER_SIZE: Final = 100_000_000  # safetensors' own limit
 _ENTRY_KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
 
-_BITS: Final = {
+_DTYPE_BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
     "U32": 32, "I32": 32, "F32": 32,
@@ -34,7 +35,7 @@ _BITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the header: where its bytes lie, as offsets into the whole file."""
+    """An entry of the header; `start` is an offset into the whole file, `size` is in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -44,98 +45,71 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header that was proved to describe its file exactly."""
+    """A validated header, whose entries cover the rest of the file exactly."""
 
     entries: dict[str, Entry]
     metadata: dict[str, str]
 
 
 def read_header(read_at: ReadAt, file_size: int) -> Header:
-    """Read and prove a header; the entries fill the file without a gap or an overlap.
+    """Read and validate a header.
+
+    Args:
+        read_at: reads bytes of the file.
+        file_size: bytes of the file.
 
     Raises:
-        HeaderError: any rule of the safetensors format is broken.
+        HeaderError: the header breaks a rule of the safetensors format, or its entries leave a
+            gap or overlap.
 
     """
-    length = int.from_bytes(read_at(0, LENGTH_BYTES), "little")
-    if file_size < LENGTH_BYTES:
-        raise HeaderError(f"the file has {file_size} bytes, too few for a header")
-    if length > min(file_size - LENGTH_BYTES, MAX_HEADER_BYTES):
-        raise HeaderError(f"the header's length, {length}, is more than the file holds")
-    table = parse_json(read_at(LENGTH_BYTES, length))
+    length = int.from_bytes(read_at(0, LENGTH_SIZE), "little")
+    if file_size < LENGTH_SIZE:
+        raise HeaderError(f"the file has only {file_size} bytes, too few for a header")
+    if length > min(file_size - LENGTH_SIZE, MAX_HEADER_SIZE):
+        raise HeaderError(
+            f"the declared header length, {length} bytes, exceeds the file or the limit of "
+            f"{MAX_HEADER_SIZE} bytes"
+        )
+    table = parse_json(read_at(LENGTH_SIZE, length))
     metadata = table.pop("__metadata__", {})
-    if not _is_text_table(metadata):
-        raise HeaderError("__metadata__ is not a table of strings")
-    start = LENGTH_BYTES + length
+    if not _is_string_object(metadata):
+        raise HeaderError("__metadata__ is not an object of strings")
+    start = LENGTH_SIZE + length
     entries = {name: _parse_entry(name, value, start) for name, value in table.items()}
     _check_coverage(entries, start, file_size)
     return Header(entries, metadata)
 
 
-def write_header(sizes: dict[str, int], metadata: dict[str, str]) -> bytes:
-    """The length and header of a file of one-dimensional U8 entries of these sizes, in order."""
+def build_header(sizes: dict[str, int], metadata: dict[str, str]) -> bytes:
+    """Return the bytes that precede the entries: the header and its length.
+
+    Args:
+        sizes: bytes of each entry by name, in the order of the file; each entry becomes a
+            one-dimensional tensor of dtype U8.
+        metadata: the value of ``__metadata__``.
+
+    Raises:
+        HeaderError: the header is larger than safetensors allows.
+
+    """
     table: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, size in sizes.items():
         table[name] = {"dtype": "U8", "shape": [size], "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(table, separators=(",", ":")).encode()
-    # Spaces up to a multiple of eight, as the safetensors library writes it.
+    # Padded to a multiple of eight bytes, as by the safetensors library.
     text += b" " * (-len(text) % 8)
-    if len(text) > MAX_HEADER_BYTES:
-        raise HeaderError(f"a header of {len(text)} bytes is over the limit of {MAX_HEADER_BYTES}")
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    if len(text) > MAX_HEADER_SIZE:
+        raise HeaderError(
+            f"the header takes {len(text)} bytes, more than the limit of {MAX_HEADER_SIZE}"
+        )
+    return len(text).to_bytes(LENGTH_SIZE, "little") + text
 
 
-def parse_json(text: bytes) -> dict[str, Any]:
-    """A JSON object whose keys are distinct.
-
-    Raises:
-        HeaderError: the text is not UTF-8, not JSON, not an object, or names a key twice.
-
-    """
-    try:
-        table = json.loads(text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise HeaderError(f"not valid JSON: {error}") from error
-    if not isinstance(table, dict):
-        raise HeaderError("not a JSON object")
-    return table
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return table
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _is_text_table(value: object) -> bool:
+def _is_string_object(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-
-
-def is_count(value: object) -> bool:
-    """Whether a JSON value is an integer from 0 to 2^53, beyond which JSON is not portable."""
-    return type(value) is int and 0 <= value <= 2**53
-
-
-def is_shape(value: object) -> bool:
-    """Whether a JSON value is a list of up to 32 counts (numpy's bound) whose product is one.
-
-    Zeros are left out of the product: numpy has no array that would be too large without them.
-    """
-    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
-        return False
-    product = 1
-    for size in value:
-        if not is_count(size):
-            return False
-        product *= size or 1
-    return is_count(product)
 
 
 def _is_range(value: object) -> bool:
@@ -150,17 +124,21 @@ def _is_range(value: object) -> bool:
 
 def _parse_entry(name: str, value: object, data_start: int) -> Entry:
     if not isinstance(value, dict) or value.keys() != _ENTRY_KEYS:
-        raise HeaderError(f"entry {name!r}: dtype, shape and data_offsets are expected")
+        raise HeaderError(
+            f"entry {name!r}: expected exactly the keys dtype, shape and data_offsets"
+        )
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _BITS:
-        raise HeaderError(f"entry {name!r}: dtype {dtype!r} is unknown")
+    if not isinstance(dtype, str) or dtype not in _DTYPE_BITS:
+        raise HeaderError(f"entry {name!r}: unknown dtype {dtype!r}")
     if not is_shape(shape):
-        raise HeaderError(f"entry {name!r}: shape {shape!r} is not a list of sizes")
+        raise HeaderError(f"entry {name!r}: shape {short(shape)} is not a list of sizes")
     if not _is_range(offsets):
-        raise HeaderError(f"entry {name!r}: data_offsets {offsets!r} are not a range")
+        raise HeaderError(f"entry {name!r}: data_offsets {short(offsets)} is not a range")
     begin, end = offsets
-    if (end - begin) * 8 != math.prod(shape) * _BITS[dtype]:
-        raise HeaderError(f"entry {name!r}: {end - begin} bytes do not hold {shape} of {dtype}")
+    if (end - begin) * 8 != math.prod(shape) * _DTYPE_BITS[dtype]:
+        raise HeaderError(
+            f"entry {name!r}: {end - begin} bytes do not match shape {short(shape)} of {dtype}"
+        )
     return Entry(dtype, tuple(shape), data_start + begin, end - begin)
 
 
@@ -168,9 +146,11 @@ def _check_coverage(entries: dict[str, Entry], start: int, file_size: int) -> No
     ranges = sorted((entry.start, entry.start + entry.size) for entry in entries.values())
     for (_, end), (begin, _) in pairwise([(start, start), *ranges]):
         if end != begin:
-            kind = "overlap" if begin < end else "leave a gap"
-            raise HeaderError(f"the entries {kind} at byte {min(begin, end)} of {file_size}")
+            problem = "overlap" if begin < end else "leave a gap"
+            raise HeaderError(f"the entries {problem} at byte {min(begin, end)} of {file_size}")
     last = ranges[-1][1] if ranges else start
     if last != file_size:
-        kind = "was cut short" if file_size < last else "goes on behind its last entry"
-        raise HeaderError(f"the file {kind}: it has {file_size} bytes, the entries end at {last}")
+        problem = "is truncated" if file_size < last else "has bytes after its last entry"
+        raise HeaderError(
+            f"the file {problem}: it has {file_size} bytes, its entries end at {last}"
+        )

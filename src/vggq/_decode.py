@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._manifest import TensorInfo
 
 
-def decompress(frame: Buffer, tensor: TensorInfo, buffers: Buffers | None = None) -> Buffer:
+def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Buffers | None = None) -> Buffer:
     """Decompress the entry of a tensor and validate its content.
 
     Args:
@@ -47,7 +47,7 @@ def decode_into(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
     """Restore a tensor from its validated content into an array of its shape.
 
     Args:
-        content: a result of `decompress`.
+        content: a result of `decompress_entry`.
         tensor: the manifest's description of the tensor.
         out: a writable array of any strides; of any floating-point dtype, or of the dtype that
             the tensor is restored as.

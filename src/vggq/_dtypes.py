@@ -1,4 +1,4 @@
-"""The element types of a packed file, under the names that safetensors gives them."""
+"""The dtypes of stored tensors, under their safetensors names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# numpy has neither bfloat16 nor float8, so their bits travel as integers.
+# numpy has neither bfloat16 nor float8: their bits are kept in integers.
 STORAGE: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -29,41 +29,45 @@ STORAGE: Final[dict[str, np.dtype[Any]]] = {
 }
 
 FLOATING: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16", "F32", "F64"})
-FOREIGN: Final = {
+ML_DTYPES: Final = {
     "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
 }
-"""Those that numpy itself has not, and what ml_dtypes calls them."""
+"""The names in ml_dtypes of the dtypes that numpy lacks."""
 
-# As many at a time stay in the cache.
-_PIECE: Final = 1 << 16
+# Elements to convert at a time: few enough to stay in the processor's cache.
+_CHUNK: Final = 1 << 16
 
-_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name not in FOREIGN}
+_DTYPE_NAMES: Final = {dtype: name for name, dtype in STORAGE.items() if name not in ML_DTYPES}
 
 
-def name_of(dtype: np.dtype[Any]) -> str | None:
-    """The safetensors name of a numpy dtype of either byte order, or None if it has none."""
-    return _NAMES.get(dtype.newbyteorder("<"))
+def dtype_name(dtype: np.dtype[Any]) -> str | None:
+    """Return the safetensors name of a numpy dtype of either byte order; None if it has none."""
+    return _DTYPE_NAMES.get(dtype.newbyteorder("<"))
 
 
 def restored_dtype(name: str) -> np.dtype[Any]:
-    """The native numpy dtype that a tensor stored as `name` is restored as."""
+    """Return the native numpy dtype that a tensor stored as `name` is restored as by default."""
     return np.dtype(np.float32) if name in FLOATING else STORAGE[name].newbyteorder("=")
 
 
-def widen(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
-    """A native array of the restored dtype from `values` in the storage dtype of `name`.
+def convert(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
+    """Convert stored values to the dtype they are restored as.
 
-    It is a fresh one, unless it need not be and `copy` is False.
+    Narrower floating-point dtypes are widened exactly. float64 is rounded to float32, and values
+    beyond its range become infinite without a warning.
 
-    float64 is rounded to float32, and overflows to infinity without a warning as the source's
-    own framework would do; every narrower type is widened exactly.
+    Args:
+        values: an array in the storage dtype of `name`.
+        name: the safetensors name of the stored dtype.
+        copy: whether to return a new array even if no conversion is needed.
+
     """
     if name == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     if name == "F8_E5M2":
-        # The upper half of a float16, which is rounded nowhere on the way.
+        # Its bits are the upper half of a float16, so nothing is rounded.
         return (values.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
     if name == "F8_E4M3":
         return np.take(_e4m3_values(), values)
@@ -72,25 +76,32 @@ def widen(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]
 
 
 def convert_into(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
-    """Convert `values`, in the storage dtype of `name`, into `out`; both flat and of one size.
+    """Convert stored values into an array of any floating-point dtype, or of the dtype itself.
 
-    Piecewise, so that nothing of the size of `out` is taken. To the source's own dtype every bit
-    is kept; what is too large for another becomes infinity without a warning.
+    Into the dtype itself every bit is kept. Values beyond the range of `out` become infinite
+    without a warning. No temporary array is as large as `out`.
+
+    Args:
+        values: a flat array in the storage dtype of `name`.
+        name: the safetensors name of the stored dtype.
+        out: a flat array of the same size.
+
     """
-    if out.dtype.name == FOREIGN.get(name):
+    if out.dtype.name == ML_DTYPES.get(name):
         out.view(values.dtype.newbyteorder("="))[:] = values
         return
-    # Whatever numpy has is converted at once: by way of float32 it would be rounded twice.
-    through = name in FLOATING and values.dtype.kind != "f"
+    # numpy converts its own dtypes directly: going through float32 would round float64 twice.
+    via_float32 = name in FLOATING and values.dtype.kind != "f"
     with np.errstate(all="ignore"):
-        for start in range(0, out.size, _PIECE):
-            piece = values[start : start + _PIECE]
-            out[start : start + _PIECE] = widen(piece, name) if through else piece
+        for start in range(0, out.size, _CHUNK):
+            chunk = values[start : start + _CHUNK]
+            out[start : start + _CHUNK] = convert(chunk, name) if via_float32 else chunk
 
 
 def _e4m3_values() -> NDArray[np.float32]:
-    """What each byte of float8 E4M3 stands for: no infinities, and NaN where all bits are set.
+    """Return the value of each byte of float8 E4M3.
 
+    The type has no infinities. It is NaN where all bits but the sign are set.
     Micikevicius et al., "FP8 formats for deep learning", 2022, https://arxiv.org/abs/2209.05433
     """
     bits = np.arange(128)

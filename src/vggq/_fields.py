@@ -1,4 +1,4 @@
-"""The tests that a manifest's fields have to pass, and the error where one does not."""
+"""Tests of single fields of a manifest, and the errors for those that fail."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final
 
-from ._container import is_count
 from ._dtypes import STORAGE
+from ._json import is_count
 from .errors import ManifestError
 
 if TYPE_CHECKING:
@@ -17,45 +17,71 @@ DIGEST_LENGTH: Final = 64
 """Hexadecimal digits of a SHA-256."""
 
 
-def require_keys(table: dict[str, Any], keys: set[str], where: str) -> None:
-    if table.keys() != keys:
-        odd = ", ".join(sorted(set(table) ^ keys))
-        raise ManifestError(f"{where}: missing or unknown: {short(odd)}")
+def require_keys(table: dict[str, Any], keys: set[str], prefix: str = "") -> None:
+    """Raise ManifestError unless the table has exactly these keys.
+
+    Args:
+        table: a JSON object.
+        keys: the expected keys.
+        prefix: the first words of the message, such as ``"source: "``.
+
+    """
+    problems = {"missing": keys - table.keys(), "unknown": table.keys() - keys}
+    for problem, found in problems.items():
+        if found:
+            raise ManifestError(f"{prefix}{problem} keys: {short(', '.join(sorted(found)))}")
 
 
 def require_field(
-    table: dict[str, Any], key: str, test: Callable[[object], bool], expected: str, where: str
+    table: dict[str, Any],
+    key: str,
+    test: Callable[[object], bool],
+    expected: str,
+    prefix: str = "",
 ) -> Any:
+    """Return the value of a key.
+
+    Args:
+        table: a JSON object.
+        key: the key.
+        test: returns whether a value is valid.
+        expected: a description of the valid values.
+        prefix: the first words of the message, such as ``"source: "``.
+
+    Raises:
+        ManifestError: the key is missing, or its value is not valid.
+
+    """
     value = table.get(key)
     if not test(value):
-        raise ManifestError(f"{where}: {key} is {short(value)}, expected {expected}")
+        raise ManifestError(f"{prefix}{key} is {short(value)}, expected {expected}")
     return value
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a string that UTF-8 can hold: no half of a surrogate pair."""
+    """Whether a value is a string that UTF-8 can encode: it has no lone surrogates."""
     return isinstance(value, str) and (
         value.isascii() or value == value.encode(errors="replace").decode()
     )
 
 
-def is_table(value: object) -> bool:
+def is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def is_plain(value: object) -> bool:
-    """Whether a value of JSON is one: no infinity, no text that UTF-8 cannot hold."""
+def is_json(value: object) -> bool:
+    """Whether a parsed JSON value is portable: no infinities, no text that UTF-8 cannot encode."""
     if isinstance(value, dict):
-        return all(is_text(key) and is_plain(item) for key, item in value.items())
+        return all(is_text(key) and is_json(item) for key, item in value.items())
     if isinstance(value, list):
-        return all(map(is_plain, value))
+        return all(map(is_json, value))
     if isinstance(value, float):
         return math.isfinite(value)
     return is_text(value) or not isinstance(value, str)
 
 
-def is_plain_table(value: object) -> bool:
-    return is_table(value) and is_plain(value)
+def is_json_object(value: object) -> bool:
+    return is_object(value) and is_json(value)
 
 
 def is_list(value: object) -> bool:
@@ -63,10 +89,12 @@ def is_list(value: object) -> bool:
 
 
 def is_dtype(value: object) -> bool:
+    """Whether a value is the safetensors name of a dtype that can be stored."""
     return isinstance(value, str) and value in STORAGE
 
 
 def is_digest(value: object) -> bool:
+    """Whether a value is a SHA-256 in lower-case hexadecimal digits."""
     return (
         isinstance(value, str)
         and len(value) == DIGEST_LENGTH
@@ -74,5 +102,6 @@ def is_digest(value: object) -> bool:
     )
 
 
-def is_measure(value: object) -> bool:
+def is_nonnegative(value: object) -> bool:
+    """Whether a value is a finite number of at least 0; of integers, only counts."""
     return is_count(value) or (isinstance(value, float) and 0 <= value < math.inf)

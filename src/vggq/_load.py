@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _arguments, _decode, _threads
 from ._packed_file import open_packed
@@ -10,20 +10,20 @@ from ._packed_file import open_packed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from ._buffers import Buffer
     from ._packed_file import PackedFile
-    from ._reader import Package, Readable
+    from ._readable import Anchor, Readable
+    from ._threads import Result
 
-R = TypeVar("R")
-
-# Raw content is as large as its tensor: above this size it is read again instead of being kept.
-_MAX_KEPT: Final = 1 << 20
+# Raw content is as large as its tensor. Above this size it is read twice instead of being kept.
+_MAX_KEPT_RAW: Final = 1 << 20
 
 
 def load(
-    source: Readable | Package,
+    source: Readable | Anchor,
     resource: str | None = None,
     *,
     threads: int | None = None,
@@ -37,16 +37,13 @@ def load(
         source: as for `open`.
         resource: as for `open`.
         threads: the number of large tensors to decode at once; by default the number of
-            processors. Small tensors are decoded in the calling thread. The result does not
-            depend on it.
+            processors. The result does not depend on it.
         dtype: the dtype of floating-point tensors: float32 by default, float16, float64, or
             ml_dtypes' bfloat16; values beyond its range become infinite. With ``"source"`` every
-            tensor has its dtype in the source, and tensors that were stored exactly have all
-            their bits.
+            tensor has its dtype in the source, and exactly stored tensors have all their bits.
         out: an array for each tensor, by name, to write to: of the same shape and dtype, of any
-            strides, without overlaps. All of the file is validated before the first write. Only
-            an interrupt, or a disk that fails when a large raw tensor is read again, can leave
-            some arrays written and others not.
+            strides, without overlaps. The whole file is validated before the first write. Only
+            an interrupt or a failing disk can leave some arrays written and others not.
         max_bytes: the memory limit in bytes, as for `open`, in `dtype`.
 
     Returns:
@@ -57,29 +54,41 @@ def load(
         PackedFileError: the file is missing or unreadable.
         FormatError: the file is not a valid packed file, or the bytes of a tensor are damaged.
         LimitError: the file needs more memory than `max_bytes`; nothing was decoded.
-        OptionError: `dtype` is not supported, or arrays of `out` are missing, unknown or
-            unsuitable; all of them at once.
+        OptionError: `dtype` or arrays of `out` are invalid.
         MissingDependencyError: the source has a dtype that needs ml_dtypes.
 
     """
     dtype_of = _arguments.resolve_dtype(dtype)
     with open_packed(source, resource, dtype_of, max_bytes) as packed:
         dtypes = {name: dtype_of(tensor) for name, tensor in packed.tensors.items()}
-        if out is not None:
-            arrays = _arguments.validate_out(out, packed.tensors, dtypes)
-            decode_all_into(
-                packed, list(arrays.items()), validate_all(packed, arrays, threads), threads
-            )
-            return {name: out[name] for name in packed.tensors}
+        if out is None:
+            return _load_new(packed, dtypes, threads)
+        return _load_into(packed, out, dtypes, threads)
 
-        buffers = packed.buffers()
 
-        def restored(name: str) -> NDArray[Any]:
-            content = packed.content(name, buffers)
-            return _decode.decode(content, packed.tensors[name], dtypes[name])
+def _load_new(
+    packed: PackedFile, dtypes: Mapping[str, np.dtype[Any]], threads: int | None
+) -> dict[str, NDArray[Any]]:
+    buffers = packed.buffers()
 
-        names = names_by_entry(packed).values()
-        return share_tied(packed, map_tensors(restored, packed, names, threads))
+    def restore(name: str) -> NDArray[Any]:
+        content = packed.content(name, buffers)
+        return _decode.decode(content, packed.tensors[name], dtypes[name])
+
+    names = names_by_entry(packed).values()
+    return share_tied(packed, map_tensors(restore, packed, names, threads))
+
+
+def _load_into(
+    packed: PackedFile,
+    out: Mapping[str, NDArray[Any]],
+    dtypes: Mapping[str, np.dtype[Any]],
+    threads: int | None,
+) -> dict[str, NDArray[Any]]:
+    arrays = _arguments.validate_out(out, packed.tensors, dtypes)
+    content_of = validate_all(packed, arrays, threads)
+    decode_all_into(packed, list(arrays.items()), content_of, threads)
+    return {name: out[name] for name in packed.tensors}
 
 
 def names_by_entry(packed: PackedFile) -> dict[int, str]:
@@ -88,15 +97,15 @@ def names_by_entry(packed: PackedFile) -> dict[int, str]:
 
 
 def map_tensors(
-    function: Callable[[str], R], packed: PackedFile, names: Iterable[str], threads: int | None
-) -> Iterator[R]:
-    """Yield the function's result for each tensor name, in order, as `_threads.map_threaded`."""
+    function: Callable[[str], Result], packed: PackedFile, names: Iterable[str], threads: int | None
+) -> Iterator[Result]:
+    """Yield the function's result for each name, in order; see `_threads.map_threaded`."""
     names = list(names)
     counts = [packed.tensors[name].count for name in names]
     return _threads.map_threaded(function, names, counts, threads)
 
 
-def share_tied(packed: PackedFile, results: Iterable[R]) -> dict[str, R]:
+def share_tied(packed: PackedFile, results: Iterable[Result]) -> dict[str, Result]:
     """Return the results by name; tied tensors share one.
 
     Args:
@@ -109,12 +118,23 @@ def share_tied(packed: PackedFile, results: Iterable[R]) -> dict[str, R]:
 
 
 def validate_all(
-    packed: PackedFile, names: Iterable[str], threads: int | None
+    packed: PackedFile,
+    names: Iterable[str],
+    threads: int | None,
+    *,
+    max_kept_raw: int = _MAX_KEPT_RAW,
 ) -> Callable[[str], Buffer]:
-    """Read and validate some tensors, and keep the small contents: codes, and little else.
+    """Read and validate tensors before any of them is written anywhere.
+
+    Args:
+        packed: the packed file.
+        names: the tensors to validate.
+        threads: as for `load`.
+        max_kept_raw: raw content of more bytes is not kept, but read again when it is decoded.
 
     Returns:
-        A function that returns the content of any of them. It fails only if the file changes.
+        A function that returns the content of a tensor by name. For content that is read again
+        it can fail, if the file or the disk has changed.
 
     Raises:
         DataError: the bytes of a tensor are damaged.
@@ -122,12 +142,12 @@ def validate_all(
     """
     entries = {packed.tensors[name].entry: name for name in names}
 
-    def kept(name: str) -> Buffer | None:
+    def read(name: str) -> Buffer | None:
         content = packed.content(name)
-        is_small = packed.tensors[name].quantized or len(content) <= _MAX_KEPT
-        return content if is_small else None
+        is_kept = packed.tensors[name].quantized or len(content) <= max_kept_raw
+        return content if is_kept else None
 
-    results = map_tensors(kept, packed, entries.values(), threads)
+    results = map_tensors(read, packed, entries.values(), threads)
     contents = dict(zip(entries, results, strict=True))
 
     def content_of(name: str) -> Buffer:
@@ -143,12 +163,20 @@ def decode_all_into(
     content_of: Callable[[str], Buffer],
     threads: int | None,
 ) -> None:
-    """Decode validated tensors into arrays of their shapes."""
+    """Decode validated tensors into arrays of their shapes.
 
-    def decode_into(pair: tuple[str, NDArray[Any]]) -> None:
+    Args:
+        packed: the packed file.
+        arrays: pairs of a tensor's name and the array to write.
+        content_of: a result of `validate_all`.
+        threads: as for `load`.
+
+    """
+
+    def decode_pair(pair: tuple[str, NDArray[Any]]) -> None:
         name, array = pair
         _decode.decode_into(content_of(name), packed.tensors[name], array)
 
     sizes = [array.size for _, array in arrays]
-    for _ in _threads.map_threaded(decode_into, arrays, sizes, threads):
+    for _ in _threads.map_threaded(decode_pair, arrays, sizes, threads):
         pass

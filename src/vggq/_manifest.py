@@ -1,4 +1,4 @@
-"""What a packed file says of itself and of its tensors, as frozen dataclasses."""
+"""The manifest of a packed file and its description of each tensor, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """What the manifest says of one tensor.
+    """The manifest's description of one tensor.
 
     Attributes:
-        name: any string.
-        shape: sizes, outermost first.
+        name: the name of the tensor, any string.
+        shape: the size along each axis.
         source_dtype: the safetensors name of the dtype in the source.
-        stored_dtype: that of what is stored: the source's for `raw`, F32 for `codebook`.
-        entry: the number of the entry that holds it; tied tensors share one.
-        codec: how its bytes are to be read.
+        stored_dtype: the safetensors name of the dtype that the codec stores: the source's for
+            `raw`, F32 for the others.
+        entry: the index of the entry that holds the tensor; tied tensors share one.
+        codec: the codec that decodes the entry, with its parameters.
         energy: the sum of the squares of the quantized weights; 0 for `raw`.
-        noise: the sum of the squared differences that quantization made; 0 for `raw`.
+        noise: the sum of the squared errors of quantization; 0 for `raw`.
 
     """
 
@@ -40,7 +41,7 @@ class TensorInfo:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype it is restored as: float32 for all floating point."""
+        """The numpy dtype of the restored tensor: float32 for every floating-point dtype."""
         return _dtypes.restored_dtype(self.stored_dtype)
 
     @property
@@ -50,31 +51,32 @@ class TensorInfo:
 
     @property
     def quantized(self) -> bool:
-        """Whether it is restored only nearly."""
+        """Whether the tensor is restored approximately, not exactly."""
         return not isinstance(self.codec, Raw)
 
     @property
     def content_size(self) -> int:
-        """Bytes of its entry once decompressed."""
+        """Bytes of the decompressed entry."""
         return self.codec.content_size(self.count)
 
     @property
     def sqnr(self) -> float:
-        """Signal to quantization noise ratio in dB, infinite where nothing was lost."""
-        return sqnr(self.energy, self.noise)
+        """Signal-to-quantization-noise ratio in dB; infinite if nothing was lost."""
+        return compute_sqnr(self.energy, self.noise)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a packed file says of itself.
+    """The manifest of a packed file.
 
     Attributes:
-        encoder: the encoder's version; a later one may give other bytes for the same source.
-        zstd: the version of the zstd library that compressed it.
-        source_format: what the source was, such as ``keras-hdf5``.
-        source_sha256: the source's digest, 64 hexadecimal digits.
-        options: the options it was packed with.
-        tensors: one for each name, in the order of iteration.
+        encoder: the version of the encoder; another version may write other bytes for the same
+            source.
+        zstd: the version of the zstd library that compressed the entries.
+        source_format: the format of the source, such as ``keras-hdf5``.
+        source_sha256: the SHA-256 of the source, as 64 hexadecimal digits.
+        options: the options that the file was packed with.
+        tensors: the description of each tensor, in the order of the file.
 
     """
 
@@ -87,24 +89,24 @@ class Manifest:
 
     @property
     def sqnr(self) -> float:
-        """Overall SQNR in dB: all energy over all noise of the quantized tensors."""
-        return sqnr(sum(t.energy for t in self.tensors), sum(t.noise for t in self.tensors))
+        """Overall SQNR in dB, of all quantized tensors as if they were one."""
+        return compute_sqnr(sum(t.energy for t in self.tensors), sum(t.noise for t in self.tensors))
 
     @property
     def worst(self) -> TensorInfo | None:
-        """The quantized tensor of the lowest SQNR."""
+        """The quantized tensor with the lowest SQNR; None if no tensor is quantized."""
         quantized = [tensor for tensor in self.tensors if tensor.quantized]
         return min(quantized, key=lambda tensor: tensor.sqnr, default=None)
 
     @property
     def float32_size(self) -> int:
-        """Bytes of all tensors as they are restored, tied ones counted once."""
+        """Bytes of all tensors restored with floating point as float32; tied tensors count once."""
         entries = {tensor.entry: tensor for tensor in self.tensors}
         return sum(tensor.count * tensor.dtype.itemsize for tensor in entries.values())
 
 
-def sqnr(energy: float, noise: float) -> float:
-    """10·log10(energy / noise) in dB; infinite where there is no noise."""
+def compute_sqnr(energy: float, noise: float) -> float:
+    """Return 10·log10(energy / noise), in dB; infinite if there is no noise."""
     if noise == 0:
         return math.inf
     return 10 * (math.log10(energy) - math.log10(noise)) if energy else -math.inf

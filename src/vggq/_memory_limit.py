@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ._container import LENGTH_BYTES
+from ._container import LENGTH_SIZE
 from .errors import LimitError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ._manifest import Manifest, TensorInfo
     from ._reader import Reader
 
     ItemsizeOf = Callable[[TensorInfo], "HasItemsize"]
 
-# Parsing a header takes up to 25 times its bytes of memory. A short header is not counted.
+# Parsing a header takes up to 25 times its size of memory. Headers up to this size are not counted.
 _PARSING_FACTOR: Final = 25
-_SHORT_HEADER: Final = 1 << 16
+_MAX_FREE_HEADER: Final = 1 << 16
 
 
 class HasItemsize(Protocol):
@@ -43,21 +44,22 @@ def check_header_size(reader: Reader, max_bytes: int | None) -> None:
         return
     if not isinstance(max_bytes, int):
         raise OptionError([("max_bytes", f"expected a number of bytes, found {max_bytes!r}")])
-    length = min(int.from_bytes(reader.read_at(0, LENGTH_BYTES), "little"), reader.size)
+    length = min(int.from_bytes(reader.read_at(0, LENGTH_SIZE), "little"), reader.size)
     needed = length * _PARSING_FACTOR
-    if length > _SHORT_HEADER and needed > max_bytes:
+    if length > _MAX_FREE_HEADER and needed > max_bytes:
         raise LimitError(
-            f"its header needs {needed} bytes of memory, max_bytes is {max_bytes}", path=reader.name
+            f"its header needs {needed} bytes of memory, max_bytes is {max_bytes}",
+            path=reader.path,
         )
 
 
 def check_restored_size(
-    name: str, manifest: Manifest, dtype_of: ItemsizeOf, max_bytes: int | None
+    path: Path | str, manifest: Manifest, dtype_of: ItemsizeOf, max_bytes: int | None
 ) -> None:
     """Check the size of all tensors, restored or decompressed, whichever is larger.
 
     Args:
-        name: the name of the file in messages.
+        path: the path of the file, or its name in messages.
         manifest: the validated manifest.
         dtype_of: returns the dtype that a tensor is to be restored as.
         max_bytes: the limit in bytes; None for no limit.
@@ -74,5 +76,5 @@ def check_restored_size(
     needed = sum(max(t.count * dtype_of(t).itemsize, t.content_size) for t in entries)
     if needed > max_bytes:
         raise LimitError(
-            f"its tensors need {needed} bytes of memory, max_bytes is {max_bytes}", path=name
+            f"its tensors need {needed} bytes of memory, max_bytes is {max_bytes}", path=path
         )

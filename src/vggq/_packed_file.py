@@ -10,7 +10,7 @@ from ._buffers import Buffers
 from ._container import read_header
 from ._manifest_json import parse_manifest
 from ._memory_limit import check_header_size, check_restored_size
-from ._reader import LFS_POINTER, open_reader
+from ._readable import LFS_POINTER, open_reader
 from .errors import DataError, FormatError, HeaderError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ._buffers import Buffer
     from ._container import Entry
     from ._memory_limit import ItemsizeOf
-    from ._reader import Package, Readable, Reader
+    from ._readable import Anchor, Readable
+    from ._reader import Reader
 
 # malloc serves smaller blocks from memory that it already has.
 _MIN_REUSED: Final = 1 << 16
@@ -31,7 +32,8 @@ class PackedFile:
     Any number of threads may read at once.
 
     Attributes:
-        name: the name of the file in messages.
+        path: the path of the file, or its name in messages if it has no path.
+        name: the path as a string.
         size: bytes of the file.
         manifest: the validated manifest.
         tensors: the manifest's description of each tensor, by name.
@@ -41,6 +43,7 @@ class PackedFile:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._header = read_header(reader.read_at, reader.size)
+        self.path = reader.path
         self.name = reader.name
         self.size = reader.size
         self.manifest = parse_manifest(self._header)
@@ -52,7 +55,7 @@ class PackedFile:
         Args:
             name: the name of the tensor.
             buffers: memory to read and decompress into; the content is then valid until this
-                thread uses the buffers again.
+                thread passes the buffers again.
 
         Raises:
             UnknownTensorError: no tensor has this name.
@@ -61,16 +64,16 @@ class PackedFile:
 
         """
         entry = self._entry(name)
+        if buffers is None:
+            frame: Buffer = self._reader.read_at(entry.start, entry.size)
+        elif entry.size < _MIN_REUSED:
+            frame, buffers = buffers.read(entry.start, entry.size), None
+        else:
+            frame = self._reader.read_into(entry.start, buffers.take("frame", entry.size))
         try:
-            if buffers is None:
-                frame: Buffer = self._reader.read_at(entry.start, entry.size)
-            elif entry.size < _MIN_REUSED:
-                return _decode.decompress(buffers.read(entry.start, entry.size), self.tensors[name])
-            else:
-                frame = self._reader.read_into(entry.start, buffers.take("frame", entry.size))
-            return _decode.decompress(frame, self.tensors[name], buffers)
+            return _decode.decompress_entry(frame, self.tensors[name], buffers)
         except DataError as error:
-            error.locate(path=self.name)
+            error.locate(path=self.path)
             raise
 
     def buffers(self) -> Buffers:
@@ -88,7 +91,7 @@ class PackedFile:
 
     def _entry(self, name: str) -> Entry:
         if name not in self.tensors:
-            raise UnknownTensorError(f"no tensor is named {name!r}", path=self.name)
+            raise UnknownTensorError(f"no tensor is named {name!r}", path=self.path)
         return self._header.entries[str(self.tensors[name].entry)]
 
     def close(self) -> None:
@@ -108,7 +111,7 @@ class PackedFile:
 
 
 def open_packed(
-    source: Readable | Package,
+    source: Readable | Anchor,
     resource: str | None,
     dtype_of: ItemsizeOf,
     max_bytes: int | None,
@@ -132,14 +135,14 @@ def open_packed(
     try:
         check_header_size(reader, max_bytes)
         packed = PackedFile(reader)
-        check_restored_size(reader.name, packed.manifest, dtype_of, max_bytes)
+        check_restored_size(reader.path, packed.manifest, dtype_of, max_bytes)
     except HeaderError as error:
         reason = _header_reason(reader, error)
         reader.close()
-        raise HeaderError(f"not a valid .vggq file: {reason}", path=reader.name) from error
+        raise HeaderError(f"not a valid .vggq file: {reason}", path=reader.path) from error
     except FormatError as error:
         reader.close()
-        error.locate(path=reader.name)
+        error.locate(path=reader.path)
         raise
     except BaseException:
         reader.close()

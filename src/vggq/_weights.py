@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._manifest import Manifest, TensorInfo
     from ._packed_file import PackedFile
-    from ._reader import Package, Readable
+    from ._readable import Anchor, Readable
 
 
 class Weights(Mapping[str, "NDArray[Any]"]):
@@ -97,13 +97,13 @@ class Weights(Mapping[str, "NDArray[Any]"]):
         self.close()
 
 
-def packed_file(weights: Weights) -> PackedFile:
-    """Return the open file behind the weights, which gives the stored content of tensors."""
+def underlying_file(weights: Weights) -> PackedFile:
+    """Return the open file of the weights, from which the stored content can be read."""
     return weights._packed  # noqa: SLF001 - not part of the public class
 
 
 def open(  # noqa: A001
-    source: Readable | Package, resource: str | None = None, *, max_bytes: int | None = None
+    source: Readable | Anchor, resource: str | None = None, *, max_bytes: int | None = None
 ) -> Weights:
     """Open a packed file without decoding any tensor.
 

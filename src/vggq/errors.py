@@ -6,7 +6,7 @@
     ├── FormatError              the packed file breaks a rule of the format
     │   ├── HeaderError          its safetensors header
     │   ├── ManifestError        its manifest
-    │   ├── UnsupportedError     it is valid, but newer than this reader
+    │   ├── UnsupportedError     it has a format version that this release does not read
     │   └── DataError            the bytes of one tensor
     ├── LimitError               the packed file needs more memory than the caller allows
     ├── PackedFileError          the packed file cannot be opened or read
@@ -22,10 +22,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from reprlib import Repr
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from pathlib import PurePath
+
+
+# A name in a hostile file can take megabytes.
+_SHORT_REPR: Final = Repr()
+_SHORT_REPR.maxstring = 200
 
 
 class VggqError(Exception):
@@ -67,7 +73,7 @@ class VggqError(Exception):
         """Return the message; a path below `root` is shown relative to it, with slashes."""
         parts = [
             "" if self.path is None else _shown(self.path, root),
-            "" if self.tensor is None else f"tensor {self.tensor!r}",
+            "" if self.tensor is None else f"tensor {_SHORT_REPR.repr(self.tensor)}",
             self.reason,
         ]
         return ": ".join(part for part in parts if part)
@@ -98,7 +104,7 @@ class ManifestError(FormatError):
 
 
 class UnsupportedError(FormatError):
-    """The file has a later format version, or a codec that this reader does not know."""
+    """The file has a format version that this release does not read."""
 
 
 class DataError(FormatError):
@@ -122,7 +128,7 @@ class ClosedError(VggqError, ValueError):
 
 
 class OptionError(VggqError):
-    """One or more options are invalid.
+    """Invalid options, all of them in one error.
 
     Args:
         problems: pairs of an option's name and the problem with its value.

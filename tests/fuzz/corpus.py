@@ -1,4 +1,4 @@
-"""Small sound files of every kind: what fuzzing starts from.
+"""Small valid files of every kind, the seeds of fuzzing.
 
 ::
 
@@ -25,7 +25,7 @@ import vggq
 from tests.helpers import save_npz, save_onnx
 from vggq._codecs import Codebook, Grid
 from vggq._container import read_header
-from vggq._weights import packed_file
+from vggq._weights import underlying_file
 from vggq.packing import pack
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ STATE: Final[State] = {
 }
 SMALL: Final[State] = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.array(7)}
 
-# A state dict {"w": tensor of two floats in storage "0"}, as torch pickles one.
+# A state dict {"w": tensor of two floats in storage "0"}, as torch pickles it.
 TORCH_PICKLE: Final = (
     b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n"
     b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ"
@@ -59,7 +59,7 @@ _LEGACY_HEAD: Final = (
 )
 
 
-# Keras 3's: a description of the layers, and weights by number.
+# Keras 3: a description of the layers, and numbered weights.
 KERAS_CONFIG: Final = json.dumps(
     {
         "class_name": "Sequential",
@@ -78,7 +78,7 @@ KERAS_WEIGHTS: Final[State] = {
     "layers/gru/cell/vars/2": np.ones((2, 6), np.float32),
 }
 
-# What the packed files are packed with: between them every codec, and its variants.
+# Options of the packed files, which together have every variant of every codec.
 OPTIONS: Final[tuple[dict[str, Any], ...]] = (
     *({"bits": bits} for bits in (1, 2, 3, 8)),
     *({"sqnr": sqnr, "dependent": dependent} for sqnr in (12, 45) for dependent in (True, False)),
@@ -86,47 +86,47 @@ OPTIONS: Final[tuple[dict[str, Any], ...]] = (
 
 
 def packed(**options: Any) -> bytes:
-    """A packed file of exact tensors and quantized ones."""
+    """Return a packed file with exact and quantized tensors."""
     with tempfile.TemporaryDirectory() as folder:
         source = save_npz(Path(folder, "s.npz"), STATE)
         return pack(source, Path(folder, "s.vggq"), **options).target.read_bytes()
 
 
 def manifest_of(data: bytes) -> bytes:
-    """The manifest of a packed file, without its digest."""
+    """Return the manifest of a packed file, without its digest."""
     header = read_header(lambda offset, size: data[offset : offset + size], len(data))
     return header.metadata["vggq"][64:].encode()
 
 
 def frames_of(data: bytes) -> list[bytes]:
-    """The entries of a packed file, in order."""
+    """Return the entries of a packed file, in order."""
     header = read_header(lambda offset, size: data[offset : offset + size], len(data))
     entries = [header.entries[str(number)] for number in range(len(header.entries))]
     return [data[entry.start : entry.start + entry.size] for entry in entries]
 
 
 def contents_of(data: bytes) -> list[tuple[TensorInfo, bytes]]:
-    """What is stored of each tensor of a packed file, decompressed."""
+    """Return the description and the decompressed content of each tensor of a packed file."""
     with vggq.open(data) as weights:
         return [
-            (tensor, bytes(packed_file(weights).content(tensor.name)))
+            (tensor, bytes(underlying_file(weights).content(tensor.name)))
             for tensor in weights.tensors.values()
         ]
 
 
 def npz_of(member: bytes) -> bytes:
-    """An archive of one member whose checksum is right."""
+    """Return an archive with one member and a valid checksum."""
     return _zip({"w.npy": member})
 
 
 def keras_of(config: bytes, weights: bytes) -> bytes:
-    """A .keras archive whose checksums are right."""
+    """Return a .keras archive with valid checksums."""
     members = {"metadata.json": b"{}", "config.json": config, "model.weights.h5": weights}
     return _zip(members)
 
 
 def hdf5(state: State) -> bytes:
-    """A file of these datasets and nothing else."""
+    """Return a file that has only these datasets."""
     file = io.BytesIO()
     with h5py.File(file, "w") as tensors:
         for name, array in state.items():
@@ -135,7 +135,7 @@ def hdf5(state: State) -> bytes:
 
 
 def torch_zip(pickled: bytes) -> bytes:
-    """A torch checkpoint of this pickle and one storage of eight bytes."""
+    """Return a torch checkpoint with this pickle, and one storage of eight bytes."""
     return _zip({"archive/data.pkl": pickled, "archive/data/0": bytes(8)})
 
 
@@ -156,23 +156,23 @@ def make(folder: Path) -> None:
 
 
 def _seeds() -> dict[str, list[bytes]]:
-    sound = [packed(**options) for options in OPTIONS]
-    contents = [pair for data in sound for pair in contents_of(data)]
+    valid = [packed(**options) for options in OPTIONS]
+    contents = [pair for data in valid for pair in contents_of(data)]
     arrays = [_written(partial(_save_npy, array), ".npy") for array in STATE.values()]
     weights = hdf5(KERAS_WEIGHTS)
     index = {"weight_map": {"w": "s.safetensors", "steps": "s.safetensors"}}
     storage = (2).to_bytes(8, "little") + bytes(8)
     return {
-        "reader": sound,
-        "manifest": [manifest_of(data) for data in sound],
-        "frame": [frame for data in sound for frame in frames_of(data)],
+        "reader": valid,
+        "manifest": [manifest_of(data) for data in valid],
+        "frame": [frame for data in valid for frame in frames_of(data)],
         "codebook": [
             bytes([tensor.codec.centroids - 1, tensor.count % 256]) + content
             for tensor, content in contents
             if isinstance(tensor.codec, Codebook)
         ],
         "grid": [
-            _grid_head(tensor.codec, tensor.count) + content
+            _grid_parameters(tensor.codec, tensor.count) + content
             for tensor, content in contents
             if isinstance(tensor.codec, Grid)
         ],
@@ -206,8 +206,8 @@ def _save_npy(array: NDArray[Any], path: Path) -> None:
     np.save(path, array)
 
 
-def _grid_head(codec: Grid, count: int) -> bytes:
-    """What the harness has the codec's parameters from."""
+def _grid_parameters(codec: Grid, count: int) -> bytes:
+    """Return the bytes from which the harness takes the parameters of the codec."""
     flags = codec.first + 2 * codec.dependent
     vectors = count // (codec.taps * codec.rows)
     return bytes([codec.taps - 1, codec.rows - 1, flags, vectors])

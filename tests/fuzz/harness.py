@@ -1,4 +1,4 @@
-"""Fuzzing by atheris: any bytes give arrays or a VggqError, and nothing else.
+"""Fuzzing with atheris: any bytes give arrays or a VggqError.
 
 ::
 
@@ -19,10 +19,10 @@ import atheris
 
 with atheris.instrument_imports(include=["vggq", "pickletools", "zipfile"]):
     import vggq
-    from vggq._container import write_header
+    from vggq._container import build_header
     from vggq.errors import SourceError, VggqError
     from vggq.packing.compression import compress
-    from vggq.packing.sources import FORMATS, ReadOptions, files, open_source
+    from vggq.packing.sources import FORMATS, ReadOptions, list_source_files, open_source
 
 import safetensors.numpy
 
@@ -31,9 +31,10 @@ from . import corpus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a source may claim without having it (a fill value, a broadcast) is not to be allocated here.
-_MOST_ELEMENTS: Final = 1 << 20
-_MOST_BYTES: Final = 1 << 24
+# A source may have larger tensors without storing them (a fill value, a broadcast). They are not
+# read here.
+_MAX_ELEMENTS: Final = 1 << 20
+_MAX_BYTES: Final = 1 << 24
 _KERAS: Final = (".h5", ".keras")
 
 _MANIFEST: Final = corpus.manifest_of(corpus.packed(bits=2))
@@ -41,9 +42,9 @@ _FRAMES: Final = corpus.frames_of(corpus.packed(bits=2))
 
 
 def _load(data: bytes) -> None:
-    """What is restored is as the manifest says, and the same when it is asked for by name."""
-    with suppress(VggqError), vggq.open(data, max_bytes=_MOST_BYTES) as weights:
-        restored = vggq.load(data, threads=1, max_bytes=_MOST_BYTES)
+    """Load a file, and compare the arrays with the manifest and with single look-ups."""
+    with suppress(VggqError), vggq.open(data, max_bytes=_MAX_BYTES) as weights:
+        restored = vggq.load(data, threads=1, max_bytes=_MAX_BYTES)
         for name, tensor in weights.tensors.items():
             array = restored[name]
             assert (array.shape, array.dtype) == (tensor.shape, tensor.dtype)
@@ -51,25 +52,25 @@ def _load(data: bytes) -> None:
 
 
 def _file(manifest: bytes, frames: list[bytes]) -> bytes:
-    seal = hashlib.sha256(manifest).hexdigest()
-    text = seal + manifest.decode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(manifest).hexdigest()
+    text = digest + manifest.decode("utf-8", "surrogateescape")
     sizes = {str(number): len(frame) for number, frame in enumerate(frames)}
-    return write_header(sizes, {"vggq": text}) + b"".join(frames)
+    return build_header(sizes, {"vggq": text}) + b"".join(frames)
 
 
 def _manifest(data: bytes) -> None:
-    """A manifest whose digest is right, over frames that are sound."""
+    """Load a file with this manifest, a valid digest, and valid entries."""
     _load(_file(data, _FRAMES))
 
 
 def _frame(data: bytes) -> None:
-    """The largest entry is anything."""
+    """Load a file whose largest entry is replaced."""
     largest = max(_FRAMES, key=len)
     _load(_file(_MANIFEST, [data if frame is largest else frame for frame in _FRAMES]))
 
 
 def _content(codec: dict[str, object], shape: list[int], content: bytes) -> None:
-    """What lies behind a tensor's checksum is anything."""
+    """Load a file with one tensor of this content, with a valid checksum."""
     tensor = {"name": "w", "source_dtype": "F32", "stored_dtype": "F32", "entry": 0}
     measures = {"energy": 0, "noise": 0, "size": len(content)}
     table = json.loads(_MANIFEST)
@@ -80,7 +81,7 @@ def _content(codec: dict[str, object], shape: list[int], content: bytes) -> None
 def _codebook(data: bytes) -> None:
     k, count = (*data[:2], 0, 0)[:2]
     width = next(width for width in (1, 2, 4, 8) if k < 1 << width)
-    # All but some thousands of the codes that the content has room for.
+    # At most a few thousand codes fewer than the content has room for.
     room = max(0, len(data) - 2 - 4 * (k + 1)) * 8 // width
     shape = [room // 256 * 256 + count if room >= 256 else room]
     _content({"name": "codebook", "centroids": k + 1}, shape, data[2:])
@@ -97,7 +98,7 @@ def _grid(data: bytes) -> None:
 
 
 def _source(suffix: str) -> Callable[[bytes], None]:
-    """A checkpoint by its file, read as it is and, where that can be, as torch wants it."""
+    """Return a function that reads a checkpoint, for Keras also with the layout of torch."""
     folder = Path(tempfile.mkdtemp(prefix="vggq-fuzz-"))
     (folder / "s.safetensors").write_bytes(safetensors.numpy.save(corpus.SMALL))
     path = folder / f"fuzzed{suffix}"
@@ -107,16 +108,16 @@ def _source(suffix: str) -> Callable[[bytes], None]:
         for layout in (None, "torch") if suffix in _KERAS else (None,):
             with suppress(VggqError), open_source(path, ReadOptions(layout)) as source:
                 for tensor in source.tensors:
-                    if tensor.count <= _MOST_ELEMENTS:
+                    if tensor.count <= _MAX_ELEMENTS:
                         tensor.read()
         with suppress(SourceError):
-            files(path)
+            list_source_files(path)
 
     return read
 
 
 def _within(suffix: str, wrap: Callable[[bytes], bytes]) -> Callable[[bytes], None]:
-    """What lies in an archive whose checksums are right."""
+    """Return a function that reads a checkpoint which contains the data, with valid checksums."""
     read = _source(suffix)
     return lambda data: read(wrap(data))
 

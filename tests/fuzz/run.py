@@ -1,11 +1,11 @@
-"""Fuzz every target for so long, going on after a finding, and count.
+"""Fuzz every target for some time, continue after findings, and count them.
 
 ::
 
     python -m tests.fuzz.run [--seconds N] [--work FOLDER] [TARGET]...
 
-The corpus grows in the folder `--work`, where also the findings lie, and `log` of each target.
-Exit status 1 where anything was found.
+The folder `--work` has the growing corpus, the findings, and a log of each target. The exit status
+is 1 if anything was found.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Final
 from . import corpus
 
 _COUNTED: Final = re.compile(r"^#(\d+)\s.*cov: (\d+)", re.MULTILINE)
-# HDF5 takes up to 4 GiB for a string before it looks for it (SECURITY.md).
-_MEMORY: Final = 12_000
-# Starting takes some seconds itself.
-_LEAST: Final = 10
+# HDF5 allocates up to 4 GiB for a string before it looks for it (SECURITY.md).
+_MEMORY_LIMIT: Final = 12_000  # MB
+# Starting takes a few seconds itself.
+_MIN_SECONDS: Final = 10
 _TOTAL: Final = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 
 @dataclass
 class Tally:
-    """What came of one target."""
+    """The results of one target."""
 
     executions: int = 0
     edges: int = 0
@@ -40,30 +40,34 @@ class Tally:
 
 
 def fuzz(target: str, seconds: float, timeout: int, work: Path) -> Tally:
-    """Run one target until it has had its time of the processor, anew after each finding."""
+    """Run one target until it has used its processor time, and start it again after findings."""
     tally = Tally()
     findings = work / "findings" / target
     findings.mkdir(parents=True, exist_ok=True)
-    begin = _used()
-    while (left := begin + seconds - _used()) > 0:
-        log = _slice(target, max(_LEAST, int(left)), timeout, work)
+    begin = _processor_seconds()
+    while (left := begin + seconds - _processor_seconds()) > 0:
+        log = _run_once(target, max(_MIN_SECONDS, int(left)), timeout, work)
         _count(log, tally)
         if not _COUNTED.search(log):
             raise SystemExit(f"{target} does not start:\n{log}")
-    # What took long on a busy machine is no finding; what took longer than the timeout is.
+    # Slow inputs are not findings, because the machine may be busy; timeouts are.
     tally.findings = sum(not path.name.startswith("slow-unit") for path in findings.iterdir())
     return tally
 
 
-def _used() -> float:
-    """Seconds of the processor that processes which have ended took."""
+def _processor_seconds() -> float:
+    """Return the processor time of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def _slice(target: str, seconds: int, timeout: int, work: Path) -> str:
+def _run_once(target: str, seconds: int, timeout: int, work: Path) -> str:
     command = [sys.executable, "-m", "tests.fuzz.harness", target, str(work / target)]
-    limits = [f"-max_total_time={seconds}", f"-timeout={timeout}", f"-rss_limit_mb={_MEMORY}"]
+    limits = [
+        f"-max_total_time={seconds}",
+        f"-timeout={timeout}",
+        f"-rss_limit_mb={_MEMORY_LIMIT}",
+    ]
     names = [f"-artifact_prefix={work}/findings/{target}/", "-print_final_stats=1"]
     done = subprocess.run(
         [*command, *limits, *names, "-max_len=65536"],
@@ -86,11 +90,9 @@ def _count(log: str, tally: Tally) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.fuzz.run")
-    parser.add_argument(
-        "--seconds", type=float, default=180, help="of the processor for each target"
-    )
-    parser.add_argument("--timeout", type=int, default=60, help="of one input, in seconds")
-    parser.add_argument("--work", type=Path, help="where the corpus grows; a fresh folder if none")
+    parser.add_argument("--seconds", type=float, default=180, help="processor time for each target")
+    parser.add_argument("--timeout", type=int, default=60, help="seconds for one input")
+    parser.add_argument("--work", type=Path, help="folder for the corpus; a new one by default")
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     arguments = parser.parse_args()
     work = arguments.work or Path(tempfile.mkdtemp(prefix="vggq-fuzz-"))

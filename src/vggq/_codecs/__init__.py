@@ -1,6 +1,6 @@
-"""The decoding halves of the codecs, one module each.
+"""Decoders of the codecs, one module for each codec.
 
-The encoding halves are the modules of the same names in ``vggq.packing.codecs``.
+The encoders are in the modules of the same names in ``vggq.packing.codecs``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .raw import Raw
 __all__ = ["Codebook", "Codec", "Grid", "Raw", "codec_from_table", "codec_to_table"]
 
 _LOSSY: Final[dict[str, type[Codebook | Grid]]] = {codec.NAME: codec for codec in (Codebook, Grid)}
-_NAMES: Final = (Raw.NAME, *_LOSSY)
+_CODEC_NAMES: Final = (Raw.NAME, *_LOSSY)
 
 
 def codec_from_table(table: object, source_dtype: str) -> Codec:
@@ -30,8 +30,8 @@ def codec_from_table(table: object, source_dtype: str) -> Codec:
 
     """
     name = table.get("name") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or name not in _NAMES:
-        raise ValueError(f"expected one of {', '.join(_NAMES)}")
+    if not isinstance(table, dict) or name not in _CODEC_NAMES:
+        raise ValueError(f"expected one of {', '.join(_CODEC_NAMES)}")
     parameters = {key: value for key, value in table.items() if key != "name"}
     if name == Raw.NAME:
         return Raw.from_parameters(parameters, source_dtype)
@@ -39,5 +39,5 @@ def codec_from_table(table: object, source_dtype: str) -> Codec:
 
 
 def codec_to_table(codec: Codec) -> dict[str, Any]:
-    """Return the codec's table in the manifest: the inverse of `codec_from_table`."""
+    """Return the codec's table in the manifest, the inverse of `codec_from_table`."""
     return {"name": codec.NAME, **codec.parameters()}

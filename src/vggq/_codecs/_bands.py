@@ -1,4 +1,4 @@
-"""The bands of the ``grid`` codec: headers, streams, low bits and escapes, to levels."""
+"""Bands of the ``grid`` codec: headers, streams, low bits and escapes, decoded to levels."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ._bits import numbers_of_bytes
-from ._streams import ESCAPE, Kind, kind_of
+from ._bits import unpacking_table
+from ._streams import ESCAPE, Kind, kind_from_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._streams import Bytes
 
-HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
-LEVEL: Final = np.dtype("<i4")
+BAND_HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
+ESCAPED_LEVEL: Final = np.dtype("<i4")
+
 MAX_LEVEL: Final = 1 << 23
-"""No level is of a larger absolute value: sums of its products with a basis are exact."""
+"""Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A band as it is stored: how it is read, its stream, its lowest bits, its escapes."""
+class StoredBand:
+    """The parts of a band in their stored form.
+
+    Attributes:
+        kind: the kind of the stream.
+        stream: the bytes of the stream.
+        low: the low bits of the levels; empty unless the kind has a shift.
+        escapes: the values of the escapes.
+
+    """
 
     kind: Kind
     stream: Bytes
@@ -31,72 +40,85 @@ class Stored:
     escapes: NDArray[np.int32]
 
 
-def parse(content: memoryview, bands: int, count: int) -> list[Stored]:
-    """Take so many bands of so many levels apart.
+def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBand]:
+    """Split the content into its bands.
+
+    Args:
+        content: the bytes from the first band's header to the end.
+        bands: the number of bands.
+        count: the number of levels of each band.
 
     Raises:
-        ValueError: a band is of no kind, or bytes are missing or left over.
+        ValueError: the kind of a band is unknown, or bytes are missing or left over.
 
     """
-    heads = np.frombuffer(content, HEADER, bands)
-    kinds = [kind_of(int(code)) for code in heads["kind"]]
-    escapes = heads["escapes"].tolist()
-    planes = [sum(escapes)] * LEVEL.itemsize
+    headers = np.frombuffer(content, BAND_HEADER, bands)
+    kinds = [kind_from_code(int(code)) for code in headers["kind"]]
+    escapes = headers["escapes"].tolist()
+    planes = [sum(escapes)] * ESCAPED_LEVEL.itemsize
     lows = [-(-count * kind.shift // 8) for kind in kinds]
-    sizes = [*heads["length"].tolist(), *lows, *planes]
-    if heads.nbytes + sum(sizes) != len(content):
-        raise ValueError(f"the bands take {heads.nbytes + sum(sizes)} of {len(content)} bytes")
-    parts = np.split(np.frombuffer(content, np.uint8, offset=heads.nbytes), np.cumsum(sizes)[:-1])
-    values = np.stack(parts[2 * bands :], axis=1).view(LEVEL).reshape(-1)
-    own = np.split(values, np.cumsum(escapes)[:-1])
-    return list(map(Stored, kinds, parts[:bands], parts[bands : 2 * bands], own))
+    sizes = [*headers["length"].tolist(), *lows, *planes]
+    size = headers.nbytes + sum(sizes)
+    if size != len(content):
+        raise ValueError(f"the bands take {size} bytes, the content has {len(content)}")
+    ends = np.cumsum(sizes)[:-1]
+    parts = np.split(np.frombuffer(content, np.uint8, offset=headers.nbytes), ends)
+    values = np.stack(parts[2 * bands :], axis=1).view(ESCAPED_LEVEL).reshape(-1)
+    values_of_bands = np.split(values, np.cumsum(escapes)[:-1])
+    return list(map(StoredBand, kinds, parts[:bands], parts[bands : 2 * bands], values_of_bands))
 
 
-def check(band: Stored, count: int) -> None:
-    """Prove a band of so many levels.
+def validate_band(band: StoredBand, count: int) -> None:
+    """Validate a band of `count` levels.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the band is damaged.
 
     """
     escapes = band.kind.count_escapes(band.stream, count)
     if escapes != band.escapes.size:
-        raise ValueError(f"a band has {escapes} escapes, and values for {band.escapes.size}")
-    largest = _largest(band.escapes)
+        raise ValueError(f"a band has {escapes} escapes, but {band.escapes.size} values for them")
+    largest = _largest_magnitude(band.escapes)
     if largest > MAX_LEVEL:
-        raise ValueError(f"an escape stands for a level of {largest}")
+        raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
 
 
-class Band:
-    """The levels of a proved band, given piece by piece.
+class BandDecoder:
+    """The levels of a validated band, decoded in chunks.
 
     Attributes:
-        largest: no level is of a larger absolute value.
+        largest: an upper bound of the absolute values of the levels.
 
     """
 
-    def __init__(self, stored: Stored, count: int) -> None:
-        self._signed = stored.kind.expand(stored.stream, count)
-        self._shift = stored.kind.shift
-        self._low = stored.low
-        self._escapes = stored.escapes
-        # Most bands have none, and need no second pass.
-        self._places = np.flatnonzero(self._signed == ESCAPE) if self._escapes.size else None
+    def __init__(self, band: StoredBand, count: int) -> None:
+        self._upper = band.kind.expand(band.stream, count)
+        self._shift = band.kind.shift
+        self._low = band.low
+        self._escapes = band.escapes
+        # Most bands have no escapes, and need no search for them.
+        self._places = np.flatnonzero(self._upper == ESCAPE) if self._escapes.size else None
         self.largest = self._find_largest()
 
     def _find_largest(self) -> int:
-        if not self._signed.size:
+        if not self._upper.size:
             return 0
-        ends = int(self._signed.min()), int(self._signed.max()) + 1
-        escaped = _largest(self._escapes)
-        return max(-ends[0] << self._shift, ends[1] << self._shift, escaped)
+        lowest, end = int(self._upper.min()), int(self._upper.max()) + 1
+        escaped = _largest_magnitude(self._escapes)
+        return max(-lowest << self._shift, end << self._shift, escaped)
 
-    def write(self, begin: int, out: NDArray[Any]) -> None:
-        """Write as many levels as fit to an array of integers, from `begin` on, a multiple of 8."""
+    def decode_into(self, out: NDArray[Any], begin: int) -> None:
+        """Write the levels from index `begin` on to `out`.
+
+        Args:
+            out: an array of integers, one for each level.
+            begin: a multiple of 8, so that the low bits begin at a whole byte.
+
+        """
         end = begin + out.size
-        out[:] = self._signed[begin:end]
+        out[:] = self._upper[begin:end]
         if self._shift:
-            # As a product, which numpy makes of several numbers at a time, and a shift of one.
+            # A product, because numpy vectorizes it and not the shift.
             out *= 1 << self._shift
             out |= _unpack(self._low[begin * self._shift // 8 :], self._shift, out.size)
         if self._places is not None:
@@ -104,12 +126,12 @@ class Band:
             out[self._places[first:last] - begin] = self._escapes[first:last]
 
 
-def _largest(values: NDArray[np.int32]) -> int:
-    """The largest absolute value, without a copy of them."""
+def _largest_magnitude(values: NDArray[np.int32]) -> int:
+    """Return the largest absolute value; unlike abs, this makes no copy."""
     return max(-int(values.min(initial=0)), int(values.max(initial=0)))
 
 
 def _unpack(low: Bytes, width: int, count: int) -> NDArray[np.int16]:
-    """Numbers of `width` bits, by one look-up for all of a byte."""
-    rows = numbers_of_bytes(width)
+    """Return the first `count` numbers of `width` bits, looked up byte by byte."""
+    rows = unpacking_table(width)
     return rows.take(low[: -(-count * width // 8)], axis=0, mode="clip").reshape(-1)[:count]

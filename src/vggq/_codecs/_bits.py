@@ -1,4 +1,4 @@
-"""Numbers of 1, 2, 4 or 8 bits, the first of a byte in its lowest bits."""
+"""Numbers of 1, 2, 4 or 8 bits in bytes, the first number in the lowest bits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def numbers_of_bytes(width: int) -> NDArray[np.int16]:
-    """The numbers that each byte holds, of shape (256, 8 / width); not to be written to."""
+def unpacking_table(width: int) -> NDArray[np.int16]:
+    """Return the numbers of `width` bits in each byte: a read-only array (256, 8 / width)."""
     shifts = np.arange(0, 8, width)
     numbers = (np.arange(256)[:, None] >> shifts & ((1 << width) - 1)).astype(np.int16)
     numbers.flags.writeable = False

@@ -1,4 +1,4 @@
-"""The interface of a codec, which the manifest parser and the decoder rely on."""
+"""The interface of a codec, on which the manifest and the decoder rely."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Codec(Protocol):
-    """The decoding half of a codec, with the parameters of one tensor.
+    """The decoder of a codec, with the parameters of one tensor.
 
-    The content is the decompressed entry of the tensor. A caller validates it before decoding it.
+    The content is the decompressed entry of the tensor. Validate it before decoding it.
     """
 
     NAME: ClassVar[str]
@@ -23,10 +23,10 @@ class Codec(Protocol):
         ...
 
     def content_size(self, count: int) -> int:
-        """Return the bytes of content of a tensor with `count` elements.
+        """Return the bytes of the content of a tensor with `count` elements.
 
         Raises:
-            ValueError: no tensor of this many elements has these parameters.
+            ValueError: a tensor with `count` elements cannot have these parameters.
 
         """
         ...
@@ -43,6 +43,6 @@ class Codec(Protocol):
     def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
         """Decode validated content into `out`, a contiguous one-dimensional array.
 
-        The dtype of `out` is any floating-point dtype, or the dtype the tensor is restored as.
+        The dtype of `out` is a floating-point dtype, or the dtype that the tensor is restored as.
         """
         ...

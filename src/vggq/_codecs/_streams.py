@@ -1,8 +1,9 @@
-"""How the levels of one band of the ``grid`` codec are told by its stream.
+"""Streams of the ``grid`` codec: two ways to store the levels of one band in bytes.
 
-Plain: a signed byte for each level, which leaves out its lowest bits where the levels are wide;
-those lie elsewhere, several to a byte. Runs: a byte for each level but zero, with the number of
-zeros before it. An escape tells that a level's value lies elsewhere.
+A `Plain` stream has a signed byte for each level. If levels are wide, the byte is the upper bits of
+the level, and the band stores the low bits elsewhere. A `Runs` stream has a byte for each level
+but zeros, and the byte includes the number of zeros before the level. In both, an escape stands for
+a level whose value the band stores elsewhere.
 """
 
 from __future__ import annotations
@@ -16,131 +17,144 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
-    Signed = NDArray[np.int8]
+    SignedBytes = NDArray[np.int8]
 
 ESCAPE: Final = -128
-MORE_ZEROS: Final = 255
-MOST_ZEROS: Final = MORE_ZEROS // 3
-"""The most levels that a byte of a stream tells."""
+"""The byte of an escape in a plain stream, and the level of an escape in an expanded stream."""
+
+ZERO_RUN: Final = 255
+"""The symbol of a `Runs` stream that stands for zeros only."""
+
+MAX_LEVELS_PER_BYTE: Final = ZERO_RUN // 3
+"""Maximum number of levels that one byte of a stream stands for."""
+
 SHIFTS: Final = (0, 1, 2, 4, 8)
-MOST: Final = 127
-_RUNS: Final = 128
+"""Possible numbers of low bits that a band with a plain stream stores elsewhere."""
+
+MAX_BYTE_LEVEL: Final = 127
+"""Largest absolute value of a signed byte that is not an escape."""
+
+_RUNS_CODE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A byte for each level, and the lowest `shift` bits apart: 0, 1, 2, 4 or 8."""
+    """A byte for each level, without the lowest `shift` bits of the level."""
 
     shift: int
 
     @property
     def code(self) -> int:
-        """What a band's header says of its kind."""
+        """The kind of the stream, as the header of its band stores it."""
         return self.shift
 
     def count_escapes(self, stream: Bytes, count: int) -> int:
-        """Prove a stream of `count` levels.
+        """Validate a stream of `count` levels, and return the number of its escapes.
 
         Raises:
-            ValueError: there is not one byte for each level.
+            ValueError: the stream has not one byte for each level.
 
         """
         if stream.size != count:
             raise ValueError(f"a band of {count} levels has {stream.size} bytes")
         return int(np.count_nonzero(stream.view(np.int8) == ESCAPE))
 
-    def expand(self, stream: Bytes, count: int) -> Signed:
-        """The upper bits of each level of a proved stream, and -128 for escapes."""
+    def expand(self, stream: Bytes, count: int) -> SignedBytes:
+        """Return the upper bits of each level of a validated stream, and ESCAPE for escapes."""
         return stream.view(np.int8)[:count]
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """A byte for each level but zero; those beyond `most`, 1 to 127, are escapes.
+    """A byte for each level but zeros; levels beyond `max_level`, 1 to 127, are escapes.
 
-    A symbol s below `used` is s // width zeros and then the level of index s % width: the levels
-    1, …, most, -1, …, -most, and the escape. The symbol 255 is `reach` zeros and no level; where
-    it is the last, zeros beyond the band's end are ignored.
+    A symbol below `level_symbols` stands for symbol // `endings` zeros, and then the ending with
+    the index symbol % `endings`. The endings are the levels 1, …, max_level, -1, …, -max_level, and
+    the escape. The symbol ZERO_RUN stands for `run_length` zeros only; if it is the last symbol,
+    zeros beyond the end of the band are ignored.
     """
 
-    most: int
+    max_level: int
 
     @property
     def code(self) -> int:
-        """What a band's header says of its kind."""
-        return _RUNS + self.most
+        """The kind of the stream, as the header of its band stores it."""
+        return _RUNS_CODE + self.max_level
 
     @property
     def shift(self) -> int:
-        """No bits lie apart."""
+        """The number of low bits that are stored elsewhere: always 0."""
         return 0
 
     @property
-    def width(self) -> int:
-        """How many levels a symbol can end with, the escape among them."""
-        return 2 * self.most + 1
+    def endings(self) -> int:
+        """The number of endings, including the escape."""
+        return 2 * self.max_level + 1
 
     @property
-    def reach(self) -> int:
-        """One more than the most zeros before a level."""
-        return MORE_ZEROS // self.width
+    def run_length(self) -> int:
+        """The number of zeros of ZERO_RUN; before a level there are fewer."""
+        return ZERO_RUN // self.endings
 
     @property
-    def used(self) -> int:
-        """The number of symbols that end with a level."""
-        return self.reach * self.width
+    def level_symbols(self) -> int:
+        """The number of symbols that end with a level or an escape."""
+        return self.run_length * self.endings
 
     def count_escapes(self, stream: Bytes, count: int) -> int:
-        """Prove a stream of `count` levels.
+        """Validate a stream of `count` levels, and return the number of its escapes.
 
         Raises:
-            ValueError: a symbol is none, or the runs do not end where the band does.
+            ValueError: a symbol is undefined, or the stream has not `count` levels.
 
         """
-        found = np.bincount(stream, minlength=256)
-        steps, _ = self._tables()
-        if found[steps == 0].any():
-            raise ValueError("a symbol of a band stands for nothing")
-        end = int(found @ steps.astype(np.int64))
-        beyond = end - count
+        occurrences = np.bincount(stream, minlength=256)
+        lengths, _ = self._tables()
+        if occurrences[lengths == 0].any():
+            raise ValueError("a band has an undefined symbol")
+        end = int(occurrences @ lengths.astype(np.int64))
+        excess = end - count
         last = int(stream[-1]) if stream.size else 0
-        if beyond and not (last == MORE_ZEROS and 0 < beyond < self.reach):
-            raise ValueError(f"the runs of a band of {count} levels end at {end}")
-        return int(found[self.width - 1 : self.used : self.width].sum())
+        if excess and not (last == ZERO_RUN and 0 < excess < self.run_length):
+            raise ValueError(f"a band of {count} levels has runs of {end} levels")
+        return int(occurrences[self.endings - 1 : self.level_symbols : self.endings].sum())
 
-    def expand(self, stream: Bytes, count: int) -> Signed:
-        """Each level of a proved stream, and -128 for escapes."""
-        steps, levels = self._tables()
-        ends = np.cumsum(steps.take(stream), dtype=np.intp)
-        # The last symbol may go beyond the band's end.
-        expanded = np.zeros(count + self.reach, np.int8)
+    def expand(self, stream: Bytes, count: int) -> SignedBytes:
+        """Return each level of a validated stream, and ESCAPE for escapes."""
+        lengths, levels = self._tables()
+        ends = np.cumsum(lengths.take(stream), dtype=np.intp)
+        # The last symbol may reach beyond the end of the band.
+        expanded = np.zeros(count + self.run_length, np.int8)
         expanded[ends - 1] = levels.take(stream)
         return expanded[:count]
 
-    def _tables(self) -> tuple[Bytes, Signed]:
-        """How far each symbol goes, 0 where it is none, and the level that it ends with."""
+    def _tables(self) -> tuple[Bytes, SignedBytes]:
+        """Return, for each symbol, the number of its levels and the last of them.
+
+        The number is 0 for undefined symbols.
+        """
         symbols = np.arange(256)
-        steps = np.where(symbols < self.used, symbols // self.width + 1, 0)
-        steps[MORE_ZEROS] = self.reach
-        index = symbols % self.width
-        levels = np.where(index < self.most, index + 1, self.most - 1 - index)
-        levels[index == self.width - 1] = ESCAPE
-        levels[MORE_ZEROS] = 0
-        return steps.astype(np.uint8), levels.astype(np.int8)
+        lengths = np.where(symbols < self.level_symbols, symbols // self.endings + 1, 0)
+        lengths[ZERO_RUN] = self.run_length
+        index = symbols % self.endings
+        levels = np.where(index < self.max_level, index + 1, self.max_level - 1 - index)
+        levels[index == self.endings - 1] = ESCAPE
+        levels[ZERO_RUN] = 0
+        return lengths.astype(np.uint8), levels.astype(np.int8)
 
 
 Kind = Plain | Runs
 
 
-def kind_of(code: int) -> Kind:
-    """The kind of which a band's header says `code`.
+def kind_from_code(code: int) -> Kind:
+    """Return the kind of stream with this code.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no kind has this code.
 
     """
     if code in SHIFTS:
         return Plain(code)
-    if 1 <= code - _RUNS <= MOST:
-        return Runs(code - _RUNS)
-    raise ValueError(f"a band is of the unknown kind {code}")
+    if 1 <= code - _RUNS_CODE <= MAX_BYTE_LEVEL:
+        return Runs(code - _RUNS_CODE)
+    raise ValueError(f"a band has the unknown kind {code}")

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Exact elements of the dtype with this safetensors name."""
+    """The ``raw`` codec for the elements of one dtype, which it restores exactly.
+
+    Attributes:
+        dtype: the safetensors name of the dtype.
+
+    """
 
     NAME: ClassVar[str] = "raw"
 
@@ -25,11 +30,18 @@ class Raw:
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any], dtype: str) -> Raw:
+        """Return the codec for a dtype, after checking that the manifest has no parameters for it.
+
+        Raises:
+            ValueError: there are parameters.
+
+        """
         if parameters:
-            raise ValueError("raw has no parameters")
+            raise ValueError("raw takes no parameters")
         return cls(dtype)
 
     def parameters(self) -> dict[str, Any]:
+        """Return the parameters as the manifest stores them: none."""
         return {}
 
     def content_size(self, count: int) -> int:
@@ -47,6 +59,6 @@ class Raw:
             raise ValueError("a boolean is neither 0 nor 1")
 
     def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
-        """Convert validated content into `out`; into the source's own dtype every bit is kept."""
+        """Convert validated content into `out`; every bit is kept if the dtype is the same."""
         values = np.frombuffer(content, _dtypes.STORAGE[self.dtype], out.size)
         _dtypes.convert_into(values, self.dtype, out)

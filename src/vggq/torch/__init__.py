@@ -1,4 +1,4 @@
-"""Packed files to torch tensors and into modules; imported by itself, as ``import vggq.torch``."""
+"""Restore packed files to torch tensors and modules; needs ``import vggq.torch``."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from .._packed_file import open_packed
 from ..errors import MissingDependencyError
 
 try:
-    from . import _module, _plan, _tensor, _torch_dtypes
+    from . import _module, _tensor, _torch_dtypes
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
-        f"vggq.torch needs torch: {error}; `vggq.load` gives numpy arrays without it"
+        f"vggq.torch needs torch: {error}; without torch, `vggq.load` returns numpy arrays"
     ) from error
 
 if TYPE_CHECKING:
     import torch
     from torch.nn.modules.module import _IncompatibleKeys
 
-    from .._reader import Package, Readable
+    from .._readable import Anchor, Readable
 
 __all__ = ["load", "load_into"]
 
 
 def load(
-    source: Readable | Package,
+    source: Readable | Anchor,
     resource: str | None = None,
     *,
     device: torch.device | str | int | None = None,
@@ -37,33 +37,33 @@ def load(
     Args:
         source: as for `vggq.open`.
         resource: as for `vggq.open`.
-        device: where the tensors are to be, the CPU by default. What is moved to another device
-            are codes and codebooks, and the weights are put together there.
-        dtype: what floating point is restored as: float32 by default, or any floating-point
-            dtype of torch. With ``"source"`` every tensor has the dtype it had in the source,
-            and those that were stored exactly have all its bits.
+        device: the device of the tensors, by default the CPU. For another device, codes and
+            codebooks are moved, and the weights are looked up there.
+        dtype: the dtype of floating-point tensors: float32 by default, or any floating-point
+            dtype of torch. With ``"source"`` every tensor has its dtype in the source, and exactly
+            stored tensors have all their bits.
         threads: as for `vggq.load`.
         max_bytes: as for `vggq.load`.
 
     Returns:
-        The tensors by name: writable, leaves that ask for no gradient, with memory of their
-        own. Tied tensors are one tensor.
+        The tensors by name: writable leaves without ``requires_grad``, in memory of their own.
+        Tied tensors are one tensor.
 
     Raises:
-        PackedFileError: there is no such file, or it cannot be read.
-        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
-        LimitError: it takes more than `max_bytes`; nothing was decoded.
-        OptionError: `dtype` is none of these.
+        PackedFileError: the file is missing or unreadable.
+        FormatError: the file is not a valid packed file, or the bytes of a tensor are damaged.
+        LimitError: the file needs more memory than `max_bytes`; nothing was decoded.
+        OptionError: `dtype` is invalid.
 
     """
-    dtype_of = _torch_dtypes.resolve_dtype(dtype)
+    dtype_of = _torch_dtypes.resolve_torch_dtype(dtype)
     with open_packed(source, resource, dtype_of, max_bytes) as packed:
-        return _tensor.restore_all(packed, device, dtype_of, threads)
+        return _tensor.restore_tensors(packed, device, dtype_of, threads)
 
 
 def load_into(
     module: torch.nn.Module,
-    source: Readable | Package,
+    source: Readable | Anchor,
     resource: str | None = None,
     *,
     strict: bool = True,
@@ -71,45 +71,38 @@ def load_into(
     threads: int | None = None,
     max_bytes: int | None = None,
 ) -> _IncompatibleKeys:
-    """Fill a module's parameters and buffers, as ``module.load_state_dict`` would.
+    """Fill a module's parameters and buffers, with the result of ``module.load_state_dict``.
 
-    Weights are decoded to where they belong, without a second copy of them, where that is plain
-    memory of the CPU. The module is as it was when a file or a module is not as it should be; an
-    interruption, or a disk that fails between two readings, may leave some of it filled.
-
-    A module that loads in a way of its own, by hooks or by a method that it overrides, gets the
-    restored tensors through its own ``load_state_dict``.
+    Weights are decoded directly into CPU memory of the module, without a second copy. If the file
+    or the module has an error, the module is left unchanged; only an interrupt or a failing disk
+    can leave some tensors filled and others not. A module with hooks or overridden methods for
+    loading receives the restored tensors through its own ``load_state_dict``.
 
     Args:
-        module: of any device and dtype. One on the meta device has no memory to be filled.
+        module: a module of any device and dtype; on the meta device only with `assign`.
         source: as for `vggq.open`.
         resource: as for `vggq.open`.
         strict: whether the names have to be exactly those of the module's state dict.
-        assign: put fresh float32 tensors in place of those of the module, whose
-            ``requires_grad`` they take over; this is for modules on the meta device.
+        assign: replace the module's tensors by new float32 tensors with their ``requires_grad``.
         threads: as for `vggq.load`.
         max_bytes: as for `vggq.load`, in float32.
 
     Returns:
-        What ``load_state_dict`` does: `missing_keys` and `unexpected_keys`.
+        The `missing_keys` and `unexpected_keys`, as ``load_state_dict`` does.
 
     Raises:
-        RuntimeError: keys are missing or unexpected, or shapes differ, in the words of
+        RuntimeError: keys are missing or unexpected, or shapes differ; the message is that of
             ``load_state_dict``.
-        PackedFileError: there is no such file, or it cannot be read.
-        FormatError: it is no sound packed file, or a tensor's bytes are damaged.
-        LimitError: it takes more than `max_bytes`; nothing was decoded.
+        PackedFileError: the file is missing or unreadable.
+        FormatError: the file is not a valid packed file, or the bytes of a tensor are damaged.
+        LimitError: the file needs more memory than `max_bytes`; nothing was decoded.
         OptionError: the module is on the meta device, and `assign` is False.
 
     """
-    dtype_of = _torch_dtypes.resolve_dtype(None)
+    dtype_of = _torch_dtypes.resolve_torch_dtype(None)
     with open_packed(source, resource, dtype_of, max_bytes) as packed:
-        if not assign:
-            _plan.refuse_meta(module, packed)
-            found = _plan.plan(module, packed, strict=strict)
-            if found is not None:
-                _module.fill(packed, found.copies, threads)
-                return found.keys
-        state = _tensor.restore_all(packed, None, dtype_of, threads)
-    with _module.unchanged_on_error(module, assign=assign):
-        return module.load_state_dict(state, strict=strict, assign=assign)
+        keys = None if assign else _module.fill(module, packed, strict=strict, threads=threads)
+        if keys is not None:
+            return keys
+        state = _tensor.restore_tensors(packed, None, dtype_of, threads)
+    return _module.load_state(module, state, strict=strict, assign=assign)

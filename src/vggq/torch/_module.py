@@ -1,4 +1,4 @@
-"""The values of a module's tensors: written where they belong, or put back."""
+"""Loading into a module: decoding into its memory, and restoring it after an error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import _load
-from . import _tensor, _torch_dtypes
-from ._plan import is_ordinary
+from . import _plan, _tensor, _torch_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,55 +18,84 @@ if TYPE_CHECKING:
     from .._buffers import Buffer
     from .._manifest import TensorInfo
     from .._packed_file import PackedFile
-    from ._plan import Copy
 
 
-def fill(packed: PackedFile, copies: list[Copy], threads: int | None) -> None:
-    """Do the copies; nothing is changed before all that is to be read is known to be sound.
+def fill(module: torch.nn.Module, packed: PackedFile, *, strict: bool, threads: int | None) -> Any:
+    """Decode an open packed file into the memory of a module.
+
+    Returns:
+        The result of ``load_state_dict``, or None if the module has its own way of loading, and
+        was not changed.
 
     Raises:
-        DataError: a tensor's bytes are damaged.
+        RuntimeError: keys or shapes do not match.
+        OptionError: the module is on the meta device.
+        DataError: the bytes of a tensor are damaged; the module was not changed.
+
+    """
+    _plan.reject_meta(module, packed)
+    plan = _plan.plan_load(module, packed, strict=strict)
+    if plan is None:
+        return None
+    _run_copies(packed, plan.copies, threads)
+    return plan.keys
+
+
+def _run_copies(packed: PackedFile, copies: list[_plan.PlannedCopy], threads: int | None) -> None:
+    """Make planned copies; every packed tensor is validated before the first copy.
+
+    Raises:
+        DataError: the bytes of a tensor are damaged.
 
     """
     names = {copy.source for copy in copies if isinstance(copy.source, str)}
-    content = _load.validate_all(packed, sorted(names), threads)
+    content_of = _load.validate_all(packed, sorted(names), threads)
     direct: list[tuple[str, NDArray[Any]]] = []
     with torch.no_grad():
         for copy in copies:
             if not isinstance(copy.source, str):
                 copy.target.copy_(copy.source)
-            elif _is_direct(copy.target, packed.tensors[copy.source]):
+            elif _can_decode_into(copy.target, packed.tensors[copy.source]):
                 direct.append((copy.source, copy.target.detach().numpy()))
-                # What autograd has kept of the old values is to show as changed.
+                # Lets autograd detect that values it saved have changed.
                 torch.autograd.graph.increment_version(copy.target)
             else:
-                copy.target.copy_(_like(copy.target, packed, copy.source, content))
-    _load.decode_all_into(packed, direct, content, threads)
+                copy.target.copy_(_restore_like(copy.target, packed, copy.source, content_of))
+    _load.decode_all_into(packed, direct, content_of, threads)
 
 
-def _is_direct(target: torch.Tensor, tensor: TensorInfo) -> bool:
+def _can_decode_into(target: torch.Tensor, tensor: TensorInfo) -> bool:
+    """Whether the tensor can be decoded into the memory of the target."""
     return (
-        is_ordinary(target)
+        _plan.is_ordinary(target)
         and target.device.type == "cpu"
         and target.is_contiguous()
         and not target.is_inference()
-        and _torch_dtypes.shared(tensor, target.dtype) is not None
+        and _torch_dtypes.numpy_dtype(tensor, target.dtype) is not None
     )
 
 
-def _like(
-    target: torch.Tensor, packed: PackedFile, name: str, content: Callable[[str], Buffer]
+def _restore_like(
+    target: torch.Tensor, packed: PackedFile, name: str, content_of: Callable[[str], Buffer]
 ) -> torch.Tensor:
-    """A tensor where the target is, of its dtype where floating point is to stay such."""
+    """Restore a tensor on the target's device; in its dtype if both are floating-point."""
     tensor = packed.tensors[name]
-    floating = target.dtype.is_floating_point and _torch_dtypes.is_floating(tensor)
-    dtype = target.dtype if floating else _torch_dtypes.natural(tensor)
-    return _tensor.restore(content(name), tensor, target.device, dtype)
+    is_floating = target.dtype.is_floating_point and _torch_dtypes.is_floating(tensor)
+    dtype = target.dtype if is_floating else _torch_dtypes.default_dtype(tensor)
+    return _tensor.restore_tensor(content_of(name), tensor, target.device, dtype)
+
+
+def load_state(
+    module: torch.nn.Module, state: dict[str, torch.Tensor], *, strict: bool, assign: bool
+) -> Any:
+    """Call ``load_state_dict``; if it fails, the module is left unchanged."""
+    with _unchanged_on_error(module, assign=assign):
+        return module.load_state_dict(state, strict=strict, assign=assign)
 
 
 @contextmanager
-def unchanged_on_error(module: torch.nn.Module, *, assign: bool) -> Iterator[None]:
-    """Put back parameters, buffers and, unless they are only replaced, their values."""
+def _unchanged_on_error(module: torch.nn.Module, *, assign: bool) -> Iterator[None]:
+    """Put back the module's tensors if the block fails, with their values unless `assign`."""
     tables = [table for m in module.modules() for table in (m._parameters, m._buffers)]  # noqa: SLF001
     before = [dict(table) for table in tables]
     tensors = [] if assign else [t for table in before for t in table.values() if _has_values(t)]

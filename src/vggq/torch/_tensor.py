@@ -1,4 +1,4 @@
-"""The proved content of one entry to a torch tensor, put together on the device it is for."""
+"""Restore torch tensors from validated content, on the device they are for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .. import _decode, _dtypes, _load
-from .._codecs.codebook import Codebook, centroids_of_bytes, look_up
+from .._codecs.codebook import Codebook, centroid_table, look_up
 from . import _torch_dtypes
 
 if TYPE_CHECKING:
@@ -18,92 +18,122 @@ if TYPE_CHECKING:
     from .._manifest import TensorInfo
     from .._packed_file import PackedFile
 
-_BITS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGER_DTYPES: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-# Codes are widened to four bytes to index with: so many at a time.
-_PIECE: Final = 1 << 22
+# Codes to look up at a time on a device. An index takes four bytes, so this bounds the memory.
+_CHUNK: Final = 1 << 22
 
 
-def restore_all(
+def restore_tensors(
     packed: PackedFile,
     device: torch.device | str | int | None,
-    choose: Callable[[TensorInfo], torch.dtype],
+    dtype_of: Callable[[TensorInfo], torch.dtype],
     threads: int | None,
 ) -> dict[str, torch.Tensor]:
-    """Every tensor by name, as `vggq.torch.load` says."""
-    # Resolved here, since each thread has a current device of its own.
-    place = torch.empty(0, device="cpu" if device is None else device).device
+    """Restore every tensor of an open packed file on a device.
 
-    def made(name: str, content: Buffer) -> torch.Tensor:
+    Args:
+        packed: the packed file.
+        device: as for `vggq.torch.load`.
+        dtype_of: returns the dtype to restore a tensor as.
+        threads: as for `vggq.load`.
+
+    """
+    # Resolved in the calling thread, because each thread has its own current device.
+    resolved = torch.empty(0, device="cpu" if device is None else device).device
+
+    def restore(name: str, content: Buffer) -> torch.Tensor:
         tensor = packed.tensors[name]
-        return restore(content, tensor, place, choose(tensor))
+        return restore_tensor(content, tensor, resolved, dtype_of(tensor))
 
     names = list(_load.names_by_entry(packed).values())
-    if decodes_here(place):
+    if decodes_with_numpy(resolved):
         buffers = packed.buffers()
         decoded = _load.map_tensors(
-            lambda name: made(name, packed.content(name, buffers)), packed, names, threads
+            lambda name: restore(name, packed.content(name, buffers)), packed, names, threads
         )
         return _load.share_tied(packed, decoded)
-    # Only the calling thread has the stream that the caller may have chosen.
+    # Restored in the calling thread, because only it has the stream that the caller may have set.
     contents = _load.map_tensors(packed.content, packed, names, threads)
-    return _load.share_tied(packed, map(made, names, contents))
+    return _load.share_tied(packed, map(restore, names, contents))
 
 
-def decodes_here(device: torch.device) -> bool:
-    """Whether numpy decodes what is for the device, rather than the device itself."""
+def decodes_with_numpy(device: torch.device) -> bool:
+    """Whether numpy decodes tensors for the device, instead of the device itself."""
     return bool(device.type == "cpu")
 
 
-def restore(
+def restore_tensor(
     content: Buffer, tensor: TensorInfo, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
-    """A fresh tensor on the device, which has an index where it can have one.
+    """Restore one tensor from its validated content.
 
     Args:
-        content: what `PackedFile.content` gave.
-        tensor: whose content it is.
-        device: where it is to be.
-        dtype: any floating-point one if the tensor is of floating point; else its natural one.
+        content: the validated content of the tensor, as `PackedFile.content` returns it.
+        tensor: the manifest's description of the tensor.
+        device: the device, with its index if it has one.
+        dtype: any floating-point dtype for a floating-point tensor, else the default dtype.
 
     """
-    array_dtype = _torch_dtypes.shared(tensor, dtype)
-    if array_dtype is not None and decodes_here(device):
-        return torch.from_numpy(_decode.decode(content, tensor, array_dtype))
+    numpy_dtype = _torch_dtypes.numpy_dtype(tensor, dtype)
+    if numpy_dtype is not None and decodes_with_numpy(device):
+        return torch.from_numpy(_decode.decode(content, tensor, numpy_dtype))
     if isinstance(tensor.codec, Codebook):
-        made = _looked_up if decodes_here(device) else _looked_up_there
-        return made(tensor, tensor.codec, content, device, dtype).reshape(tensor.shape)
-    if dtype == _torch_dtypes.OWN.get(tensor.source_dtype):
+        on_cpu = decodes_with_numpy(device)
+        look_up_weights = look_up_with_numpy if on_cpu else look_up_on_device
+        weights = look_up_weights(content, tensor.codec, tensor.count, device, dtype)
+        return weights.reshape(tensor.shape)
+    if dtype == _torch_dtypes.TORCH_ONLY.get(tensor.source_dtype):
         stored = _dtypes.STORAGE[tensor.source_dtype]
         bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
         return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
+    # float64 is rounded once, from its own precision.
     widest = np.dtype(np.float64) if tensor.stored_dtype == "F64" else tensor.dtype
-    array = _decode.decode(content, tensor, array_dtype or widest)
+    array = _decode.decode(content, tensor, numpy_dtype or widest)
     return torch.from_numpy(array).to(device, dtype)
 
 
-def _looked_up(
-    tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
+def look_up_with_numpy(
+    content: Buffer, codec: Codebook, count: int, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
+    """Look up the weights of a codebook on the CPU, in a dtype that numpy may lack."""
     codebook, codes = codec.split(content)
-    # As whole numbers, since numpy has not every floating-point dtype; and from a copy, since torch
-    # warns of memory that may not be written to.
-    table = torch.from_numpy(codebook.copy()).to(device, dtype).view(_BITS[dtype.itemsize]).numpy()
-    out = np.empty(tensor.count, table.dtype)
+    # Copied because torch warns about read-only memory; looked up as integers because numpy lacks
+    # some of the floating-point dtypes.
+    centroids = torch.from_numpy(codebook.copy()).to(device, dtype)
+    table = centroids.view(_INTEGER_DTYPES[dtype.itemsize]).numpy()
+    out = np.empty(count, table.dtype)
     look_up(table, codes, codec.width, out)
     return torch.from_numpy(out).view(dtype)
 
 
-def _looked_up_there(
-    tensor: TensorInfo, codec: Codebook, content: Buffer, device: torch.device, dtype: torch.dtype
+def look_up_on_device(
+    content: Buffer,
+    codec: Codebook,
+    count: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    chunk: int = _CHUNK,
 ) -> torch.Tensor:
+    """Move codes and codebook to the device, and look up the weights there.
+
+    Args:
+        content: the validated content.
+        codec: its codec.
+        count: the number of weights.
+        device: the device.
+        dtype: the dtype of the weights.
+        chunk: the number of bytes of codes to look up at a time.
+
+    """
     codebook, codes = codec.split(content)
-    rows = torch.from_numpy(centroids_of_bytes(codebook, codec.width)).to(device, dtype)
-    units = torch.from_numpy(codes.copy()).to(device)
-    # As whole numbers, since not every device looks up every floating-point dtype.
-    rows = rows.view(_BITS[dtype.itemsize])
-    out = torch.empty((len(units), rows.shape[1]), dtype=rows.dtype, device=device)
-    for start in range(0, len(units), _PIECE):
-        piece = slice(start, start + _PIECE)
-        torch.index_select(rows, 0, units[piece].int(), out=out[piece])
-    return out.view(dtype).reshape(-1)[: tensor.count]
+    rows = torch.from_numpy(centroid_table(codebook, codec.width)).to(device, dtype)
+    index = torch.from_numpy(codes.copy()).to(device)
+    # As integers, because not every device can look up every floating-point dtype.
+    rows = rows.view(_INTEGER_DTYPES[dtype.itemsize])
+    out = torch.empty((len(index), rows.shape[1]), dtype=rows.dtype, device=device)
+    for start in range(0, len(index), chunk):
+        part = slice(start, start + chunk)
+        torch.index_select(rows, 0, index[part].int(), out=out[part])
+    return out.view(dtype).reshape(-1)[:count]

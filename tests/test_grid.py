@@ -1,19 +1,19 @@
-"""The `grid` codec against the definition in docs/format.md, which is run as it stands there."""
+"""The `grid` codec, compared with the Python code in docs/format.md, which the tests execute."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vggq._codecs import Grid, grid
+from vggq._codecs import Grid
 from vggq._codecs._streams import Kind, Plain, Runs
+from vggq._codecs._vectors import _multiply
 from vggq.packing.codecs.grid import streams
 
 if TYPE_CHECKING:
@@ -24,24 +24,26 @@ SECTION = DOCUMENT.read_text(encoding="utf-8").split("### `grid`")[1].split("\n#
 
 
 def block(language: str) -> str:
+    """Return the section's only code block in a language."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
 def documented(content: bytes, count: int, codec: Grid) -> Any:
+    """Decode with the code of the document."""
     names: dict[str, Any] = {}
     exec(compile(block("python"), str(DOCUMENT), "exec"), names)
     return names["decode_grid"](content, count, **codec.parameters())
 
 
-def restore(content: bytes, count: int, codec: Grid) -> NDArray[np.float32]:
+def restore(content: bytes, count: int, codec: Grid, **options: int) -> NDArray[np.float32]:
     codec.validate(content, count)
     restored = np.empty(count, np.float32)
-    codec.decode_into(content, restored)
+    codec.decode_into(content, restored, **options)
     return restored
 
 
-def test_the_worked_example() -> None:
+def test_worked_example_of_the_document() -> None:
     content = bytes.fromhex(block("text"))
     codec = Grid(taps=2, first=False, rows=1, dependent=True, size=len(content))
     assert f"`size` {codec.content_size(10)}" in SECTION
@@ -55,17 +57,17 @@ kinds = st.sampled_from([0, 1, 2, 4, 8]).map(Plain) | st.integers(1, 127).map(Ru
 
 @st.composite
 def contents(draw: st.DrawFn) -> tuple[bytes, int, Grid]:
-    """Any content, of bands of all kinds, and what it is of."""
+    """Draw any content, with bands of all kinds, its number of weights, and its codec."""
     taps, rows = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     count = rows * draw(st.sampled_from([0, 1, 2, 7, 300]))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     size = draw(st.sampled_from([1, 3, 100, 1 << 20]))
 
-    def band(kind: Kind) -> streams.Stream:
+    def band(kind: Kind) -> streams.BandStream:
         levels = np.rint(rng.laplace(size=count) * size).clip(-(1 << 23), 1 << 23).astype(np.int32)
-        return streams._stream(kind, draw(st.integers(1, 127)), levels)
+        return streams.encode_levels(kind, draw(st.integers(1, 127)), levels)
 
-    bands = streams.content_of([band(draw(kinds)) for _ in range(taps)])
+    bands = streams.serialize_bands([band(draw(kinds)) for _ in range(taps)])
     step = np.float32(draw(st.floats(2.0**-30, 2.0**30, width=32)))
     basis = rng.integers(-(1 << 15), 1 << 15, taps * taps * (taps > 1)).astype("<i2")
     order = rng.permutation(rows * (rows > 1)).astype("<u2")
@@ -75,19 +77,18 @@ def contents(draw: st.DrawFn) -> tuple[bytes, int, Grid]:
 
 
 @given(contents())
-def test_every_content_is_restored_as_documented(made: tuple[bytes, int, Grid]) -> None:
-    content, count, codec = made
+def test_content_is_restored_as_documented(drawn: tuple[bytes, int, Grid]) -> None:
+    content, count, codec = drawn
     assert codec.content_size(count) == len(content)
     restored = restore(content, count, codec)
     np.testing.assert_array_equal(restored, documented(content, count, codec))
 
 
 @given(contents())
-def test_rows_that_pieces_begin_and_end_in(made: tuple[bytes, int, Grid]) -> None:
-    content, count, codec = made
+def test_chunks_may_begin_and_end_within_rows(drawn: tuple[bytes, int, Grid]) -> None:
+    content, count, codec = drawn
     whole = restore(content, count, codec)
-    with patch.object(grid, "_PIECE", 1):
-        np.testing.assert_array_equal(restore(content, count, codec), whole)
+    np.testing.assert_array_equal(restore(content, count, codec, chunk=1), whole)
 
 
 @pytest.mark.parametrize(
@@ -96,65 +97,65 @@ def test_rows_that_pieces_begin_and_end_in(made: tuple[bytes, int, Grid]) -> Non
         ({"taps": 2.0}, "expected taps, first, rows, dependent, size"),
         ({"first": 0}, "expected taps, first, rows, dependent, size"),
         ({"more": 1}, "expected taps, first, rows, dependent, size"),
-        ({"taps": 0}, "expected up to 128 taps and 65536 rows"),
-        ({"taps": 129}, "expected up to 128 taps and 65536 rows"),
-        ({"rows": 0}, "expected up to 128 taps and 65536 rows"),
-        ({"rows": 65537}, "expected up to 128 taps and 65536 rows"),
+        ({"taps": 0}, "expected 1 to 128 taps and 1 to 65536 rows"),
+        ({"taps": 129}, "expected 1 to 128 taps and 1 to 65536 rows"),
+        ({"rows": 0}, "expected 1 to 128 taps and 1 to 65536 rows"),
+        ({"rows": 65537}, "expected 1 to 128 taps and 1 to 65536 rows"),
     ],
 )
-def test_parameters_that_are_none(changes: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_rejected(changes: dict[str, Any], message: str) -> None:
     parameters = Grid(taps=128, first=True, rows=65536, dependent=False, size=9).parameters()
     assert Grid.from_parameters(parameters).parameters() == parameters
     with pytest.raises(ValueError, match=message):
         Grid.from_parameters(parameters | changes)
 
 
-def test_an_order_that_is_none() -> None:
-    band = streams.content_of([streams._stream(Plain(0), 1, np.zeros(3, np.int32))])
+def test_row_order_that_is_not_a_permutation() -> None:
+    band = streams.serialize_bands([streams.encode_levels(Plain(0), 1, np.zeros(3, np.int32))])
     for order in ([0, 0, 1], [1, 2, 3]):
         content = b"".join([np.float32(1).tobytes(), np.array(order, "<u2").tobytes(), *band])
-        with pytest.raises(ValueError, match="the order of the rows is none"):
+        with pytest.raises(ValueError, match=r"^the row order is not a permutation of 0\.\.2$"):
             Grid(1, False, 3, False, len(content)).validate(content, 3)
 
 
-def test_products_are_left_to_this_thread_by_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_are_too_small_for_threads_of_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def noted(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
+    def record(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
         shapes.append((*a.shape, b.shape[1]))
         np.einsum("ij,jk->ik", a, b, out=out)
 
-    monkeypatch.setattr(np, "matmul", noted)
+    monkeypatch.setattr(np, "matmul", record)
     rng = np.random.default_rng(0)
     for taps, count in ((9, 5_000), (9, 3_236), (128, 200), (2, 1)):
         shapes.clear()
         matrix, values = rng.integers(-9, 9, (taps, taps)), rng.integers(-9, 9, (taps, count))
-        product = grid._product(matrix, values, np.empty_like(values))
+        product = _multiply(matrix, values, np.empty_like(values))
         np.testing.assert_array_equal(product, np.einsum("ij,jk->ik", matrix, values))
         assert sum(columns for _, _, columns in shapes) == count
         assert all(m * n * k <= 1 << 18 or k == 64 for m, n, k in shapes)
 
 
-def test_a_level_beyond_what_sums_take() -> None:
+def test_escape_that_exceeds_the_largest_level() -> None:
     content = bytes.fromhex(block("text"))[:-4] + (1 << 23).to_bytes(4, "little")
     codec = Grid(2, False, 1, True, len(content))
     codec.validate(content, 10)
     content = content[:-4] + ((1 << 23) + 1).to_bytes(4, "little")
-    with pytest.raises(ValueError, match="an escape stands for a level of 8388609"):
+    with pytest.raises(ValueError, match="the level 8388609 of an escape exceeds 8388608"):
         codec.validate(content, 10)
 
 
 @pytest.mark.parametrize("step", [0.0, -1.0, np.nan, np.inf])
-def test_a_step_that_is_none(step: float) -> None:
+def test_step_that_is_not_a_positive_number(step: float) -> None:
     content = np.float32(step).tobytes() + bytes.fromhex(block("text"))[4:]
-    with pytest.raises(ValueError, match="the step is"):
+    with pytest.raises(ValueError, match=r"^the step size is .*, expected a positive number$"):
         Grid(2, False, 1, True, len(content)).validate(content, 10)
 
 
 @pytest.mark.parametrize("level", [2, 1 << 23])
 def test_weights_beyond_float32_are_infinite_without_a_warning(level: int) -> None:
     levels = np.array([level, -level, 0], np.int32)
-    band = streams.content_of([streams._stream(Plain(0), 127, levels)])
+    band = streams.serialize_bands([streams.encode_levels(Plain(0), 127, levels)])
     content = b"".join([np.float32(3e38).tobytes(), *band])
     restored = restore(content, 3, Grid(1, False, 1, False, len(content)))
     assert restored.tolist() == [np.inf, -np.inf, 0]

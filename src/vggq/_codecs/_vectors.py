@@ -1,0 +1,109 @@
+"""Vectors of the ``grid`` codec: levels to sums in the basis, and weights to their places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ._trellis import resolve_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ._bands import BandDecoder
+
+# float32 represents every integer up to this one, so that sums up to it are exact in any order.
+_MAX_EXACT_FLOAT32: Final = 1 << 24
+# Levels below this can be doubled in int16.
+_INT16_LEVELS: Final = 1 << 14
+# OpenBLAS starts threads of its own for products of more multiplications; they would compete with
+# the threads that decode other tensors. Products of fewer columns would cost more than that.
+_MAX_UNTHREADED_PRODUCT: Final = 1 << 18
+_MIN_COLUMNS: Final = 64
+
+
+def sum_chunks(
+    bands: list[BandDecoder],
+    basis: NDArray[np.int16],
+    count: int,
+    length: int,
+    *,
+    dependent: bool,
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield levels.T @ basis in chunks of vectors, as exact integers in a floating-point dtype.
+
+    Args:
+        bands: the bands.
+        basis: of shape (taps, taps), or empty.
+        count: the number of vectors.
+        length: the number of vectors of a chunk; a multiple of the lane size unless it is `count`.
+        dependent: whether levels are dependent.
+
+    Yields:
+        The index of the first vector, and an array of shape (taps, vectors), valid until the
+        next chunk.
+
+    """
+    largest = [band.largest << dependent for band in bands]
+    exact = _exact_dtype(largest, basis)
+    matrix: NDArray[Any] = basis.T.astype(exact)
+    # Memory that all chunks use, so that it stays in the cache.
+    floats = np.empty((2, len(bands) * length), exact)
+    level_dtype = np.int16 if max(largest) < _INT16_LEVELS else np.int64
+    integers = np.empty((len(bands), length), level_dtype)
+    for begin in range(0, count, length):
+        levels = integers[:, : min(length, count - begin)]
+        for band, row in zip(bands, levels, strict=True):
+            band.decode_into(row, begin)
+        if dependent:
+            resolve_levels(levels)
+        values, sums = floats[:, : levels.size].reshape(2, *levels.shape)
+        values[:] = levels
+        yield begin, _multiply(matrix, values, sums) if basis.size else values
+
+
+def _exact_dtype(largest: list[int], basis: NDArray[np.int16]) -> type[np.float32 | np.float64]:
+    """Return a dtype in which all sums are exact, for levels up to these in each band."""
+    factors = np.abs(basis.astype(np.int64)).max(axis=1) if basis.size else [1]
+    bound = sum(level * int(factor) for level, factor in zip(largest, factors, strict=True))
+    return np.float32 if bound < _MAX_EXACT_FLOAT32 else np.float64
+
+
+def _multiply(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    """Write matrix @ values to `out`, in parts for which OpenBLAS starts no threads."""
+    columns = max(_MIN_COLUMNS, _MAX_UNTHREADED_PRODUCT // matrix.size)
+    for begin in range(0, values.shape[1], columns):
+        part = np.s_[:, begin : begin + columns]
+        np.matmul(matrix, values[part], out=out[part])
+    return out
+
+
+def store_vectors(
+    vectors: NDArray[np.float32], begin: int, order: NDArray[np.uint16], target: NDArray[Any]
+) -> None:
+    """Store vectors in the rows where they belong.
+
+    Args:
+        vectors: of shape (n, taps), in stored order.
+        begin: the index of the first of them in stored order.
+        order: the index in `target` of each stored row; empty if the rows were not reordered.
+        target: of shape (rows, vectors of a row, taps).
+
+    """
+    length = target.shape[1]
+    end = begin + len(vectors)
+    while begin < end:
+        row, offset = divmod(begin, length)
+        # All whole rows at once; a chunk may begin or end within a row.
+        rows = max(1, (end - begin) // length) if not offset else 1
+        size = min(rows * length - offset, end - begin)
+        places = order[row : row + rows] if order.size else slice(row, row + rows)
+        part, vectors = vectors[:size], vectors[size:]
+        if size == rows * length:
+            target[places] = part.reshape(rows, length, -1)
+        else:
+            target[places, offset : offset + size] = part
+        begin += size

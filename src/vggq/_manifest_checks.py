@@ -1,0 +1,89 @@
+"""Rules that relate several fields of a manifest, or the manifest and the entries of its file."""
+
+from __future__ import annotations
+
+from reprlib import repr as short
+from typing import TYPE_CHECKING
+
+from . import _dtypes, _zstd
+from .errors import ManifestError
+
+if TYPE_CHECKING:
+    from ._container import Entry
+    from ._manifest import TensorInfo
+
+
+def check_tensor(tensor: TensorInfo, size: object) -> None:
+    """Check that the fields of one tensor agree.
+
+    Args:
+        tensor: the parsed fields.
+        size: the field `size`, which the others determine.
+
+    Raises:
+        ManifestError: they do not agree.
+
+    """
+    try:
+        expected_size = tensor.content_size
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
+    if type(size) is not int or size != expected_size:
+        raise ManifestError(f"size is {short(size)}, expected {expected_size}")
+    expected_dtype = "F32" if tensor.quantized else tensor.source_dtype
+    if tensor.stored_dtype != expected_dtype:
+        raise ManifestError(f"stored_dtype is {tensor.stored_dtype!r}, expected {expected_dtype!r}")
+    if tensor.quantized and tensor.source_dtype not in _dtypes.FLOATING:
+        raise ManifestError(f"source_dtype {tensor.source_dtype!r} cannot be quantized")
+    if not tensor.quantized and (tensor.energy or tensor.noise):
+        raise ManifestError("energy and noise must be 0 for codec raw, which is exact")
+
+
+def check_entries(tensors: tuple[TensorInfo, ...], entries: dict[str, Entry]) -> None:
+    """Check that the tensors match the entries of the file.
+
+    Raises:
+        ManifestError: entries are misnamed or unused, two tensors have one name, or an entry is
+            too small for its tensor.
+
+    """
+    if set(entries) != {str(index) for index in range(len(entries))}:
+        raise ManifestError("the entries are not named 0, 1, 2 and so on")
+    for name, entry in entries.items():
+        if entry.dtype != "U8" or len(entry.shape) != 1:
+            raise ManifestError(f"entry {name} is not one-dimensional of dtype U8")
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise ManifestError("two tensors have the same name")
+    if {tensor.entry for tensor in tensors} != set(range(len(entries))):
+        raise ManifestError("the tensors do not use exactly the entries of the file")
+    _check_tied(tensors)
+    for tensor in tensors:
+        _check_capacity(tensor, entries[str(tensor.entry)].size)
+
+
+def _check_tied(tensors: tuple[TensorInfo, ...]) -> None:
+    first: dict[int, TensorInfo] = {}
+    for tensor in tensors:
+        other = first.setdefault(tensor.entry, tensor)
+        if _stored_facts(other) != _stored_facts(tensor):
+            raise ManifestError(
+                f"shares entry {tensor.entry} with {short(other.name)}, but is described "
+                "differently",
+                tensor=tensor.name,
+            )
+
+
+def _stored_facts(tensor: TensorInfo) -> tuple[object, ...]:
+    """Return every fact that tied tensors must have in common."""
+    return (tensor.shape, tensor.source_dtype, tensor.codec, tensor.energy, tensor.noise)
+
+
+def _check_capacity(tensor: TensorInfo, stored: int) -> None:
+    """Reject content sizes that the entry cannot contain, before memory is allocated for them."""
+    limit = _zstd.max_content_size(stored)
+    if tensor.content_size > limit:
+        raise ManifestError(
+            f"size is {tensor.content_size}, but an entry of {stored} bytes has at most {limit} "
+            "bytes of content",
+            tensor=tensor.name,
+        )

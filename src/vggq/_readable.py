@@ -1,0 +1,107 @@
+"""Sources of packed files: a path, a resource of a package, bytes, or an open file."""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from ._reader import Reader, reason_of, translate_errors, unreadable
+from .errors import PackedFileError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from types import ModuleType
+    from zipfile import ZipExtFile
+
+    Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | Traversable | IO[bytes]
+    Anchor = str | ModuleType
+
+
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""The first bytes of the file that Git LFS leaves in place of the real one."""
+
+_RESOURCE_HINT: Final = "; was the wheel built without its build hooks?"
+
+
+def open_reader(source: Readable | Anchor, resource: str | None) -> Reader:
+    """Open the source of a packed file.
+
+    Args:
+        source: as for `vggq.open`.
+        resource: as for `vggq.open`.
+
+    Raises:
+        PackedFileError: the file or package does not exist, or cannot be read.
+
+    """
+    if resource is not None:
+        return _open_resource(source, resource)
+    if hasattr(source, "seek") and hasattr(source, "read"):
+        return _open_file(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return Reader(io.BytesIO(source), f"<{len(source)} bytes>")
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source))
+    if not hasattr(source, "read_bytes"):
+        raise PackedFileError(
+            f"expected a path, bytes, a traversable or a binary file, found {type(source).__name__}"
+        )
+    traversable: Any = source
+    return _open_traversable(traversable, str(source))
+
+
+def _open_file(file: Any) -> Reader:
+    import zipfile  # noqa: PLC0415 - not needed for paths
+
+    name = getattr(file, "name", None)
+    where = name if isinstance(name, str) else f"<{type(file).__name__}>"
+    if isinstance(file, io.TextIOBase):
+        raise PackedFileError("opened in text mode; open it in mode 'rb'", path=where)
+    with translate_errors(partial(unreadable, where)):
+        if isinstance(file, zipfile.ZipExtFile):
+            return Reader(io.BytesIO(_read_member(file)), where)
+        return Reader(file, where, owned=False)
+
+
+def _read_member(file: ZipExtFile) -> bytes:
+    """Read a member of a zip archive as a whole, because seeking back decompresses it again."""
+    if file.tell():
+        file.seek(0)
+    return file.read()
+
+
+def _open_resource(package: object, resource: str) -> Reader:
+    from importlib import resources  # noqa: PLC0415 - not needed for paths
+
+    name = getattr(package, "__name__", package)
+    where = f"{resource!r} in package {name!r}"
+    try:
+        traversable = resources.files(package).joinpath(resource)  # type: ignore[arg-type]
+    except (ImportError, TypeError, ValueError) as error:
+        raise PackedFileError(f"cannot be opened: {error}", path=where) from error
+    return _open_traversable(traversable, where)
+
+
+def _open_traversable(traversable: Traversable, where: str) -> Reader:
+    if isinstance(traversable, Path):
+        return _open_path(traversable, where)
+    with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT)):
+        # A traversable in a zip archive: seeking back in it would decompress it again.
+        return Reader(io.BytesIO(traversable.read_bytes()), where)
+
+
+def _open_path(path: Path, resource: str | None = None) -> Reader:
+    where = resource or path
+    try:
+        return Reader(path.open("rb"), where)
+    except (OSError, ValueError) as error:
+        raise _cannot_open(where, error, _RESOURCE_HINT if resource else "") from error
+
+
+def _cannot_open(path: Path | str, error: Exception, hint: str) -> PackedFileError:
+    if isinstance(error, FileNotFoundError | KeyError):
+        return PackedFileError(f"no such file{hint}", path=path)
+    return PackedFileError(f"cannot be opened: {reason_of(error)}", path=path)
