@@ -1,12 +1,15 @@
-"""What a model's weights are worth at a size: this project against whatever else packs them.
+"""Compare the fidelity per byte of vggq and of other packers.
 
     hatch run fidelity:run [--models vgg19,convnet,transformer] [--budgets 50] [--folder DIR]
         [--packers vggq,others,GGUF,zipnn,NNCodec] [--nncodec PYTHON] [--out DIR]
 
-Every packer packs every model at several rates, and keeps the same tensors exactly. The bytes are
-those in a wheel: the file as it is or deflated, whichever is less. Writes `fidelity.md` and
-`fidelity.png` into `docs/`. NNCodec runs in the Hatch environment `nncodec`; what does not install
-is listed as such. With `--folder` points that are there already are not measured again.
+Every packer packs every model at several rates and stores the same tensors exactly. The size of a
+result is its size in a wheel: unchanged or deflated, whichever is smaller. The results are written
+to `fidelity.md` and `fidelity.png` in `docs/`; `--out` names another folder.
+
+NNCodec runs in the Hatch environment `nncodec`. A packer that is not installed is listed as
+missing. With `--folder`, trained models and measured points are kept in that folder, and the next
+run reuses them.
 """
 
 from __future__ import annotations
@@ -20,113 +23,137 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fidelity_apart import nncodec
-from fidelity_budgets import draw
-from fidelity_models import NAMES, Model, find
-from fidelity_peers import gguf_peers, peers, zipnn_peers
-from fidelity_points import Point, ours, theirs, weights_of
-from fidelity_report import Result, write
+from fidelity_budgets import try_random_sizes
+from fidelity_models import MODEL_NAMES, BenchmarkModel, load_model
+from fidelity_nncodec import measure_nncodec
+from fidelity_peers import make_gguf_peers, make_peers, make_zipnn_peers
+from fidelity_points import Point, count_weights, measure_peer, measure_vggq
+from fidelity_report import ModelResult, write_report
 from safetensors.numpy import save_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Measurement = Callable[[], list[Point]]
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKERS: Final = ("vggq", "others", "GGUF", "zipnn", "NNCodec")
-NNCODEC: Final = [sys.executable, "-m", "hatch", "run", "nncodec:python"]
+NNCODEC_PYTHON: Final = [sys.executable, "-m", "hatch", "run", "nncodec:python"]
 
-# Bits per weight and decibels; VGG19 takes longest.
-_RATES: Final = (1.8, 2.5, 3, 4, 5, 6, 7, 8.2)
-_RATES_VGG19: Final = (1.8, 2.5, 3.5, 5, 6.2, 8.2)
-_SQNRS: Final = (9, 12, 18, 24, 30, 36, 42, 47)
-_SQNRS_VGG19: Final = (12, 24, 36, 41.4, 53)
-_STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-_STEPS_VGG19: Final = (0.017, 0.04, 0.1, 0.25, 0.6)
+# Bits per weight, SQNR in dB, and step sizes in standard deviations. VGG19 gets fewer of each
+# because it is sixteen times as large as the other models.
+_SIZE_RATES: Final = (1.8, 2.5, 3, 4, 5, 6, 7, 8.2)
+_SIZE_RATES_VGG19: Final = (1.8, 2.5, 3.5, 5, 6.2, 8.2)
+_SQNR_GOALS: Final = (9, 12, 18, 24, 30, 36, 42, 47)
+_SQNR_GOALS_VGG19: Final = (12, 24, 36, 41.4, 53)
+_NNCODEC_STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+_NNCODEC_STEPS_VGG19: Final = (0.017, 0.04, 0.1, 0.25, 0.6)
+# Of 50 budgets, VGG19 gets 6 and each smaller model 22.
+_BUDGETS: Final = 50
+_BUDGETS_VGG19: Final = 6
+_BUDGETS_SMALL: Final = 22
 
 
 def main() -> int:
-    """Measure, and write the table and the chart."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(NAMES), help="some of them, with commas")
-    parser.add_argument("--packers", default=",".join(PACKERS), help="some of them, with commas")
-    parser.add_argument("--budgets", type=int, default=50, help="sizes that are drawn at random")
-    parser.add_argument("--folder", type=Path, help="where models and points are kept")
-    parser.add_argument("--nncodec", default="", help="the Python that has NNCodec")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs")
-    arguments = parser.parse_args()
-    python = arguments.nncodec.split() or NNCODEC
-    names = arguments.models.split(",")
+    """Measure all packers, and write the table and the chart."""
+    arguments = _parser().parse_args()
+    python = arguments.nncodec.split() or NNCODEC_PYTHON
+    packers = arguments.packers.split(",")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        wanted = arguments.packers.split(",")
-        results = [run(name, folder / name, python, wanted, arguments.budgets) for name in names]
-    write(results, arguments.out)
+        results = [
+            measure_model(name, folder / name, python, packers, arguments.budgets)
+            for name in arguments.models.split(",")
+        ]
+    write_report(results, arguments.out)
     return 0
 
 
-def run(name: str, folder: Path, python: list[str], wanted: list[str], budgets: int) -> Result:
-    """All packers on one model, and its share of the budgets."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--models", default=",".join(MODEL_NAMES), help="comma-separated list of models"
+    )
+    parser.add_argument(
+        "--packers", default=",".join(PACKERS), help="comma-separated list of packers"
+    )
+    parser.add_argument("--budgets", type=int, default=_BUDGETS, help="number of random sizes")
+    parser.add_argument("--folder", type=Path, help="folder that keeps models and points")
+    parser.add_argument("--nncodec", default="", help="command of a Python that has NNCodec")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs", help="folder of the report (docs)"
+    )
+    return parser
+
+
+def measure_model(
+    name: str, folder: Path, python: list[str], packers: list[str], budgets: int
+) -> ModelResult:
+    """Measure the chosen packers and the model's share of the random sizes on one model."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = find(name, folder)
+    model = load_model(name, folder)
     source = folder / "model.safetensors"
     save_file(model.state, source)
-    points, absent = [], {}
-    for packer, measure in packers(model, source, python).items():
-        if packer not in wanted:
+    points, missing = [], {}
+    for packer, measure in make_measurements(model, source, python).items():
+        if packer not in packers:
             continue
         try:
-            points += kept(folder / f"{packer}.json", measure)
+            points += load_or_measure(folder / f"{packer}.json", measure)
         except (ImportError, OSError, subprocess.CalledProcessError) as error:
-            absent[packer] = reason(error)
-        say(f"{model.name}: {packer} {absent.get(packer, 'done')}")
-    # Each of VGG19's takes as long as five of a small one.
-    share = budgets * (6 if name == "vgg19" else 22) // 50
-    drawn = draw(model, source, share, say)
-    return Result(model, weights_of(model), points, absent, drawn)
+            missing[packer] = summarize_error(error)
+        log(f"{model.name}: {packer}: {missing.get(packer, 'done')}")
+    share = budgets * (_BUDGETS_VGG19 if name == "vgg19" else _BUDGETS_SMALL) // _BUDGETS
+    trials = try_random_sizes(model, source, share, log)
+    return ModelResult(model, count_weights(model), points, missing, trials)
 
 
-def packers(model: Model, source: Path, python: list[str]) -> dict[str, Callable[[], list[Point]]]:
-    """What measures the points of each packer, by name."""
+def make_measurements(
+    model: BenchmarkModel, source: Path, python: list[str]
+) -> dict[str, Measurement]:
+    """Return for each packer a function that measures all its points."""
     large = model.accuracy is None
-    steps = _STEPS_VGG19 if large else _STEPS
+    steps = _NNCODEC_STEPS_VGG19 if large else _NNCODEC_STEPS
+    settings = vggq_settings(count_weights(model), large=large)
     return {
-        "vggq": lambda: [ours(model, source, *way) for way in ways(weights_of(model), large=large)],
-        "others": lambda: [theirs(model, peer) for peer in peers(exact_kmeans=not large)],
-        "GGUF": lambda: [theirs(model, peer) for peer in gguf_peers()],
-        "zipnn": lambda: [theirs(model, peer) for peer in zipnn_peers()],
-        "NNCodec": lambda: nncodec(model, source, python, steps),
+        "vggq": lambda: [measure_vggq(model, source, *setting) for setting in settings],
+        "others": lambda: [measure_peer(model, p) for p in make_peers(exact_kmeans=not large)],
+        "GGUF": lambda: [measure_peer(model, peer) for peer in make_gguf_peers()],
+        "zipnn": lambda: [measure_peer(model, peer) for peer in make_zipnn_peers()],
+        "NNCodec": lambda: measure_nncodec(model, source, python, steps),
     }
 
 
-def ways(weights: int, *, large: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Our own three: name, setting and options."""
+def vggq_settings(weights: int, *, large: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the settings of vggq: the goal's name, the setting in words, and the options."""
     for bits in range(2, 9):
         yield "vggq bits", f"bits = {bits}", {"bits": bits}
-    for sqnr in _SQNRS_VGG19 if large else _SQNRS:
+    for sqnr in _SQNR_GOALS_VGG19 if large else _SQNR_GOALS:
         yield "vggq sqnr", f"sqnr = {sqnr}", {"sqnr": sqnr}
-        options = {"sqnr": sqnr, "dependent": False}
-        yield "vggq sqnr, independent", f"sqnr = {sqnr}", options
-    for rate in _RATES_VGG19 if large else _RATES:
-        for aim in ("relative", "overall"):
+        independent = {"sqnr": sqnr, "dependent": False}
+        yield "vggq sqnr, independent", f"sqnr = {sqnr}", independent
+    for rate in _SIZE_RATES_VGG19 if large else _SIZE_RATES:
+        for objective in ("relative", "overall"):
             size = int(rate * weights / 8)
-            yield f"vggq size, {aim}", f"size = {size}", {"size": size, "aim": aim}
+            goal = {"size": size, "objective": objective}
+            yield f"vggq size, {objective}", f"size = {size}", goal
 
 
-def kept(path: Path, measure: Callable[[], list[Point]]) -> list[Point]:
-    """Points that are in a file, or are measured now and put there."""
+def load_or_measure(path: Path, measure: Measurement) -> list[Point]:
+    """Return the points in a JSON file; measure and write them if there is no file."""
     if not path.exists():
         path.write_text(json.dumps([dataclasses.asdict(point) for point in measure()]))
     return [Point(**table) for table in json.loads(path.read_text())]
 
 
-def reason(error: Exception) -> str:
-    """Why a packer is not there, in a line."""
+def summarize_error(error: Exception) -> str:
+    """Return the last line of an error, which says why a packer is missing."""
     text = getattr(error, "stderr", None) or str(error)
     return str(text).strip().splitlines()[-1]
 
 
-def say(line: str) -> None:
-    """What is done so far."""
+def log(line: str) -> None:
+    """Print a line of progress on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

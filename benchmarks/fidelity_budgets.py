@@ -1,4 +1,4 @@
-"""Sizes drawn at random: whether packing for them keeps within them, and uses them."""
+"""Random file sizes as goals: whether packing stays within them, and how much of them it uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from fidelity_points import weights_of
+from fidelity_points import count_weights
 
 import vggq
 from vggq.packing import pack
@@ -16,36 +16,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fidelity_models import Model
+    from fidelity_models import BenchmarkModel
 
-# From what no file is as small as, to what is near exact. In bits per weight.
-_LEAST: Final = 0.02
-_MOST: Final = 12.0
+# Bits per weight: from less than any file takes to nearly exact.
+_MIN_RATE: Final = 0.02
+_MAX_RATE: Final = 12.0
 
 
 @dataclass(frozen=True)
-class Budget:
-    """A size in bytes, and the bytes of the file; or why there is none."""
+class SizeTrial:
+    """The result of packing for one size.
+
+    Attributes:
+        size: the size that was requested, in bytes.
+        packed_size: bytes of the packed file; None if the size was refused.
+        refusal: the error's message if the size was refused.
+
+    """
 
     size: int
-    found: int | None
+    packed_size: int | None
     refusal: str = ""
 
 
-def draw(model: Model, source: Path, count: int, say: Callable[[str], None]) -> list[Budget]:
-    """So many budgets, their logarithms drawn evenly, with a seed of the model's own."""
-    rng = np.random.default_rng(weights_of(model))
-    rates = np.exp(rng.uniform(math.log(_LEAST), math.log(_MOST), count))
-    return [_try(source, int(rate * weights_of(model) / 8), say) for rate in rates]
+def try_random_sizes(
+    model: BenchmarkModel, source: Path, count: int, log: Callable[[str], None]
+) -> list[SizeTrial]:
+    """Pack a model for `count` random sizes, log-uniform, with a seed that depends on the model."""
+    weights = count_weights(model)
+    rng = np.random.default_rng(weights)
+    rates = np.exp(rng.uniform(math.log(_MIN_RATE), math.log(_MAX_RATE), count))
+    return [_try_size(source, int(rate * weights / 8), log) for rate in rates]
 
 
-def _try(source: Path, size: int, say: Callable[[str], None]) -> Budget:
+def _try_size(source: Path, size: int, log: Callable[[str], None]) -> SizeTrial:
     target = source.with_name("budget.vggq")
     try:
         pack(source, target, size=size)
     except vggq.VggqError as error:
-        say(f"  size = {size}: {error}")
-        return Budget(size, None, str(error))
-    found = target.stat().st_size
-    say(f"  size = {size}: {found} ({found / size:.4f})")
-    return Budget(size, found)
+        log(f"  size = {size}: {error}")
+        return SizeTrial(size, None, str(error))
+    packed_size = target.stat().st_size
+    log(f"  size = {size}: {packed_size} ({packed_size / size:.4f})")
+    return SizeTrial(size, packed_size)

@@ -1,4 +1,4 @@
-"""Formats of fixed width, over one tensor: int8, NF4 and fp8."""
+"""Storage formats of fixed width for one tensor: int8, NF4 and fp8."""
 
 from __future__ import annotations
 
@@ -38,69 +38,76 @@ NF4: Final = np.array(
     np.float32,
 )
 _NF4_BLOCK: Final = 64
-_NF4_SCALES: Final = 256
-_FP8_MOST: Final = 448.0
+_NF4_SCALES_BLOCK: Final = 256
+_FP8_MAX: Final = 448.0
+_INT8_MAX: Final = 127
+_TINY: Final = np.finfo(np.float32).tiny
 
 
 def store_int8(values: Array, _: float) -> Arrays:
-    """A scale for each row, of the first axis."""
+    """Quantize to int8 with one scale for each index of the first axis."""
     rows = values.reshape(len(values), -1)
-    scales = np.maximum(np.abs(rows).max(1, keepdims=True), np.finfo(np.float32).tiny) / 127
+    scales = np.maximum(np.abs(rows).max(1, keepdims=True), _TINY) / _INT8_MAX
     return [scales.astype(np.float32), np.rint(rows / scales).astype(np.int8)]
 
 
 def restore_int8(stored: Arrays, shape: Sequence[int]) -> Array:
-    """As stored."""
+    """Restore a tensor from the result of `store_int8`."""
     restored: Array = stored[1] * stored[0]
     return restored.reshape(shape)
 
 
 def store_nf4(values: Array, _: float) -> Arrays:
-    """Blocks of 64 by their largest, the largest of 256 blocks in eight bits."""
-    blocks = in_blocks(values, _NF4_BLOCK)
-    most = np.abs(blocks).max(1)
-    mean = most.mean(dtype=np.float32)
-    groups = in_blocks(most - mean, _NF4_SCALES)
-    second = np.maximum(np.abs(groups).max(1, keepdims=True), np.finfo(np.float32).tiny) / 127
-    first = np.rint(groups / second).astype(np.int8)
-    scales = _nf4_scales(first, second, mean, len(blocks))
+    """Quantize blocks of 64 values to NF4, with double quantization.
+
+    The scale of a block is its largest absolute value. The scales of 256 blocks are quantized to
+    eight bits.
+    """
+    blocks = split_into_blocks(values, _NF4_BLOCK)
+    maxima = np.abs(blocks).max(1)
+    mean = maxima.mean(dtype=np.float32)
+    groups = split_into_blocks(maxima - mean, _NF4_SCALES_BLOCK)
+    group_scales = np.maximum(np.abs(groups).max(1, keepdims=True), _TINY) / _INT8_MAX
+    block_codes = np.rint(groups / group_scales).astype(np.int8)
+    scales = _nf4_scales(block_codes, group_scales, mean, len(blocks))
     codes = np.searchsorted((NF4[1:] + NF4[:-1]) / 2, blocks / scales).astype(np.uint8)
-    return [codes[:, ::2] | codes[:, 1::2] << 4, first, second, np.array([mean])]
+    return [codes[:, ::2] | codes[:, 1::2] << 4, block_codes, group_scales, np.array([mean])]
 
 
 def restore_nf4(stored: Arrays, shape: Sequence[int]) -> Array:
-    """As stored."""
-    pairs, first, second, mean = stored
+    """Restore a tensor from the result of `store_nf4`."""
+    pairs, block_codes, group_scales, mean = stored
     codes = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(len(pairs), -1)
-    return out_of_blocks(NF4[codes] * _nf4_scales(first, second, mean[0], len(pairs)), shape)
+    scales = _nf4_scales(block_codes, group_scales, mean[0], len(pairs))
+    return join_blocks(NF4[codes] * scales, shape)
 
 
-def _nf4_scales(first: Array, second: Array, mean: Any, count: int) -> Array:
-    scales = (first * second).reshape(-1)[:count, None] + mean
-    found: Array = np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)
-    return found
+def _nf4_scales(block_codes: Array, group_scales: Array, mean: Any, count: int) -> Array:
+    scales = (block_codes * group_scales).reshape(-1)[:count, None] + mean
+    restored: Array = np.maximum(scales, _TINY).astype(np.float32)
+    return restored
 
 
 def store_fp8(values: Array, _: float) -> Arrays:
-    """One scale for a tensor."""
-    scale = np.float32(np.abs(values).max() / _FP8_MOST or 1)
+    """Convert to fp8 (E4M3) with one scale for the tensor."""
+    scale = np.float32(np.abs(values).max() / _FP8_MAX or 1)
     return [np.array([scale]), (values / scale).astype(ml_dtypes.float8_e4m3fn).view(np.uint8)]
 
 
 def restore_fp8(stored: Arrays, shape: Sequence[int]) -> Array:
-    """As stored."""
+    """Restore a tensor from the result of `store_fp8`."""
     floats = stored[1].view(ml_dtypes.float8_e4m3fn).astype(np.float32)
     restored: Array = floats * stored[0]
     return restored.reshape(shape)
 
 
-def in_blocks(values: Array, size: int) -> Array:
-    """Of shape (blocks, size), the last filled with zeros."""
+def split_into_blocks(values: Array, size: int) -> Array:
+    """Return the values with shape (blocks, size); the last block is padded with zeros."""
     flat = np.zeros(-(-values.size // size) * size, np.float32)
     flat[: values.size] = values.reshape(-1)
     return flat.reshape(-1, size)
 
 
-def out_of_blocks(blocks: Array, shape: Sequence[int]) -> Array:
-    """The other way round."""
+def join_blocks(blocks: Array, shape: Sequence[int]) -> Array:
+    """Undo `split_into_blocks`: drop the padding and restore the shape."""
     return blocks.reshape(-1)[: int(np.prod(shape))].reshape(shape)

@@ -1,8 +1,9 @@
-"""The models that `fidelity.py` packs: VGG19, and two that are trained here in a minute or two.
+"""The models that `fidelity.py` packs: VGG19, a small convolutional net and a small transformer.
 
-Both learn the handwritten digits that ship with scikit-learn, with fixed seeds, and judge a state
-dict by the digits that they have not seen. They have over a million weights each, so that headers
-do not decide who is smallest, and no tensor too large for exact k-means.
+The two small models are trained here, in a minute or two, on the handwritten digits that ship with
+scikit-learn, with fixed seeds. Their accuracy is measured on held-out digits. Each has over a
+million weights, so that the size of a header does not matter, and no tensor that is too large for
+exact k-means.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from vggq.packing import Options
-from vggq.packing.sweeps import original
+from vggq.packing.sweeps import original_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VGG19: Final = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
-NAMES: Final = ("vgg19", "convnet", "transformer")
+VGG19_PATH: Final = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
+MODEL_NAMES: Final = ("vgg19", "convnet", "transformer")
 
 _SEED: Final = 0
 _EPOCHS: Final = 12
@@ -35,20 +36,30 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A state dict, and what it is worth: the share of held-out digits that it tells rightly."""
+class BenchmarkModel:
+    """A model to pack.
+
+    Attributes:
+        name: the name in the report.
+        state: the state dict as arrays.
+        accuracy: returns the share of held-out digits that a state dict classifies correctly;
+            None for VGG19.
+
+    """
 
     name: str
     state: State
     accuracy: Callable[[State], float] | None = None
 
 
-def find(name: str, folder: Path) -> Model:
-    """One of the three; a trained one is kept in the folder."""
+def load_model(name: str, folder: Path) -> BenchmarkModel:
+    """Return one of the models; a small one is trained first if the folder does not contain it."""
     if name == "vgg19":
-        if not VGG19.exists():
-            raise SystemExit(f"{VGG19} is not there: python sample_project/fetch_weights.py")
-        return Model("VGG19", original(VGG19, Options(layout="torch")))
+        if not VGG19_PATH.exists():
+            raise SystemExit(
+                f"{VGG19_PATH}: no such file; run `python sample_project/fetch_weights.py`"
+            )
+        return BenchmarkModel("VGG19", original_state(VGG19_PATH, Options(layout="torch")))
     torch.manual_seed(_SEED)
     module: nn.Module = ConvNet() if name == "convnet" else Transformer()
     pixels, digits = load_digits(return_X_y=True)
@@ -64,14 +75,14 @@ def find(name: str, folder: Path) -> Model:
     def accuracy(restored: State) -> float:
         module.load_state_dict({key: torch.from_numpy(value) for key, value in restored.items()})
         with torch.inference_mode():
-            found = module.eval()(images[:_HELD_OUT]).argmax(1)
-        return float((found == targets[:_HELD_OUT]).float().mean())
+            predicted = module.eval()(images[:_HELD_OUT]).argmax(1)
+        return float((predicted == targets[:_HELD_OUT]).float().mean())
 
-    return Model("conv net" if name == "convnet" else "transformer", state, accuracy)
+    return BenchmarkModel("conv net" if name == "convnet" else "transformer", state, accuracy)
 
 
 class ConvNet(nn.Module):
-    """Eight 3x3 convolutions, with residuals, and two linear layers."""
+    """A network of eight 3x3 convolutions, six of them residual, and two linear layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,26 +93,26 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """From (batch, 64) to (batch, 10)."""
-        found = self.stem(images.reshape(-1, 1, 8, 8))
+        """Return scores of shape (batch, 10) for images of shape (batch, 64)."""
+        features = self.stem(images.reshape(-1, 1, 8, 8))
         for block in self.blocks:
-            found = found + block(found)
-        scores: torch.Tensor = self.head(found)
+            features = features + block(features)
+        scores: torch.Tensor = self.head(features)
         return scores
 
 
-def _block(before: int, after: int) -> nn.Module:
-    convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+def _block(in_channels: int, out_channels: int) -> nn.Module:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
 class Transformer(nn.Module):
-    """Six layers over the sixteen 2x2 patches of an image."""
+    """A transformer of six layers over the sixteen 2x2 patches of an image."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Linear(4, _WIDTH)
-        self.places = nn.Parameter(torch.randn(16, _WIDTH) * 0.1)
+        self.positions = nn.Parameter(torch.randn(16, _WIDTH) * 0.1)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 _WIDTH, 4, 4 * _WIDTH, dropout=0.0, batch_first=True, norm_first=True
@@ -111,12 +122,12 @@ class Transformer(nn.Module):
         self.head = nn.Linear(_WIDTH, 10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """From (batch, 64) to (batch, 10)."""
+        """Return scores of shape (batch, 10) for images of shape (batch, 64)."""
         patches = images.reshape(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 16, 4)
-        found = self.embed(patches) + self.places
+        features = self.embed(patches) + self.positions
         for layer in self.layers:
-            found = layer(found)
-        scores: torch.Tensor = self.head(found.mean(1))
+            features = layer(features)
+        scores: torch.Tensor = self.head(features.mean(1))
         return scores
 
 

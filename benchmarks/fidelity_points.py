@@ -1,6 +1,6 @@
-"""One packer at one rate on one model: bytes in a wheel, fidelity, accuracy, seconds.
+"""Measure a packer at one rate on one model: bytes in a wheel, fidelity, accuracy, seconds.
 
-Every packer keeps the same tensors exactly: those of fewer than two dimensions or 1,000 weights.
+Every packer stores the same tensors exactly: those of fewer than two dimensions or 1,000 weights.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from fidelity_models import Model, State
+    from fidelity_models import BenchmarkModel, State
     from fidelity_peers import Peer
 
-_LEAST: Final = 1000
-_FRESH: Final = 2
-_RESTORES: Final = 9
-_SECONDS: Final = 3.0
-# A wheel is DEFLATE without a level.
-_DEFLATE: Final = 6
+_MIN_QUANTIZED_WEIGHTS: Final = 1000
+_WARMUP_ROUNDS: Final = 2
+_MAX_TIMED_ROUNDS: Final = 9
+_MAX_SECONDS: Final = 3.0
+# Build backends compress wheels at zlib's default level.
+_DEFLATE_LEVEL: Final = 6
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one packer made of one model at one rate.
+    """The result of one packer at one rate on one model.
 
     Attributes:
-        packer: its name.
-        setting: the rate in its own terms.
+        packer: the name of the packer.
+        setting: the rate, in the packer's own terms.
         size: bytes in a wheel.
-        bits: of those, for each weight of the model.
+        bits: bits in a wheel per weight of the model.
         overall: SQNR of all quantized tensors together, in dB.
-        worst: that of the worst of them.
-        relative: of the mean over the tensors of error / energy, in dB.
-        accuracy: the model's own, if it has one.
-        pack: seconds, on all cores.
-        restore: seconds on one core, a median.
+        worst: SQNR of the worst quantized tensor, in dB.
+        relative: the mean over the tensors of error / energy, as SQNR in dB.
+        accuracy: accuracy of the restored model, or None if the model has no such measure.
+        pack: seconds to pack on all cores.
+        restore: median of the seconds to restore on one core.
 
     """
 
@@ -67,53 +67,73 @@ class Point:
 
 
 def is_quantized(values: Any) -> bool:
-    """Whether the packers are to quantize a tensor."""
-    return bool(values.ndim >= 2 and values.size >= _LEAST and values.dtype == np.float32)
+    """Whether packers quantize a tensor; other tensors are stored exactly."""
+    large = values.ndim >= 2 and values.size >= _MIN_QUANTIZED_WEIGHTS
+    return bool(large and values.dtype == np.float32)
 
 
-def quantized(state: State) -> State:
-    """The tensors that are."""
+def select_quantized(state: State) -> State:
+    """Return the tensors of a state dict that packers quantize."""
     return {name: values for name, values in state.items() if is_quantized(values)}
 
 
-def weights_of(model: Model) -> int:
-    """How many weights a model has, those that are kept exactly included."""
+def select_exact(model: BenchmarkModel) -> State:
+    """Return the tensors of a model that packers store exactly."""
+    return {name: values for name, values in model.state.items() if not is_quantized(values)}
+
+
+def count_weights(model: BenchmarkModel) -> int:
+    """Return the number of weights of a model, including those that are stored exactly."""
     return sum(values.size for values in model.state.values())
 
 
-def ours(model: Model, source: Path, packer: str, setting: str, options: dict[str, Any]) -> Point:
-    """Pack with some options of our own."""
-    target = source.with_name("ours.vggq")
+def measure_vggq(
+    model: BenchmarkModel, source: Path, packer: str, setting: str, options: dict[str, Any]
+) -> Point:
+    """Pack a model with vggq and return its point.
+
+    Args:
+        model: the model.
+        source: a file of the model.
+        packer: the packer's name in the point.
+        setting: the setting in the point.
+        options: options of `vggq.packing.pack`.
+
+    """
+    target = source.with_name("model.vggq")
     packed = pack(source, target, **options)
-    with one_core():
-        restored, seconds = timed(lambda: vggq.load(target))
-    size = in_wheel(target.read_bytes())
-    return point(model, (packer, setting), size, restored, (packed.seconds, seconds))
+    with pin_to_one_core():
+        restored, seconds = time_restore(lambda: vggq.load(target))
+    size = compute_wheel_size(target.read_bytes())
+    return make_point(model, (packer, setting), size, restored, (packed.seconds, seconds))
 
 
-def theirs(model: Model, peer: Peer) -> Point:
-    """Pack with a peer."""
+def measure_peer(model: BenchmarkModel, peer: Peer) -> Point:
+    """Pack a model with a peer and return its point."""
     begin = time.perf_counter()
-    content = _store(model, peer)
-    packed = time.perf_counter() - begin
-    with one_core():
-        restored, seconds = timed(lambda: _restore(model, peer, content))
-    return point(model, (peer.name, peer.setting), in_wheel(content), restored, (packed, seconds))
+    content = _pack_with_peer(model, peer)
+    pack_seconds = time.perf_counter() - begin
+    with pin_to_one_core():
+        restored, seconds = time_restore(lambda: _restore_with_peer(model, peer, content))
+    label, size = (peer.name, peer.setting), compute_wheel_size(content)
+    return make_point(model, label, size, restored, (pack_seconds, seconds))
 
 
-def _store(model: Model, peer: Peer) -> bytes:
-    tensors = quantized(model.state)
-    deviation = deviation_of(tensors)
+def _pack_with_peer(model: BenchmarkModel, peer: Peer) -> bytes:
+    tensors = select_quantized(model.state)
+    deviation = compute_rms(tensors)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        stored = threads.map(lambda values: peer.store(values, deviation), tensors.values())
-        found = dict(zip(tensors, stored, strict=True))
+        results = threads.map(lambda values: peer.store(values, deviation), tensors.values())
+        stored = dict(zip(tensors, results, strict=True))
     arrays = {
-        f"{name}/{i}": np.ascontiguousarray(a) for name in found for i, a in enumerate(found[name])
+        f"{name}/{index}": np.ascontiguousarray(array)
+        for name in stored
+        for index, array in enumerate(stored[name])
     }
-    return save(kept_exactly(model) | arrays)
+    return save(select_exact(model) | arrays)
 
 
-def _restore(model: Model, peer: Peer, content: bytes) -> State:
+def _restore_with_peer(model: BenchmarkModel, peer: Peer, content: bytes) -> State:
     arrays, restored = load(content), {}
     for name, values in model.state.items():
         if name in arrays:
@@ -124,69 +144,74 @@ def _restore(model: Model, peer: Peer, content: bytes) -> State:
     return restored
 
 
-def kept_exactly(model: Model) -> State:
-    """All other tensors."""
-    return {name: values for name, values in model.state.items() if not is_quantized(values)}
+def compute_wheel_size(content: bytes) -> int:
+    """Return the bytes that a file takes in a wheel: unchanged or deflated, the smaller one."""
+    return min(len(content), len(zlib.compress(content, _DEFLATE_LEVEL)))
 
 
-def in_wheel(content: bytes) -> int:
-    """Bytes that a file takes in a wheel: as it is, or deflated."""
-    return min(len(content), len(zlib.compress(content, _DEFLATE)))
-
-
-def point(
-    model: Model,
-    way: tuple[str, str],
+def make_point(
+    model: BenchmarkModel,
+    label: tuple[str, str],
     size: int,
     restored: State,
     seconds: tuple[float, float],
 ) -> Point:
-    """Fidelity and accuracy of what was restored; a way is the packer and the setting."""
-    shares, noises = [], []
-    tensors = quantized(model.state)
+    """Measure the fidelity and the accuracy of a restored model.
+
+    Args:
+        model: the original model.
+        label: the packer and the setting.
+        size: bytes in a wheel.
+        restored: the restored state dict.
+        seconds: the times to pack and to restore.
+
+    """
+    ratios, noises = [], []
+    tensors = select_quantized(model.state)
     for name, values in tensors.items():
-        noises.append(energy_of([values - restored[name]]))
-        shares.append(noises[-1] / energy_of([values]))
+        noises.append(sum_squares([values - restored[name]]))
+        ratios.append(noises[-1] / sum_squares([values]))
     accuracy = model.accuracy(restored) if model.accuracy else None
-    energy = energy_of(tensors.values())
+    overall = sum(noises) / sum_squares(tensors.values())
     return Point(
-        *way, size, size * 8 / weights_of(model),
-        decibels(sum(noises) / energy), decibels(max(shares)), decibels(statistics.mean(shares)),
+        *label, size, size * 8 / count_weights(model),
+        to_sqnr(overall), to_sqnr(max(ratios)), to_sqnr(statistics.mean(ratios)),
         accuracy, *seconds,
     )  # fmt: skip
 
 
-def decibels(share: float) -> float:
-    """Of noise in energy, as SQNR."""
-    return -10 * math.log10(share) if share else math.inf
+def to_sqnr(ratio: float) -> float:
+    """Return a ratio of noise to energy as SQNR in dB."""
+    return -10 * math.log10(ratio) if ratio else math.inf
 
 
-def deviation_of(tensors: State) -> float:
-    """The root of the mean square of all weights."""
-    return math.sqrt(energy_of(tensors.values()) / sum(v.size for v in tensors.values()))
+def compute_rms(tensors: State) -> float:
+    """Return the root mean square of all weights."""
+    return math.sqrt(sum_squares(tensors.values()) / sum(v.size for v in tensors.values()))
 
 
-def energy_of(arrays: Any) -> float:
-    """The sum of squares."""
+def sum_squares(arrays: Any) -> float:
+    """Return the sum of the squares of all elements, in float64."""
     return sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
 
 
-def timed(restore: Callable[[], State]) -> tuple[State, float]:
-    """What it restores, and the median of up to nine times, three seconds in all or so.
+def time_restore(restore: Callable[[], State]) -> tuple[State, float]:
+    """Return the restored state dict, and the median of the seconds of several rounds.
 
-    The first two do not count: memory is fresh.
+    There are two rounds of warm-up, in which the memory is new to the process, and up to nine
+    timed rounds. No round starts after three seconds. If only warm-up rounds were run, they count.
     """
     times: list[float] = []
-    while len(times) < _FRESH + _RESTORES and sum(times) < _SECONDS:
+    while len(times) < _WARMUP_ROUNDS + _MAX_TIMED_ROUNDS and sum(times) < _MAX_SECONDS:
         begin = time.perf_counter()
         restored = restore()
         times.append(time.perf_counter() - begin)
-    return restored, statistics.median(times[_FRESH:] or times)
+    return restored, statistics.median(times[_WARMUP_ROUNDS:] or times)
 
 
 @contextmanager
-def one_core() -> Iterator[None]:
-    """All on one core, threads that are started within included."""
+def pin_to_one_core() -> Iterator[None]:
+    """Run on one core, with all threads that are started in the context."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:

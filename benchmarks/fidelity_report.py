@@ -1,4 +1,4 @@
-"""The table, and what follows from it: who is above whom at equal bytes, and by how much."""
+"""The report of `fidelity.py`: tables of all points, and a summary of vggq against its peers."""
 
 from __future__ import annotations
 
@@ -6,183 +6,223 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from fidelity_chart import draw_chart
+from fidelity_chart import draw_rate_distortion
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fidelity_budgets import Budget
-    from fidelity_models import Model
+    from fidelity_budgets import SizeTrial
+    from fidelity_models import BenchmarkModel
     from fidelity_points import Point
 
-OURS: Final = "vggq"
-_RATES: Final = (2.0, 8.0)
-_FULL: Final = 0.98
-_FIDELITY: Final = 41.4
+_VGGQ: Final = "vggq"
+# The summary counts points from 2 to 8 bits per weight.
+_MIN_BITS: Final = 2.0
+_MAX_BITS: Final = 8.0
+_MIN_BUDGET_USE: Final = 0.98
+# About the SQNR of VGG19 with 8-bit codebooks.
+_SPEED_SQNR: Final = 41.4
 _HEAD: Final = """# Fidelity at a size
 
-Written by `hatch run fidelity:run` ([`benchmarks/fidelity.py`](../benchmarks/fidelity.py)), not by
-hand. Every packer keeps the same tensors exactly: those of fewer than two dimensions or 1,000
-weights. Bytes are those in a wheel, the file as it is or deflated, whichever is less. SQNR is that
-of all quantized tensors together (overall), of the worst of them, and of the mean over the tensors
-of error / energy (mean). The margins are what the best of vggq has more, in dB, than a packer at
-the same bytes, overall and in the mean; vggq's points are joined by straight lines, each way of
-asking for itself, and it has none outside of them. Packing is on all cores, restoring on one, the
-median of up to nine.
+This page compares vggq with other packers at the same size. It is written by
+`hatch run fidelity:run` ([`benchmarks/fidelity.py`](../benchmarks/fidelity.py)); do not edit it.
 
-`vggq bits` are k-means codebooks, all else of vggq is the `grid` codec. `exact` k-means is
-kmeans1d's; on VGG19 it would take hours for all widths, so `DP` is this project's dynamic
-programme, which is within 0.002 dB of it. NNCodec's `qp of each tensor` is its step in
-proportion to each tensor's deviation; both are its defaults otherwise.
+- **Tensors**: every packer stores the same tensors exactly, those of fewer than two dimensions or
+  1,000 weights.
+- **Size**: the bytes that a file takes in a wheel, unchanged or deflated, whichever is smaller.
+- **SQNR** (signal to quantization noise ratio, in dB; more is better): of all quantized tensors
+  together (overall), of the worst tensor (worst), and of the mean over the tensors of
+  error / energy (mean).
+- **Margin**: the SQNR of vggq's best goal minus that of the packer, at the same size. vggq's SQNR
+  at that size is interpolated linearly between the points of each goal (`bits`, `sqnr`, `size`);
+  `n/a` means that the size is outside all of them.
+- **Time**: packing runs on all cores, restoring on one core. A time to restore is the median of up
+  to nine rounds.
+- **Packers**: `vggq bits` uses k-means codebooks, the other goals of vggq use the `grid` codec.
+  `k-means, exact` uses kmeans1d, which would take hours on VGG19. `k-means, DP` uses this project's
+  dynamic programme, which is within 0.002 dB of exact. Of NNCodec, `one qp` uses one quantization
+  parameter for all tensors, and `qp of each tensor` makes the step size proportional to the
+  standard deviation of each tensor. All other parameters of NNCodec are its defaults.
 
 ![Rate-distortion chart](fidelity.png)
 """
 
 
 @dataclass(frozen=True)
-class Result:
-    """All of one model; `absent` says why a packer is not there."""
+class ModelResult:
+    """All results of one model.
 
-    model: Model
+    Attributes:
+        model: the model.
+        weights: its number of weights.
+        points: the points of all packers.
+        missing: the error for each packer that could not be run.
+        trials: the results for random sizes.
+
+    """
+
+    model: BenchmarkModel
     weights: int
     points: list[Point]
-    absent: dict[str, str]
-    budgets: list[Budget]
+    missing: dict[str, str]
+    trials: list[SizeTrial]
 
 
 @dataclass(frozen=True)
 class Margin:
-    """What vggq has more than a peer's point at its bytes, in dB; none where it has no points."""
+    """The advantage of vggq over a peer at the peer's size.
+
+    Attributes:
+        point: the point of the peer.
+        overall: the difference in overall SQNR in dB; None if vggq has no points around this size.
+        relative: the same for the mean of error / energy.
+
+    """
 
     point: Point
     overall: float | None
     relative: float | None
 
     @property
-    def lost(self) -> bool:
-        """Whether a peer is above, at a rate that counts."""
-        found = [margin for margin in (self.overall, self.relative) if margin is not None]
-        return _RATES[0] <= self.point.bits <= _RATES[1] and any(margin < 0 for margin in found)
+    def is_counted(self) -> bool:
+        """Whether the rate is in the range that the summary counts."""
+        return _MIN_BITS <= self.point.bits <= _MAX_BITS
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether the peer has the higher SQNR, overall or in the mean."""
+        margins = (self.overall, self.relative)
+        return any(margin is not None and margin < 0 for margin in margins)
 
 
-def write(results: list[Result], folder: Path) -> None:
-    """`fidelity.md` and `fidelity.png`."""
-    text = "\n".join([_HEAD, _summary(results), *(_section(result) for result in results)])
+def write_report(results: list[ModelResult], folder: Path) -> None:
+    """Write `fidelity.md` and `fidelity.png` into a folder."""
+    text = "\n".join([_HEAD, _summarize(results), *(_make_section(result) for result in results)])
     (folder / "fidelity.md").write_text(text)
-    draw_chart([(r.model.name, r.points) for r in results], folder / "fidelity.png")
+    panels = [(result.model.name, result.points) for result in results]
+    draw_rate_distortion(panels, folder / "fidelity.png")
 
 
-def margins(points: list[Point]) -> list[Margin]:
-    """One for each point of a peer."""
-    peers = [point for point in points if not point.packer.startswith(OURS)]
-    return [Margin(p, _margin(points, p, "overall"), _margin(points, p, "relative")) for p in peers]
+def compute_margins(points: list[Point]) -> list[Margin]:
+    """Return the margin of vggq for each point of a peer."""
+    return [
+        Margin(point, _margin(points, point, "overall"), _margin(points, point, "relative"))
+        for point in points
+        if not point.packer.startswith(_VGGQ)
+    ]
 
 
 def _margin(points: list[Point], peer: Point, metric: str) -> float | None:
-    names = {point.packer for point in points if point.packer.startswith(OURS)}
-    found = []
+    names = {point.packer for point in points if point.packer.startswith(_VGGQ)}
+    values = []
     for name in names:
         curve = sorted((p.size, getattr(p, metric)) for p in points if p.packer == name)
         if curve[0][0] <= peer.size <= curve[-1][0]:
-            sizes, heights = zip(*curve, strict=True)
-            found.append(float(np.interp(peer.size, sizes, heights)))
-    return max(found) - float(getattr(peer, metric)) if found else None
+            curve_sizes, curve_values = zip(*curve, strict=True)
+            values.append(float(np.interp(peer.size, curve_sizes, curve_values)))
+    return max(values) - float(getattr(peer, metric)) if values else None
 
 
-def _summary(results: list[Result]) -> str:
-    lines = ["## What follows\n"]
+def _summarize(results: list[ModelResult]) -> str:
+    lines = ["## Summary\n"]
     for result in results:
-        found = margins(result.points)
-        counted = [m for m in found if _RATES[0] <= m.point.bits <= _RATES[1]]
-        lost = [m for m in counted if m.lost]
-        lines.append(
-            f"- {result.model.name}: of {len(counted)} points of peers from 2 to 8 bits per weight "
-            f"vggq is above {len(counted) - len(lost)} in both measures; "
-            f"its least margins are {_least(counted, 'overall')} dB overall and "
-            f"{_least(counted, 'relative')} dB in the mean."
-        )
-        lines += [
-            f"  - **lost** to {m.point.packer} ({m.point.setting}, {m.point.bits:.2f} bits): "
+        lines += _summarize_margins(result)
+        lines += [f"  - {name} is missing: {error}" for name, error in result.missing.items()]
+        lines += _compare_speed(result.points)
+    return "\n".join([*lines, *_summarize_trials(results), ""])
+
+
+def _summarize_margins(result: ModelResult) -> list[str]:
+    counted = [margin for margin in compute_margins(result.points) if margin.is_counted]
+    negative = [margin for margin in counted if margin.is_negative]
+    return [
+        (
+            f"- {result.model.name}: vggq has the higher SQNR, overall and in the mean, than "
+            f"{len(counted) - len(negative)} of the {len(counted)} points of other packers from "
+            f"{_MIN_BITS:g} to {_MAX_BITS:g} bits per weight. "
+            f"Its smallest margins are {_smallest(counted, 'overall')} dB overall and "
+            f"{_smallest(counted, 'relative')} dB in the mean."
+        ),
+        *(
+            f"  - **worse** than {m.point.packer} ({m.point.setting}, {m.point.bits:.2f} bits): "
             f"{_signed(m.overall)} dB overall, {_signed(m.relative)} dB in the mean"
-            for m in lost
-        ]
-        lines += [f"  - {name} is not there: {why}" for name, why in result.absent.items()]
-        lines += _speed(result.points)
-    return "\n".join([*lines, *_budgets(results), ""])
+            for m in negative
+        ),
+    ]
 
 
-def _least(found: list[Margin], metric: str) -> str:
-    values = [getattr(m, metric) for m in found if getattr(m, metric) is not None]
+def _smallest(margins: list[Margin], metric: str) -> str:
+    values = [getattr(m, metric) for m in margins if getattr(m, metric) is not None]
     return _signed(min(values)) if values else "n/a"
 
 
-def _speed(points: list[Point]) -> list[str]:
-    """Restoring against NNCodec's decoder, at about the fidelity of VGG19's 8-bit codebooks."""
-    theirs = _nearest(points, "NNCodec, one qp", _FIDELITY)
+def _compare_speed(points: list[Point]) -> list[str]:
+    """Compare the times to restore of NNCodec and of vggq at about the same SQNR."""
+    peer = _nearest(points, "NNCodec, one qp", _SPEED_SQNR)
     lines = []
     for name in ("vggq sqnr", "vggq sqnr, independent"):
-        own = _nearest(points, name, _FIDELITY)
-        if theirs and own:
+        own = _nearest(points, name, _SPEED_SQNR)
+        if peer and own:
             lines.append(
-                f"  - restoring, one core: NNCodec at {theirs.overall:.1f} dB "
-                f"{theirs.restore:.2f} s, "
-                f"{name} at {own.overall:.1f} dB {own.restore:.3f} s: "
-                f"{theirs.restore / own.restore:.1f} times as fast"
+                f"  - restoring on one core: {peer.restore:.2f} s by NNCodec at "
+                f"{peer.overall:.1f} dB, {own.restore:.3f} s by {name} at {own.overall:.1f} dB: "
+                f"{peer.restore / own.restore:.1f} times as fast"
             )
     return lines
 
 
-def _nearest(points: list[Point], packer: str, target: float) -> Point | None:
-    found = [point for point in points if point.packer == packer]
-    return min(found, key=lambda point: abs(point.overall - target), default=None)
+def _nearest(points: list[Point], packer: str, sqnr: float) -> Point | None:
+    candidates = [point for point in points if point.packer == packer]
+    return min(candidates, key=lambda point: abs(point.overall - sqnr), default=None)
 
 
-def _budgets(results: list[Result]) -> list[str]:
-    drawn = [budget for result in results for budget in result.budgets]
-    if not drawn:
+def _summarize_trials(results: list[ModelResult]) -> list[str]:
+    trials = [trial for result in results for trial in result.trials]
+    if not trials:
         return []
-    met = [b.found / b.size for b in drawn if b.found is not None]
-    over, loose = sum(share > 1 for share in met), sum(share < _FULL for share in met)
-    refusals = [f"  - {b.size:,} bytes: {b.refusal}" for b in drawn if b.found is None]
+    uses = [t.packed_size / t.size for t in trials if t.packed_size is not None]
+    over, under = sum(use > 1 for use in uses), sum(use < _MIN_BUDGET_USE for use in uses)
+    smallest = f"{100 * min(uses):.2f} %" if uses else "n/a"
+    refusals = [f"  - {t.size:,} bytes: {t.refusal}" for t in trials if t.packed_size is None]
     return [
         (
-            f"- `size`: {len(drawn)} budgets drawn at random, {over} exceeded, "
-            f"{loose} not within 2 %; "
-            f"the loosest file has {100 * min(met):.2f} % of its budget; {len(refusals)} refused:"
+            f"- `size`: of {len(trials)} random sizes {over} were exceeded, "
+            f"{under} were used by less than {100 * _MIN_BUDGET_USE:.0f} %, and {len(refusals)} "
+            f"were refused; the smallest use is {smallest}"
         ),
         *refusals,
     ]
 
 
-def _section(result: Result) -> str:
-    by_point = {id(margin.point): margin for margin in margins(result.points)}
+def _make_section(result: ModelResult) -> str:
+    by_point = {id(margin.point): margin for margin in compute_margins(result.points)}
     lines = [
         f"## {result.model.name}: {result.weights:,} weights\n",
-        *_accuracy(result.model),
+        *_describe_accuracy(result.model),
         (
-            "| packer | setting | bytes | bits per weight | overall | worst | mean | accuracy "
-            "| margin overall | margin mean | pack | restore |"
+            "| packer | setting | bytes | bits per weight | SQNR overall | SQNR worst | SQNR mean "
+            "| accuracy | margin overall | margin mean | pack | restore |"
         ),
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     points = sorted(result.points, key=lambda point: point.size)
-    rows = [_row(point, by_point.get(id(point))) for point in points]
+    rows = [_make_point_row(point, by_point.get(id(point))) for point in points]
     return "\n".join([*lines, *rows, ""])
 
 
-def _accuracy(model: Model) -> list[str]:
+def _describe_accuracy(model: BenchmarkModel) -> list[str]:
     if model.accuracy is None:
         return []
     return [f"Accuracy of the float32 weights: {100 * model.accuracy(model.state):.1f} %.\n"]
 
 
-def _row(point: Point, margin: Margin | None) -> str:
+def _make_point_row(point: Point, margin: Margin | None) -> str:
     accuracy = "n/a" if point.accuracy is None else f"{100 * point.accuracy:.1f} %"
-    values = [f"{value:.2f}" for value in (point.overall, point.worst, point.relative)]
-    gains = [_signed(margin.overall), _signed(margin.relative)] if margin else ["", ""]
+    sqnrs = [f"{value:.2f}" for value in (point.overall, point.worst, point.relative)]
+    margins = [_signed(margin.overall), _signed(margin.relative)] if margin else ["", ""]
     cells = [
-        point.packer, point.setting, f"{point.size:,}", f"{point.bits:.2f}", *values, accuracy,
-        *gains, f"{point.pack:.1f} s", f"{1e3 * point.restore:,.0f} ms",
+        point.packer, point.setting, f"{point.size:,}", f"{point.bits:.2f}", *sqnrs, accuracy,
+        *margins, f"{point.pack:.1f} s", f"{1e3 * point.restore:,.0f} ms",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

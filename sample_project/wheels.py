@@ -1,4 +1,4 @@
-"""The sample's wheel, built in a folder of its own with other options of packing."""
+"""Build the sample's wheel with other packing options, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 SAMPLE = Path(__file__).resolve().parent
 WEIGHTS = SAMPLE / "weights" / "vgg19.h5"
 PACKED = "vgg19_style/vgg19.vggq"
-# What of the sample a wheel is built from, the weights aside.
+# The files of the sample that a wheel is built from; the weights are linked.
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "NOTICE.md", "src")
 GOAL = re.compile(r"^bits = 8$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """What a wheel came to.
+    """A wheel of the sample.
 
     Attributes:
-        size: its bytes.
-        packed: its packed file.
+        size: bytes of the wheel.
+        packed: the content of the packed file in the wheel.
 
     """
 
@@ -41,15 +41,18 @@ class Wheel:
     packed: bytes
 
     def open(self) -> Weights:
-        """The weights in it."""
+        """Open the packed file in the wheel."""
         return vggq.open(self.packed)
 
 
 def build_wheel(options: Mapping[str, Any]) -> Wheel:
-    """Build the sample's wheel as `hatchling build` does, packed with `options` in place of `bits`.
+    """Build the sample's wheel with `hatchling build`.
+
+    Args:
+        options: the lines of the hook's table that replace `bits = 8`; values in TOML.
 
     Raises:
-        RuntimeError: the build failed; the message is what it said.
+        RuntimeError: the build failed; the message is its output on stderr.
 
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +67,7 @@ def build_wheel(options: Mapping[str, Any]) -> Wheel:
 
 
 def copy_sample(project: Path, options: Mapping[str, Any]) -> Path:
-    """The sample without anything packed, and with other options in its pyproject.toml."""
+    """Copy the sample without its packed file, and replace `bits = 8` in its pyproject.toml."""
     project.mkdir()
     for name in PARTS:
         part = SAMPLE / name
@@ -74,7 +77,8 @@ def copy_sample(project: Path, options: Mapping[str, Any]) -> Path:
             shutil.copy(part, project)
     (project / "weights").symlink_to(WEIGHTS.parent)
     lines = "\n".join(f"{key} = {value}" for key, value in options.items())
-    table, found = GOAL.subn(lines, (project / "pyproject.toml").read_text())
-    assert found == 1, "the sample's pyproject.toml has no line 'bits = 8'"
-    (project / "pyproject.toml").write_text(table)
+    pyproject = project / "pyproject.toml"
+    text, replaced = GOAL.subn(lines, pyproject.read_text())
+    assert replaced == 1, "expected one line 'bits = 8' in the sample's pyproject.toml"
+    pyproject.write_text(text)
     return project

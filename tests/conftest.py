@@ -1,25 +1,66 @@
-"""What tests of several parts start from."""
+"""Fixtures of several test modules."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from vggq.packing import pack
 
 from .helpers import save_npz
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    BuildOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Limit torch and BLAS to one thread in each worker of pytest-xdist.
+
+    The workers keep all processors busy. More threads would only wait for each other.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the slow tests first if workers share the tests, so that no worker waits at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def build_once(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Return a function that creates a folder, once for all workers, and fills it with `fill`."""
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):
+        base = base.parent
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = base / name
+        with FileLock(base / f"{name}.lock"):
+            if not folder.exists():
+                # A folder that could not be filled does not get the name.
+                unfinished = Path(tempfile.mkdtemp(dir=base))
+                fill(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return build
 
 
 @pytest.fixture
 def state() -> dict[str, NDArray[Any]]:
-    """A state dict with one tensor of each kind of treatment."""
+    """Return a small state dict of quantized and exactly stored tensors of several dtypes."""
     rng = np.random.default_rng(5)
     return {
         "conv.bias": rng.standard_normal(40).astype(np.float32),
@@ -32,6 +73,6 @@ def state() -> dict[str, NDArray[Any]]:
 
 @pytest.fixture
 def packed(tmp_path: Path, state: dict[str, NDArray[Any]]) -> Path:
-    """The same, packed at the default of 8 bits."""
+    """Return a file with the tensors of `state`, packed with 8 bits."""
     source = save_npz(tmp_path / "state.npz", state)
     return pack(source, tmp_path / "state.vggq").target

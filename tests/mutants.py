@@ -1,11 +1,11 @@
-"""Mutation testing by cosmic-ray: change the rules' code in each small way, and see a test fail.
+"""Mutation testing with cosmic-ray: change the code in every small way, and expect a test to fail.
 
 ::
 
     python -m tests.mutants [MODULE]...
 
-It works on a copy of the tree. Prints every mutant that no test noticed; exit status 1 where there
-is one that `EXPLAINED` does not have.
+The mutants are made in a copy of the tree. The script prints every mutant that no test detects. The
+exit status is 1 if `EXPLAINED` does not contain one of them.
 """
 
 from __future__ import annotations
@@ -23,34 +23,41 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 TESTS: Final = {
-    "src/vggq/_format.py": "tests/test_format.py",
+    "src/vggq/_manifest_json.py": "tests/test_manifest_json.py",
+    "src/vggq/_manifest_checks.py": "tests/test_manifest_checks.py",
     "src/vggq/_decode.py": "tests/test_decode.py",
     "hatch_vggq/config.py": "tests/hook/test_config.py",
+    "hatch_vggq/model_paths.py": "tests/hook/test_config.py",
 }
+"""The modules to mutate, and the tests of each."""
 
 EXPLAINED: Final = {
-    "if not TYPE_CHECKING:": "names for types alone, which may be there at run time too",
-    'elif value >= "source" and isinstance(source, str) and _is_outside(_normal(source)):': (
-        "the other value there is, 'packed', comes before"
+    "if not TYPE_CHECKING:": "the names are needed for types only, but may exist at run time",
+    'elif value >= "source" and isinstance(source, str) and is_outside(normalize_path(source)):': (
+        "the only other value, 'packed', is less than 'source'"
     ),
-    'elif name >= "target":': "the other name there is, 'source', comes before",
-    "if other is not key:": "what is equal is the same object: each key is made once",
+    'elif name >= "target":': "the only other name, 'source', is less than 'target'",
+    "if other is not key:": "equal keys are the same object, since each key is built once",
     "return Config(models, None if size_limit == False else parse_size(size_limit), sbom)": (
-        "0, which False equals, was refused before"
+        "0, which equals False, was rejected before"
     ),
-    "if len({tensor.name for tensor in tensors}) < len(tensors):": "a set of them is never longer",
-    "if len(metadata) != 1:": "one key is among them",
-    "if version is not VERSION:": "CPython has one object for each small integer",
-    "if type(size) != int or size != expected_size:": "a type equals itself alone",
-    "tensor.codec.write(content, tensor.stored_dtype, plain.reshape(~1))": (
-        "numpy takes any negative size for the one that is left"
+    "if len({tensor.name for tensor in tensors}) < len(tensors):": (
+        "the set of names is never larger than the list"
     ),
-    "tensor.codec.write(content, tensor.stored_dtype, plain.reshape(- 2))": "likewise",
+    "if len(metadata) != 1:": "the metadata has at least the manifest's key",
+    "if version is not FORMAT_VERSION:": "CPython has one object for each small integer",
+    "if type(size) != int or size != expected_size:": "a type equals only itself",
+    "tensor.codec.decode_into(content, flat.reshape(~1))": (
+        "numpy accepts any negative size for the dimension to compute"
+    ),
+    "tensor.codec.decode_into(content, flat.reshape(- 2))": (
+        "numpy accepts any negative size for the dimension to compute"
+    ),
 }
-"""Lines that a surviving mutant adds, and why no test can tell."""
+"""Lines that undetected mutants add, and the reason why no test can detect them."""
 
 ANNOTATION: Final = re.compile(r"def .*: \w+ \S+ None\b")
-"""An operator between two types: no annotation is ever evaluated."""
+"""Matches a mutant that changes the operator between two types, which is never evaluated."""
 
 CONFIGURATION: Final = """\
 [cosmic-ray]
@@ -63,43 +70,8 @@ name = "local"
 """
 
 
-def survivors(module: str, tree: Path) -> tuple[int, list[str]]:
-    """How many mutants there were, and the changes that no test noticed."""
-    configuration, session = tree / "mutants.toml", tree / "mutants.sqlite"
-    text = CONFIGURATION.format(module=module, tests=TESTS[module], python=sys.executable)
-    configuration.write_text(text, encoding="utf-8")
-    session.unlink(missing_ok=True)
-    paths = os.pathsep.join([str(tree / "src"), str(tree)])
-    for command in ("init", "exec"):
-        subprocess.run(
-            ["cosmic-ray", command, str(configuration), str(session)],
-            cwd=tree,
-            # Two mutants of one second and one size would have one file of bytecode.
-            env=os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-            check=True,
-        )
-    dumped = subprocess.run(
-        ["cosmic-ray", "dump", str(session)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    results = [json.loads(line)[1] for line in dumped.stdout.splitlines()]
-    return len(results), [_change(result) for result in results if _survived(result)]
-
-
-def _survived(result: dict[str, Any] | None) -> bool:
-    return result is None or result["test_outcome"] != "killed"
-
-
-def _change(result: dict[str, Any] | None) -> str:
-    """The lines that a mutant adds."""
-    lines = (result or {}).get("diff", "").splitlines()
-    return "\n".join(line[1:].strip() for line in lines if line[:1] == "+" and line[:3] != "+++")
-
-
-def _explanation(change: str) -> str | None:
-    return "an annotation" if ANNOTATION.match(change) else EXPLAINED.get(change)
-
-
 def main() -> int:
+    """Mutate the modules on the command line, or all; return 1 if a mutant is not explained."""
     unexplained = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
@@ -107,12 +79,50 @@ def main() -> int:
             shutil.copytree(ROOT / part, tree / part)
         shutil.copy(ROOT / "pyproject.toml", tree)
         for module in sys.argv[1:] or TESTS:
-            count, left = survivors(module, tree)
-            print(f"{module}: {count} mutants, {len(left)} survive")
-            for change in left:
-                print(f"    {change}: {_explanation(change) or 'NOT EXPLAINED'}")
-            unexplained += sum(_explanation(change) is None for change in left)
+            count, undetected = find_undetected(module, tree)
+            print(f"{module}: {count} mutants, {len(undetected)} undetected")
+            for change in undetected:
+                print(f"    {change}: {_explain(change) or 'NOT EXPLAINED'}")
+            unexplained += sum(_explain(change) is None for change in undetected)
     return 1 if unexplained else 0
+
+
+def find_undetected(module: str, tree: Path) -> tuple[int, list[str]]:
+    """Return the number of mutants of a module, and the lines that undetected mutants add."""
+    configuration, session = tree / "mutants.toml", tree / "mutants.sqlite"
+    text = CONFIGURATION.format(module=module, tests=TESTS[module], python=sys.executable)
+    configuration.write_text(text, encoding="utf-8")
+    session.unlink(missing_ok=True)
+    for command in ("init", "exec"):
+        _run_cosmic_ray([command, str(configuration), str(session)], tree)
+    dump = subprocess.run(
+        ["cosmic-ray", "dump", str(session)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    results = [json.loads(line)[1] for line in dump.stdout.splitlines()]
+    return len(results), [_added_lines(result) for result in results if not _is_detected(result)]
+
+
+def _run_cosmic_ray(arguments: list[str], tree: Path) -> None:
+    variables = {
+        "PYTHONPATH": os.pathsep.join([str(tree / "src"), str(tree)]),
+        # Two mutants with the same time stamp and size would share a bytecode file.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    subprocess.run(["cosmic-ray", *arguments], cwd=tree, env=os.environ | variables, check=True)
+
+
+def _is_detected(result: dict[str, Any] | None) -> bool:
+    return result is not None and bool(result["test_outcome"] == "killed")
+
+
+def _added_lines(result: dict[str, Any] | None) -> str:
+    """Return the lines that a mutant adds, without indentation."""
+    lines = (result or {}).get("diff", "").splitlines()
+    return "\n".join(line[1:].strip() for line in lines if line[:1] == "+" and line[:3] != "+++")
+
+
+def _explain(change: str) -> str | None:
+    return "an annotation" if ANNOTATION.match(change) else EXPLAINED.get(change)
 
 
 if __name__ == "__main__":

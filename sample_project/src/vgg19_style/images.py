@@ -1,4 +1,4 @@
-"""Image files to tensors and back."""
+"""Conversion between image files, images and tensors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 class ImageError(Exception):
-    """An image cannot be read or written; the message names it."""
+    """An image file cannot be read or written; the message begins with its path."""
 
 
-def load(path: str, size: int) -> Tensor:
-    """Read an image as RGB from 0 to 1, of shape (1, 3, height, width).
+def load_image(path: str, size: int) -> Tensor:
+    """Read an image file as RGB from 0 to 1, of shape (1, 3, height, width).
 
     Args:
-        path: of a file in any format that Pillow reads; transparency is laid on white.
-        size: the longer side in pixels; smaller images stay as they are.
+        path: a file in any format that Pillow reads; transparent pixels are blended with white.
+        size: the longer side in pixels; smaller images are not resized.
 
     Raises:
-        ImageError: there is no such file, or it is no image.
+        ImageError: the file does not exist, or is not an image.
 
     """
     try:
@@ -31,28 +31,38 @@ def load(path: str, size: int) -> Tensor:
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except (OSError, UnidentifiedImageError) as error:
-        raise ImageError(f"{path} cannot be read as an image") from error
+        raise ImageError(f"{path}: cannot be read as an image") from error
     white = Image.new("RGBA", upright.size, "white")
     image = Image.alpha_composite(white, upright).convert("RGB")
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return to_tensor(image)
+
+
+def save_image(tensor: Tensor, path: str) -> None:
+    """Write RGB from 0 to 1, of shape (1, 3, height, width), in the format of the suffix.
+
+    Raises:
+        ImageError: Pillow writes no format with this suffix, or the file cannot be written.
+
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
+    try:
+        to_image(tensor).save(temporary)
+        temporary.replace(target)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return an RGB image as values from 0 to 1, of shape (1, 3, height, width)."""
     data = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return data.reshape(1, image.height, image.width, 3).permute(0, 3, 1, 2) / 255
 
 
-def save(image: Tensor, path: str) -> None:
-    """Write RGB from 0 to 1, of shape (1, 3, height, width); the suffix names the format.
-
-    Raises:
-        ImageError: the suffix is of no format that Pillow writes, or nothing can be written there.
-
-    """
-    pixels = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
-    try:
-        Image.fromarray(pixels).save(temporary)
-        temporary.replace(target)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+def to_image(tensor: Tensor) -> Image.Image:
+    """Return RGB from 0 to 1, of shape (1, 3, height, width), as an image of 8-bit pixels."""
+    pixels = (tensor[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+    return Image.fromarray(pixels.numpy())

@@ -1,4 +1,4 @@
-"""VGG19's feature stack as a torch module."""
+"""The convolutional layers of VGG19 as a torch module."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import vgg19_style
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Channels of the convolutions, block by block (configuration E of Simonyan and Zisserman).
+# Output channels of the convolutions of each block: configuration E of Simonyan and Zisserman,
+# "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+# https://arxiv.org/abs/1409.1556
 BLOCKS: Final = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-# The means of the training images, blue, green, red, on the scale of 0 to 255.
+# Mean blue, green and red of the training images, from 0 to 255.
 MEANS: Final = (103.939, 116.779, 123.68)
 
 
@@ -23,13 +25,13 @@ class VGG19(nn.Sequential):
     """The convolutional layers of VGG19, with the weights of this package.
 
     Layers are named ``block1_conv1``, ``block1_relu1``, …, ``block1_pool``, and so on. The input
-    is a batch of RGB images of shape (n, 3, height, width), from 0 to 1; what the original network
-    wants instead is made of it by `preprocess`.
+    is a batch of RGB images of shape (n, 3, height, width), from 0 to 1. `preprocess` converts it
+    to the input of the original network.
 
     Args:
-        weights: the state dict as arrays; the package's own by default.
-        pooling: "max", as the network was trained, or "avg", which Gatys et al. found to give
-            smoother images.
+        weights: the state dict as arrays; by default the weights of this package.
+        pooling: "max", as in the training of the network, or "avg", which gives smoother images
+            (Gatys et al.).
 
     """
 
@@ -40,26 +42,27 @@ class VGG19(nn.Sequential):
         self.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
     def activations(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """The outputs of the named layers, in one pass no deeper than the last of them."""
-        wanted = set(names)
-        found: dict[str, Tensor] = {}
+        """Return the outputs of the named layers; layers after the last of them are not run."""
+        remaining = set(names)
+        outputs: dict[str, Tensor] = {}
         values = preprocess(images)
         for name, layer in self.named_children():
-            if len(found) == len(wanted):
+            if not remaining:
                 break
             values = layer(values)
-            if name in wanted:
-                found[name] = values
-        return found
+            if name in remaining:
+                outputs[name] = values
+                remaining.remove(name)
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """The output of the last pooling layer, of shape (n, 512, height / 32, width / 32)."""
+        """Return the output of the last layer, of shape (n, 512, height / 32, width / 32)."""
         features: Tensor = super().forward(preprocess(images))
         return features
 
 
 def preprocess(images: Tensor) -> Tensor:
-    """RGB from 0 to 1 to what the network was trained on: BGR from 0 to 255, less the means."""
+    """Convert RGB from 0 to 1 to the input of the network: BGR from 0 to 255 minus the means."""
     means = images.new_tensor(MEANS).reshape(3, 1, 1)
     return images.flip(1) * 255 - means
 

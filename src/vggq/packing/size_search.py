@@ -7,6 +7,7 @@ from typing import Final
 
 MIN_FILL: Final = 0.995
 """A file of at least this share of the size ends the search."""
+# The search aims between the share that ends it and the whole size.
 _AIM_FILL: Final = 0.9985
 MAX_ATTEMPTS: Final = 24
 # If nothing has fitted after this many attempts, the coarsest scale decides whether anything does.
