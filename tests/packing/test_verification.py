@@ -56,13 +56,17 @@ def test_verify_decodes_every_tensor(packed: Path) -> None:
         ),
         (
             lambda s: s.update({"conv.weight": s["conv.weight"].T}),
-            "tensor 'conv.weight': packed from F32 of shape (40, 30), "
-            "the source has F32 of shape (30, 40)",
+            (
+                "tensor 'conv.weight': packed from F32 of shape (40, 30), "
+                "the source has F32 of shape (30, 40)"
+            ),
         ),
         (
             lambda s: s.update({"conv.weight": s["conv.weight"].astype("f8")}),
-            "tensor 'conv.weight': packed from F32 of shape (40, 30), "
-            "the source has F64 of shape (40, 30)",
+            (
+                "tensor 'conv.weight': packed from F32 of shape (40, 30), "
+                "the source has F64 of shape (40, 30)"
+            ),
         ),
     ],
 )

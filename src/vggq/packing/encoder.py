@@ -286,7 +286,7 @@ def _remarks_on_lost_tensors(infos: list[TensorInfo]) -> list[str]:
     return [
         (
             f"{len(lost)} of {quantized} quantized tensors have an SQNR below {_LOST_SQNR} dB, so "
-            f"little of them is left; the worst is {name!r} with {worst:.2f} dB: allow more bytes, or "
-            "give it a goal in `tensors`"
+            f"little of them is left; the worst is {name!r} with {worst:.2f} dB: allow more "
+            "bytes, or give it a goal in `tensors`"
         )
     ]
