@@ -8,6 +8,7 @@ import os
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 
@@ -33,6 +34,20 @@ def decoded(codec: Codec, content: bytes, count: int) -> NDArray[Any]:
     values = np.empty(count, dtype)
     codec.decode_into(content, values)
     return values
+
+
+def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round values of up to 32 bits to a dtype with ml_dtypes and numpy; finite ones saturate.
+
+    In float8 E4M3, which has no infinities, infinite values saturate as well.
+    """
+    limit = float(ml_dtypes.finfo(dtype).max)
+    with np.errstate(all="ignore"):
+        exact = values.astype(np.float64)
+        stays = np.isinf(exact) & (dtype.name != "float8_e4m3fn")
+        limited = np.where(stays, exact, np.clip(exact, -limit, limit))
+        # ml_dtypes would round float64 to float32 first, which is exact here.
+        return limited.astype(np.float64 if dtype == np.float64 else np.float32).astype(dtype)
 
 
 def measured_sqnr(values: NDArray[Any], restored: NDArray[Any]) -> float:
@@ -64,7 +79,8 @@ def save_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write an archive like numpy.savez, which does not accept an array named "file"."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as file:
+            # ZipInfo has a fixed date by default, so equal arrays give equal files.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
     return path
 

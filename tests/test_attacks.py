@@ -62,6 +62,7 @@ def test_every_truncation_is_rejected(small: bytes) -> None:
             vggq.load(small[:length])
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_rejected_or_harmless(small: bytes) -> None:
     expected = vggq.load(small)
     rejected = 0

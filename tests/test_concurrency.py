@@ -77,7 +77,7 @@ def contents_both_ways(path: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     return contents(path, lazily=True), contents(path, lazily=False)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_processes_load_one_file(model: Path, method: str) -> None:
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(PROCESSES, context) as pool:

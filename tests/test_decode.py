@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import zstandard
 
 from vggq import _decode
 from vggq._buffers import Buffers
@@ -17,6 +15,7 @@ from vggq._manifest import TensorInfo
 from vggq.errors import DataError
 
 from .helpers import read_nothing
+from .zstd_frames import make_frame
 
 CODES = [0, 1, 2, 3, 3, 2]
 CENTROIDS = np.array([0.5, -1, 2, 4], "<f4")
@@ -24,20 +23,10 @@ CONTENT = CENTROIDS.tobytes() + bytes([0b11100100, 0b1011])
 VALUES = CENTROIDS[CODES].reshape(2, 3)
 TENSOR = TensorInfo("w", (2, 3), "F16", "F32", 0, Codebook(4), 10.0, 0.1)
 
-TRUNCATED = (
-    "the zstd frame does not end with its entry"
-    if sys.version_info >= (3, 14)
-    else "decompression error: did not decompress full frame"
-)
-
-
-def frame(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_checksum=True).compress(content)
-
 
 @pytest.mark.parametrize("buffers", [None, Buffers(read_nothing)])
 def test_tensor_is_decoded(buffers: Buffers | None) -> None:
-    content = _decode.decompress_entry(frame(CONTENT), TENSOR, buffers)
+    content = _decode.decompress_entry(make_frame(CONTENT), TENSOR, buffers)
     assert bytes(content) == CONTENT
     restored = _decode.decode(content, TENSOR, np.dtype(np.float64))
     assert restored.dtype == np.float64
@@ -49,19 +38,19 @@ def test_tensor_is_decoded(buffers: Buffers | None) -> None:
     ("data", "tensor", "reason"),
     [
         (b"what", TENSOR, "not a zstd frame"),
-        (frame(CONTENT)[:-1], TENSOR, TRUNCATED),
+        (make_frame(CONTENT)[:-1], TENSOR, "the zstd frame does not end with its entry"),
         (
-            frame(CONTENT),
+            make_frame(CONTENT),
             replace(TENSOR, shape=(2, 6)),
             "the zstd frame declares 18 bytes of content, expected 19",
         ),
         (
-            frame(CENTROIDS[:3].tobytes() + CONTENT[16:]),
+            make_frame(CENTROIDS[:3].tobytes() + CONTENT[16:]),
             replace(TENSOR, codec=Codebook(3)),
             "code 3 exceeds the codebook of 3 centroids",
         ),
         (
-            frame(b"\2"),
+            make_frame(b"\2"),
             TensorInfo("w", (1,), "BOOL", "BOOL", 0, Raw("BOOL"), 0, 0),
             "a boolean is neither 0 nor 1",
         ),

@@ -12,8 +12,11 @@ import pytest
 
 import vggq
 from hatch_vggq.config import parse_config
+from vggq.packing import pack
 from vggq.packing.cli import main
 from vggq.packing.options import OPTION_NAMES, Options
+
+from .helpers import save_npz
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,17 +55,28 @@ def table_keys(text: str, header: str) -> list[str]:
     return [name for column in columns for name in re.findall(r"`(.+?)`", column)]
 
 
-def test_documented_reader_agrees_with_library(packed: Path) -> None:
+def documented_reader() -> Any:
     (code,) = [code for code in code_blocks("docs/format.md", "python") if "def read(" in code]
     names: dict[str, Any] = {}
     exec(compile(code, "docs/format.md", "exec"), names)
     assert len(code.splitlines()) <= 40
-    arrays: dict[str, NDArray[Any]] = dict(names["read"](packed))
+    return names["read"]
+
+
+def test_documented_reader_agrees_with_library(packed: Path) -> None:
+    arrays: dict[str, NDArray[Any]] = dict(documented_reader()(packed))
     expected = vggq.load(packed)
     assert list(arrays) == list(expected)
     for name, array in expected.items():
         assert arrays[name].dtype == array.dtype
         np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_documented_reader_saturates_float64(tmp_path: Path) -> None:
+    values = np.array([1e300, -1e300, np.inf, -np.inf, np.nan, 1 / 3])
+    target = pack(save_npz(tmp_path / "s.npz", {"w": values}), tmp_path / "s.vggq").target
+    ((_, array),) = documented_reader()(target)
+    np.testing.assert_array_equal(array, vggq.load(target)["w"])
 
 
 def test_quick_start_is_a_valid_configuration() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vggq._codecs import Codebook
-from vggq._container import Entry
+from vggq._container import Entry, Header
 from vggq._manifest import Manifest, TensorInfo
-from vggq._manifest_json import manifest_to_metadata
+from vggq._manifest_json import manifest_to_metadata, parse_manifest
 from vggq.errors import ManifestError, UnsupportedError
 
 from . import strategies
@@ -110,6 +110,22 @@ def test_invalid_json_is_rejected() -> None:
 def test_options_that_are_not_portable_json(value: str) -> None:
     text = json.dumps(manifest_table() | {"options": {"a": "HERE"}}).replace('"HERE"', value)
     assert str(parse_error(with_digest(text))).startswith("manifest: options is {'a': ")
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_options_of_more_than_32_levels_are_rejected(begin: str, end: str) -> None:
+    """Deeper levels would exceed Python's limit of recursion, some of them only after parsing."""
+    template = json.dumps(manifest_table() | {"options": {"a": "HERE"}})
+
+    def metadata(levels: int) -> dict[str, str]:
+        value = begin * (levels - 1) + "1" + end * (levels - 1)
+        return with_digest(template.replace('"HERE"', value))
+
+    assert parse_manifest(Header(ENTRIES, metadata(32))).options["a"]
+    for levels in (33, 34, 100, *range(200, 1000, 20), 100_000):
+        assert isinstance(parse_error(metadata(levels)), ManifestError)
+    expected = ", expected an object of at most 32 levels"
+    assert str(parse_error(metadata(33))).endswith(expected)
 
 
 @pytest.mark.parametrize("version", [0, 2])

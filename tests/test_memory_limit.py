@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,3 +65,17 @@ def test_impossible_header_length_is_a_header_error_with_any_limit() -> None:
 def test_max_bytes_has_to_be_an_integer(packed: Path) -> None:
     with pytest.raises(OptionError, match="max_bytes: expected a number of bytes, found '1'"):
         vggq.open(packed, max_bytes="1")  # type: ignore[arg-type]
+
+
+def test_tensor_that_a_32_bit_system_cannot_address(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Allocating it would raise an error that is neither a VggqError nor a MemoryError."""
+    monkeypatch.setattr(sys, "maxsize", 4799)
+    with pytest.raises(LimitError) as caught:
+        vggq.open(packed)
+    assert str(caught.value) == (
+        f"{packed}: tensor 'conv.weight': needs 4800 bytes of memory, this system can address 4799"
+    )
+    monkeypatch.setattr(sys, "maxsize", 4800)
+    assert vggq.load(packed)["half.weight"].nbytes == 4800

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import importlib.resources
 import io
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+import multiprocessing
+import pickle
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import vggq
 from vggq import errors
+from vggq.packing import pack
+
+from .helpers import assert_same_arrays, save_npz
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     State = dict[str, NDArray[Any]]
@@ -113,3 +124,188 @@ def test_threads_look_up_tensors_of_one_file(packed: Path) -> None:
         names = [name for name in weights for _ in range(40)]
         for name, array in zip(names, pool.map(weights.__getitem__, names), strict=True):
             np.testing.assert_array_equal(array, expected[name])
+
+
+# Copies, also in other processes
+
+
+def pickled(weights: vggq.Weights) -> vggq.Weights:
+    copied: vggq.Weights = pickle.loads(pickle.dumps(weights))
+    return copied
+
+
+Duplicate = Callable[[vggq.Weights], vggq.Weights]
+
+
+@pytest.fixture(params=[pickled, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def duplicate(request: pytest.FixtureRequest) -> Duplicate:
+    """Return a function that copies weights."""
+    function: Duplicate = request.param
+    return function
+
+
+def test_copy_has_a_file_of_its_own(packed: Path, duplicate: Duplicate) -> None:
+    expected = vggq.load(packed)
+    weights = vggq.open(packed)
+    copied = duplicate(weights)
+    assert type(copied) is vggq.Weights
+    assert (copied.name, copied.size) == (weights.name, weights.size)
+    assert copied.manifest == weights.manifest
+    weights.close()
+    assert_same_arrays(dict(copied), expected)
+    again = duplicate(copied)
+    copied.close()
+    assert_same_arrays(dict(again), expected)
+    again.close()
+    again.close()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_of_pickle_opens_the_file_again(packed: Path, protocol: int) -> None:
+    with vggq.open(packed) as weights:
+        data = pickle.dumps(weights, protocol)
+    assert len(data) < 1000
+    with pickle.loads(data) as copied:
+        assert_same_arrays(dict(copied), vggq.load(packed))
+
+
+def test_copy_is_closed_with_its_last_reference(packed: Path, duplicate: Duplicate) -> None:
+    """If the file were left open, its ResourceWarning would fail the test."""
+    with vggq.open(packed) as weights:
+        before = set(Path("/proc/self/fd").iterdir())
+        copied = duplicate(weights)
+        assert copied["steps"] == 7
+        del copied
+        assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_relative_path_is_found_from_another_folder(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duplicate: Duplicate
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(packed.parent)
+    with vggq.open(packed.name) as weights:
+        monkeypatch.chdir("elsewhere")
+        with duplicate(weights) as copied:
+            assert copied.name == str(packed)
+            assert copied["steps"] == 7
+
+
+def test_max_bytes_is_kept(packed: Path, duplicate: Duplicate) -> None:
+    with vggq.open(packed, max_bytes=100_000) as weights:
+        large = packed.with_name("large.npz")
+        save_npz(large, {"w": np.zeros((300, 300), np.float32)})
+        pack(large, packed)
+        with pytest.raises(
+            errors.LimitError, match=r"need 360000 bytes of .*, max_bytes is 100000"
+        ):
+            duplicate(weights)
+
+
+def test_file_that_was_changed_is_validated(packed: Path, duplicate: Duplicate) -> None:
+    with vggq.open(packed) as weights:
+        packed.write_bytes(packed.read_bytes()[:-1])
+        with pytest.raises(errors.HeaderError, match=f"^{packed}: not a valid .vggq file"):
+            duplicate(weights)
+        packed.unlink()
+        with pytest.raises(errors.PackedFileError, match=f"^{packed}: no such file$"):
+            duplicate(weights)
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview])
+def test_bytes_are_copied(packed: Path, form: Callable[[bytes], Any], duplicate: Duplicate) -> None:
+    with vggq.open(form(packed.read_bytes())) as weights, duplicate(weights) as copied:
+        assert copied.name == weights.name
+        assert_same_arrays(dict(copied), vggq.load(packed))
+
+
+@pytest.mark.parametrize("kind", ["package", "module", "traversable", "zip", "traversable in zip"])
+def test_resource_of_a_package_is_opened_again(
+    packed: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, duplicate: Duplicate
+) -> None:
+    name = f"copied_{kind.replace(' ', '_')}"
+    site = tmp_path / "site"
+    (site / name).mkdir(parents=True)
+    (site / name / "__init__.py").write_text("")
+    (site / name / "w.vggq").write_bytes(packed.read_bytes())
+    if "zip" in kind:
+        site = Path(shutil.make_archive(str(tmp_path / "site"), "zip", site))
+    monkeypatch.syspath_prepend(site)
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    traversable = importlib.resources.files(name) / "w.vggq"
+    arguments: Any = {
+        "module": (module, "w.vggq"),
+        "traversable": (traversable,),
+        "traversable in zip": (traversable,),
+    }.get(kind, (name, "w.vggq"))
+    with vggq.open(*arguments) as weights, duplicate(weights) as copied:
+        assert_same_arrays(dict(copied), vggq.load(packed))
+        if not kind.startswith("traversable"):
+            assert copied.name == weights.name == f"'w.vggq' in package {name!r}"
+            assert str(site).encode() not in pickle.dumps(weights)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def open_member(path: Path) -> IO[bytes]:
+    archive = path.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(path, "w.vggq")
+    return zipfile.ZipFile(archive).open("w.vggq")
+
+
+@pytest.mark.parametrize("opener", [open_file, open_member, lambda p: io.BytesIO(p.read_bytes())])
+def test_open_file_cannot_be_opened_again(
+    packed: Path, opener: Callable[[Path], IO[bytes]], duplicate: Duplicate
+) -> None:
+    with opener(packed) as file, vggq.open(file) as weights:
+        with pytest.raises(errors.PackedFileError) as caught:
+            duplicate(weights)
+        reason = "cannot be pickled or copied, because it was opened from a file object; "
+        advice = "open a path, a package's resource or bytes"
+        assert str(caught.value) == f"{weights.name}: {reason}{advice}"
+        assert weights["steps"] == 7
+
+
+def test_closed_weights_cannot_be_copied(packed: Path, duplicate: Duplicate) -> None:
+    weights = vggq.open(packed)
+    weights.close()
+    with pytest.raises(errors.ClosedError) as caught:
+        duplicate(weights)
+    assert str(caught.value) == f"{packed}: cannot be pickled or copied: the file is closed"
+
+
+class Dataset:
+    """An object that has weights, as the data sets of torch's loaders may have."""
+
+    def __init__(self, weights: vggq.Weights) -> None:
+        self.weights = weights
+
+    def sums(self, names: list[str]) -> list[float]:
+        return [float(self.weights[name].sum()) for name in names]
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_worker_process_receives_weights(packed: Path, method: str) -> None:
+    context = multiprocessing.get_context(method)
+    names = ["conv.weight", "steps"]
+    with vggq.open(packed) as weights, ProcessPoolExecutor(2, context) as pool:
+        tasks = [pool.submit(Dataset(weights).sums, names) for _ in range(6)]
+        expected = Dataset(weights).sums(names)
+        assert all(task.result() == expected for task in tasks)
+
+
+def test_errors_of_a_worker_process_arrive(packed: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with vggq.open(packed) as weights, ProcessPoolExecutor(1, context) as pool:
+        task = pool.submit(Dataset(weights).sums, ["no such"])
+        with pytest.raises(errors.UnknownTensorError) as caught:
+            task.result()
+        assert str(caught.value) == f"{packed}: no tensor is named 'no such'"
+        with vggq.open(io.BytesIO(packed.read_bytes())) as unnamed:
+            refused = pool.submit(Dataset(unnamed).sums, ["steps"])
+            with pytest.raises(errors.PackedFileError, match="cannot be pickled or copied"):
+                refused.result()

@@ -42,11 +42,13 @@ def resolve_dtype(dtype: DTypeLike | None) -> DtypeOf:
 
 def _parse_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     expected = f"{', '.join(_SUPPORTED_DTYPES)} or {SOURCE!r}"
-    try:
+    if isinstance(dtype, str) and dtype == "bfloat16":
         # numpy accepts the dtypes of ml_dtypes as types, not by name.
-        is_bfloat16 = isinstance(dtype, str) and dtype == "bfloat16"
-        parsed = np.dtype(_import_ml_dtypes("bfloat16").bfloat16 if is_bfloat16 else dtype)
-    except (TypeError, ValueError, SyntaxError, OverflowError) as error:
+        dtype = _import_ml_dtypes("bfloat16").bfloat16
+    try:
+        parsed = np.dtype(dtype)
+    except Exception as error:
+        # Also a warning that the caller turned into an error, for an old name of a dtype.
         raise OptionError([("dtype", f"expected {expected}, found {dtype!r}")]) from error
     if parsed.name not in _SUPPORTED_DTYPES or not parsed.isnative:
         raise OptionError([("dtype", f"expected {expected}, found {parsed}")])
@@ -91,10 +93,12 @@ def validate_out(
         dtypes: the dtype to restore each tensor as.
 
     Raises:
-        OptionError: names are missing or unknown, or an array has the wrong shape or dtype, or
-            is read-only; all problems in one error.
+        OptionError: `out` is no mapping, names are missing or unknown, or an array has the wrong
+            shape or dtype, or is read-only; all problems in one error.
 
     """
+    if not hasattr(out, "keys"):
+        raise OptionError([("out", f"expected arrays by name, found {type(out).__name__}")])
     problems = {name: "no tensor has this name" for name in out if name not in tensors}
     for name, tensor in tensors.items():
         problem = _find_problem(out[name], tensor, dtypes[name]) if name in out else "missing"

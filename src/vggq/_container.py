@@ -1,6 +1,7 @@
 """The safetensors container: eight bytes of header length, a JSON header, the entries' bytes.
 
-Packed files use this container, and safetensors checkpoints are read with the same code.
+Packed files use this container. Checkpoints in it are read less strictly, by
+`vggq.packing.sources`.
 https://github.com/huggingface/safetensors#format
 """
 
@@ -24,7 +25,7 @@ LENGTH_SIZE: Final = 8
 MAX_HEADER_SIZE: Final = 100_000_000  # safetensors' own limit
 _ENTRY_KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
 
-_DTYPE_BITS: Final = {
+DTYPE_BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
     "U32": 32, "I32": 32, "F32": 32,
@@ -63,6 +64,24 @@ def read_header(read_at: ReadAt, file_size: int) -> Header:
             gap or overlap.
 
     """
+    text = read_header_text(read_at, file_size)
+    table = parse_json(text)
+    metadata = table.pop("__metadata__", {})
+    if not _is_string_object(metadata):
+        raise HeaderError("__metadata__ is not an object of strings")
+    start = LENGTH_SIZE + len(text)
+    entries = {name: _parse_entry(name, value, start) for name, value in table.items()}
+    check_coverage(entries, start, file_size)
+    return Header(entries, metadata)
+
+
+def read_header_text(read_at: ReadAt, file_size: int) -> bytes:
+    """Return the JSON of a header, of which only the length is validated.
+
+    Raises:
+        HeaderError: the header is longer than the file, or than safetensors allows.
+
+    """
     length = int.from_bytes(read_at(0, LENGTH_SIZE), "little")
     if file_size < LENGTH_SIZE:
         raise HeaderError(f"the file has only {file_size} bytes, too few for a header")
@@ -71,14 +90,7 @@ def read_header(read_at: ReadAt, file_size: int) -> Header:
             f"the declared header length, {length} bytes, exceeds the file or the limit of "
             f"{MAX_HEADER_SIZE} bytes"
         )
-    table = parse_json(read_at(LENGTH_SIZE, length))
-    metadata = table.pop("__metadata__", {})
-    if not _is_string_object(metadata):
-        raise HeaderError("__metadata__ is not an object of strings")
-    start = LENGTH_SIZE + length
-    entries = {name: _parse_entry(name, value, start) for name, value in table.items()}
-    _check_coverage(entries, start, file_size)
-    return Header(entries, metadata)
+    return read_at(LENGTH_SIZE, length)
 
 
 def build_header(sizes: dict[str, int], metadata: dict[str, str]) -> bytes:
@@ -128,21 +140,22 @@ def _parse_entry(name: str, value: object, data_start: int) -> Entry:
             f"entry {name!r}: expected exactly the keys dtype, shape and data_offsets"
         )
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPE_BITS:
-        raise HeaderError(f"entry {name!r}: unknown dtype {dtype!r}")
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise HeaderError(f"entry {name!r}: unknown dtype {short(dtype)}")
     if not is_shape(shape):
         raise HeaderError(f"entry {name!r}: shape {short(shape)} is not a list of sizes")
     if not _is_range(offsets):
         raise HeaderError(f"entry {name!r}: data_offsets {short(offsets)} is not a range")
     begin, end = offsets
-    if (end - begin) * 8 != math.prod(shape) * _DTYPE_BITS[dtype]:
+    if (end - begin) * 8 != math.prod(shape) * DTYPE_BITS[dtype]:
         raise HeaderError(
             f"entry {name!r}: {end - begin} bytes do not match shape {short(shape)} of {dtype}"
         )
     return Entry(dtype, tuple(shape), data_start + begin, end - begin)
 
 
-def _check_coverage(entries: dict[str, Entry], start: int, file_size: int) -> None:
+def check_coverage(entries: dict[str, Entry], start: int, file_size: int) -> None:
+    """Raise HeaderError unless the entries cover the file from `start` to its end exactly."""
     ranges = sorted((entry.start, entry.start + entry.size) for entry in entries.values())
     for (_, end), (begin, _) in pairwise([(start, start), *ranges]):
         if end != begin:

@@ -1,10 +1,15 @@
-"""The dtypes of stored tensors, under their safetensors names."""
+"""The dtypes of stored tensors, under their safetensors names.
+
+safetensors has no name for complex128; its name here is C128.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from ._rounding import MAX_FINITE, round_into, saturate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +31,8 @@ STORAGE: Final[dict[str, np.dtype[Any]]] = {
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
+    "C64": np.dtype("<c8"),
+    "C128": np.dtype("<c16"),
 }
 
 FLOATING: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16", "F32", "F64"})
@@ -52,34 +59,40 @@ def restored_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(np.float32) if name in FLOATING else STORAGE[name].newbyteorder("=")
 
 
-def convert(values: NDArray[Any], name: str, *, copy: bool = True) -> NDArray[Any]:
+def convert(
+    values: NDArray[Any], name: str, *, copy: bool = True, saturating: bool = True
+) -> NDArray[Any]:
     """Convert stored values to the dtype they are restored as.
 
-    Narrower floating-point dtypes are widened exactly. float64 is rounded to float32, and values
-    beyond its range become infinite without a warning.
+    Narrower floating-point dtypes are widened exactly. float64 is rounded to float32.
 
     Args:
         values: an array in the storage dtype of `name`.
         name: the safetensors name of the stored dtype.
         copy: whether to return a new array even if no conversion is needed.
+        saturating: whether float64 values beyond the range of float32 become its largest finite
+            value, as in a restored tensor. If not, they become infinite.
 
     """
     if name == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     if name == "F8_E5M2":
         # Its bits are the upper half of a float16, so nothing is rounded.
-        return (values.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
+        with np.errstate(all="ignore"):
+            return (values.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
     if name == "F8_E4M3":
         return np.take(_e4m3_values(), values)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
+        if saturating and name == "F64":
+            values = saturate(values, MAX_FINITE["float32"])
         return values.astype(restored_dtype(name), copy=copy)
 
 
 def convert_into(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
     """Convert stored values into an array of any floating-point dtype, or of the dtype itself.
 
-    Into the dtype itself every bit is kept. Values beyond the range of `out` become infinite
-    without a warning. No temporary array is as large as `out`.
+    Into the dtype itself every bit is kept. Into a narrower dtype values are rounded once, and
+    saturate: see `_rounding`. No temporary array is as large as `out`.
 
     Args:
         values: a flat array in the storage dtype of `name`.
@@ -92,10 +105,9 @@ def convert_into(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
         return
     # numpy converts its own dtypes directly: going through float32 would round float64 twice.
     via_float32 = name in FLOATING and values.dtype.kind != "f"
-    with np.errstate(all="ignore"):
-        for start in range(0, out.size, _CHUNK):
-            chunk = values[start : start + _CHUNK]
-            out[start : start + _CHUNK] = convert(chunk, name) if via_float32 else chunk
+    for start in range(0, out.size, _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        round_into(convert(chunk, name) if via_float32 else chunk, out[start : start + _CHUNK])
 
 
 def _e4m3_values() -> NDArray[np.float32]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DIGEST_LENGTH: Final = 64
 """Hexadecimal digits of a SHA-256."""
 
+MAX_DEPTH: Final = 32
+"""Maximum number of arrays and objects within each other in a field of any JSON."""
+
 
 def require_keys(table: dict[str, Any], keys: set[str], prefix: str = "") -> None:
     """Raise ManifestError unless the table has exactly these keys.
@@ -69,12 +72,18 @@ def is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def is_json(value: object) -> bool:
-    """Whether a parsed JSON value is portable: no infinities, no text that UTF-8 cannot encode."""
+def is_json(value: object, depth: int = MAX_DEPTH) -> bool:
+    """Whether a parsed JSON value is portable.
+
+    It has no infinities and no text that UTF-8 cannot encode, and at most `depth` levels of arrays
+    and objects, so that it can be processed recursively.
+    """
     if isinstance(value, dict):
-        return all(is_text(key) and is_json(item) for key, item in value.items())
+        return depth > 0 and all(
+            is_text(key) and is_json(item, depth - 1) for key, item in value.items()
+        )
     if isinstance(value, list):
-        return all(map(is_json, value))
+        return depth > 0 and all(is_json(item, depth - 1) for item in value)
     if isinstance(value, float):
         return math.isfinite(value)
     return is_text(value) or not isinstance(value, str)

@@ -37,10 +37,12 @@ def load(
         source: as for `open`.
         resource: as for `open`.
         threads: the number of large tensors to decode at once; by default the number of
-            processors. The result does not depend on it.
+            processors. The result does not depend on it. Where no thread can be started, all
+            tensors are decoded in the calling one.
         dtype: the dtype of floating-point tensors: float32 by default, float16, float64, or
-            ml_dtypes' bfloat16; values beyond its range become infinite. With ``"source"`` every
-            tensor has its dtype in the source, and exactly stored tensors have all their bits.
+            ml_dtypes' bfloat16. Finite values beyond its range become its largest finite value.
+            With ``"source"`` every tensor has its dtype in the source, and exactly stored tensors
+            have all their bits.
         out: an array for each tensor, by name, to write to: of the same shape and dtype, of any
             strides, without overlaps. The whole file is validated before the first write. Only
             an interrupt or a failing disk can leave some arrays written and others not.
@@ -54,8 +56,8 @@ def load(
         PackedFileError: the file is missing or unreadable.
         FormatError: the file is not a valid packed file, or the bytes of a tensor are damaged.
         LimitError: the file needs more memory than `max_bytes`; nothing was decoded.
-        OptionError: `dtype` or arrays of `out` are invalid.
-        MissingDependencyError: the source has a dtype that needs ml_dtypes.
+        OptionError: `dtype`, `threads` or arrays of `out` are invalid.
+        MissingDependencyError: the dtype needs ml_dtypes, or there is no library for zstd.
 
     """
     dtype_of = _arguments.resolve_dtype(dtype)

@@ -80,7 +80,7 @@ def parse_manifest(header: Header) -> Manifest:
 
 
 def _load_table(metadata: dict[str, str]) -> dict[str, Any]:
-    """Return the manifest's table after comparing its digest."""
+    """Return the manifest as a table, after comparing its SHA-256 with the recorded one."""
     if METADATA_KEY not in metadata:
         raise ManifestError(
             f"a safetensors file, but not a packed file: its metadata has no key {METADATA_KEY!r}"
@@ -123,7 +123,13 @@ def _manifest_from_table(table: dict[str, Any]) -> Manifest:
         source_sha256=fields.require_field(
             source, "sha256", fields.is_digest, "64 hexadecimal digits", "source: "
         ),
-        options=fields.require_field(table, "options", fields.is_json_object, "an object", prefix),
+        options=fields.require_field(
+            table,
+            "options",
+            fields.is_json_object,
+            f"an object of at most {fields.MAX_DEPTH} levels",
+            prefix,
+        ),
         tensors=tuple(_parse_tensor(index, item) for index, item in enumerate(tensors)),
     )
 

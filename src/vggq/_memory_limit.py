@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ._container import LENGTH_SIZE
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Parsing a header takes up to 25 times its size of memory. Headers up to this size are not counted.
 _PARSING_FACTOR: Final = 25
 _MAX_FREE_HEADER: Final = 1 << 16
+# No tensor takes as much: 2^53 elements of up to 16 bytes.
+_MAX_TENSOR: Final = 1 << 60
 
 
 class HasItemsize(Protocol):
@@ -56,7 +59,7 @@ def check_header_size(reader: Reader, max_bytes: int | None) -> None:
 def check_restored_size(
     path: Path | str, manifest: Manifest, dtype_of: ItemsizeOf, max_bytes: int | None
 ) -> None:
-    """Check the size of all tensors, restored or decompressed, whichever is larger.
+    """Check the size of the tensors, restored or decompressed, whichever is larger.
 
     Args:
         path: the path of the file, or its name in messages.
@@ -65,16 +68,24 @@ def check_restored_size(
         max_bytes: the limit in bytes; None for no limit.
 
     Raises:
-        LimitError: the tensors take more than the limit.
+        LimitError: all tensors take more than the limit, or one takes more than the system has.
 
     """
-    if max_bytes is None:
+    if max_bytes is None and sys.maxsize >= _MAX_TENSOR:
         return
     entries = {tensor.entry: tensor for tensor in manifest.tensors}.values()
     # Decompressed content can be larger than the restored tensor: float64, or a large codebook
     # with few codes.
-    needed = sum(max(t.count * dtype_of(t).itemsize, t.content_size) for t in entries)
-    if needed > max_bytes:
+    sizes = {t.name: max(t.count * dtype_of(t).itemsize, t.content_size) for t in entries}
+    for name, size in sizes.items():
+        if size > sys.maxsize:
+            raise LimitError(
+                f"needs {size} bytes of memory, this system can address {sys.maxsize}",
+                path=path,
+                tensor=name,
+            )
+    needed = sum(sizes.values())
+    if max_bytes is not None and needed > max_bytes:
         raise LimitError(
             f"its tensors need {needed} bytes of memory, max_bytes is {max_bytes}", path=path
         )

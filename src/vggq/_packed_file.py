@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _decode
 from ._buffers import Buffers
@@ -75,6 +75,16 @@ class PackedFile:
         except DataError as error:
             error.locate(path=self.path)
             raise
+
+    def reopen_arguments(self) -> tuple[Any, str | None]:
+        """Return the arguments `source` and `resource` that open the file in another process.
+
+        Raises:
+            ClosedError: the file is closed.
+            PackedFileError: the file cannot be opened again.
+
+        """
+        return self._reader.reopen_arguments()
 
     def buffers(self) -> Buffers:
         """Return buffers to pass to `content` when many tensors are read."""

@@ -42,15 +42,23 @@ def open_reader(source: Readable | Anchor, resource: str | None) -> Reader:
     if hasattr(source, "seek") and hasattr(source, "read"):
         return _open_file(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return Reader(io.BytesIO(source), f"<{len(source)} bytes>")
+        return _open_bytes(bytes(source), f"<{len(source)} bytes>")
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
+        with translate_errors(partial(_cannot_open, None)):
+            path = Path(source)
+        return _open_path(path)
     if not hasattr(source, "read_bytes"):
         raise PackedFileError(
             f"expected a path, bytes, a traversable or a binary file, found {type(source).__name__}"
         )
     traversable: Any = source
     return _open_traversable(traversable, str(source))
+
+
+def _open_bytes(data: bytes, where: str) -> Reader:
+    reader = Reader(io.BytesIO(data), where)
+    reader.origin = (data, None)
+    return reader
 
 
 def _open_file(file: Any) -> Reader:
@@ -78,11 +86,14 @@ def _open_resource(package: object, resource: str) -> Reader:
 
     name = getattr(package, "__name__", package)
     where = f"{resource!r} in package {name!r}"
-    try:
+    # Importing a package runs its code, which can raise anything.
+    with translate_errors(partial(_cannot_open, where, missing=False)):
         traversable = resources.files(package).joinpath(resource)  # type: ignore[arg-type]
-    except (ImportError, TypeError, ValueError) as error:
-        raise PackedFileError(f"cannot be opened: {error}", path=where) from error
-    return _open_traversable(traversable, where)
+    reader = _open_traversable(traversable, where)
+    # In another process, __main__ is another module.
+    if name != "__main__":
+        reader.origin = (name, resource)
+    return reader
 
 
 def _open_traversable(traversable: Traversable, where: str) -> Reader:
@@ -90,18 +101,30 @@ def _open_traversable(traversable: Traversable, where: str) -> Reader:
         return _open_path(traversable, where)
     with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT)):
         # A traversable in a zip archive: seeking back in it would decompress it again.
-        return Reader(io.BytesIO(traversable.read_bytes()), where)
+        return _open_bytes(traversable.read_bytes(), where)
 
 
 def _open_path(path: Path, resource: str | None = None) -> Reader:
     where = resource or path
-    try:
-        return Reader(path.open("rb"), where)
-    except (OSError, ValueError) as error:
-        raise _cannot_open(where, error, _RESOURCE_HINT if resource else "") from error
+    with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT if resource else "")):
+        reader = Reader(path.open("rb"), where)
+        # Another process may have another current directory.
+        reader.origin = (path.absolute(), None)
+        return reader
 
 
-def _cannot_open(path: Path | str, error: Exception, hint: str) -> PackedFileError:
-    if isinstance(error, FileNotFoundError | KeyError):
+def _cannot_open(
+    path: Path | str | None, error: Exception, *, hint: str = "", missing: bool = True
+) -> PackedFileError:
+    """Return the error for a file or package that cannot be opened.
+
+    Args:
+        path: the path, or the name in messages.
+        error: the error of opening it.
+        hint: words to add if there is no such file.
+        missing: whether the error may mean that there is no such file.
+
+    """
+    if missing and isinstance(error, FileNotFoundError | KeyError):
         return PackedFileError(f"no such file{hint}", path=path)
     return PackedFileError(f"cannot be opened: {reason_of(error)}", path=path)

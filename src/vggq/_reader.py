@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from .errors import ClosedError, PackedFileError, VggqError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# Bytes to read with one call of the system: some systems refuse 2 GiB.
+_MAX_READ: Final = 1 << 30
 
 
 class Reader:
@@ -25,8 +29,12 @@ class Reader:
     Attributes:
         path: the path or name.
         size: bytes of the file when it was opened.
+        origin: the arguments of `vggq.open` that open the same file in another process; None for a
+            file of the caller.
 
     """
+
+    origin: tuple[Any, str | None] | None = None
 
     def __init__(self, file: IO[bytes], path: Path | str, *, owned: bool = True) -> None:
         self._file = file
@@ -35,9 +43,13 @@ class Reader:
         self._lock = threading.Lock()
         self._descriptor = _positional_descriptor(file) if owned else None
         self.path = path
-        # Not the result of seek, which is None for an mmap.
-        file.seek(0, os.SEEK_END)
-        self.size = file.tell()
+        try:
+            # Not the result of seek, which is None for an mmap.
+            file.seek(0, os.SEEK_END)
+            self.size = operator.index(file.tell())
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -98,6 +110,24 @@ class Reader:
         if self._closed:
             raise ValueError
 
+    def reopen_arguments(self) -> tuple[Any, str | None]:
+        """Return the arguments of `vggq.open` that open the same file in another process.
+
+        Raises:
+            ClosedError: the reader is closed.
+            PackedFileError: the file was opened by somebody else.
+
+        """
+        if self._closed:
+            raise ClosedError("cannot be pickled or copied: the file is closed", path=self.path)
+        if self.origin is None:
+            raise PackedFileError(
+                "cannot be pickled or copied, because it was opened from a file object; open a "
+                "path, a package's resource or bytes",
+                path=self.path,
+            )
+        return self.origin
+
     def close(self) -> None:
         """Close the reader, and the file if the reader owns it."""
         self._closed = True
@@ -121,9 +151,9 @@ def unreadable(path: Path | str, error: Exception) -> PackedFileError:
     return PackedFileError(f"cannot be read: {reason_of(error)}", path=path)
 
 
-def reason_of(error: Exception) -> object:
+def reason_of(error: Exception) -> str:
     """Return the system's words for an error, without the path that OSError adds."""
-    return getattr(error, "strerror", None) or error
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _positional_descriptor(file: IO[bytes]) -> int | None:
@@ -140,23 +170,40 @@ def _positional_descriptor(file: IO[bytes]) -> int | None:
 
 def _pread(descriptor: int, offset: int, size: int) -> bytes:
     """Read `size` bytes from `offset`; one call of the system may return fewer."""
-    data = os.pread(descriptor, size, offset)
-    while len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+    data = os.pread(descriptor, min(size, _MAX_READ), offset)
+    while len(data) < size and (
+        more := os.pread(descriptor, min(size - len(data), _MAX_READ), offset + len(data))
+    ):
         data += more
     return data
 
 
 def _pread_into(descriptor: int, offset: int, out: memoryview) -> int:
-    """Fill `out` with the bytes from `offset`, and return how many there are."""
+    """Read bytes from `offset` into `out`, and return the number of bytes read."""
     size = 0
-    while size < len(out) and (more := os.preadv(descriptor, [out[size:]], offset + size)):
+    while size < len(out) and (
+        more := os.preadv(descriptor, [out[size : size + _MAX_READ]], offset + size)
+    ):
         size += more
     return size
 
 
 def _read_fully(file: IO[bytes], size: int) -> bytes:
     """Read `size` bytes from the file's position; one read of an unbuffered file may give fewer."""
-    data = file.read(size)
-    while len(data) < size and (more := file.read(size - len(data))):
+    data = _read_once(file, size)
+    while len(data) < size and (more := _read_once(file, size - len(data))):
         data += more
-    return data
+    return data[:size]
+
+
+def _read_once(file: IO[bytes], size: int) -> bytes:
+    """Read up to `size` bytes from the file's position.
+
+    Raises:
+        TypeError: the file gives something else, since it is in text mode or does not block.
+
+    """
+    data: object = file.read(size)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"a read gives {type(data).__name__}, expected bytes")
+    return bytes(data)

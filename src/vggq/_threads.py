@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
-from typing import TYPE_CHECKING, Final, TypeVar
+import threading
+from collections import deque
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from .errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +29,9 @@ def count_processors() -> int:
     The affinity mask is considered on Linux; other systems report only the processors they have.
     """
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
+        # Some sandboxes do not allow this call.
+        with suppress(OSError):
+            return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
@@ -36,6 +45,10 @@ def map_threaded(
 ) -> Iterator[Result]:
     """Yield the function's result for each item, in order; large items are processed in threads.
 
+    If the system allows fewer threads, or none, the calling thread processes large items as well.
+    Once an item has failed, no more are begun. If several have, the error of a small item is
+    raised, or else that of the largest item.
+
     Args:
         function: called with each item, in any thread.
         items: one for each tensor.
@@ -44,22 +57,117 @@ def map_threaded(
         min_threaded: the number of elements from which on a tensor is processed in a thread of its
             own; smaller tensors are processed in the calling thread.
 
+    Raises:
+        OptionError: `threads` is not an integer.
+
     """
     sizes = dict(enumerate(counts))
     # The largest tensors go first, so that the threads finish at nearly the same time.
     large = [index for index, size in sizes.items() if size >= min_threaded]
     large.sort(key=sizes.__getitem__, reverse=True)
-    workers = min(count_processors() if threads is None else threads, len(large))
+    workers = min(_max_workers(threads), len(large))
     if workers <= 1:
         yield from map(function, items)
         return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small models need no threads
-
-    pool = ThreadPoolExecutor(workers)
+    pool = _Pool(function, items, large)
     try:
-        futures = {index: pool.submit(function, items[index]) for index in large}
-        small = {i: function(item) for i, item in enumerate(items) if i not in futures}
+        is_complete = pool.start(workers)
+        small = {i: function(item) for i, item in enumerate(items) if sizes[i] < min_threaded}
+        if not is_complete:
+            pool.work()
         for index in range(len(items)):
-            yield small[index] if index in small else futures[index].result()
+            yield small[index] if index in small else pool.result(index)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.stop()
+
+
+def _max_workers(threads: int | None) -> int:
+    if threads is None:
+        return count_processors()
+    try:
+        return operator.index(threads)
+    except TypeError:
+        problem = f"expected an integer, found {threads!r}"
+        raise OptionError([("threads", problem)]) from None
+
+
+class _Pool(Generic[Item, Result]):
+    """Threads that process the items of one queue.
+
+    `concurrent.futures` accepts no work once the main thread has ended, and has no way to go on if
+    a thread cannot be started.
+
+    Args:
+        function: called with each item.
+        items: the items.
+        indices: the indices of the items to process, in this order.
+
+    """
+
+    def __init__(
+        self, function: Callable[[Item], Result], items: Sequence[Item], indices: list[int]
+    ) -> None:
+        self._function = function
+        self._items = items
+        self._order = indices
+        self._pending = deque(indices)
+        self._results: dict[int, Result] = {}
+        self._errors: dict[int, BaseException] = {}
+        # An interrupt of the thread that waits for this queue cannot leave it locked.
+        self._finished: SimpleQueue[int] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, workers: int) -> bool:
+        """Start threads until the system refuses one, and return whether all were started."""
+        for _ in range(workers):
+            thread = threading.Thread(target=self.work, args=(BaseException,), name="vggq")
+            self._threads.append(thread)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):
+                # A container's limit, or the interpreter is about to exit.
+                self._threads.pop()
+                return False
+        return True
+
+    def work(self, recorded: type[BaseException] = Exception) -> None:
+        """Process items until none is left, or until one fails.
+
+        Args:
+            recorded: the errors for `result` to raise. Others, such as an interrupt, are raised.
+
+        """
+        # Another thread may take the last item first.
+        with suppress(IndexError):
+            while True:
+                self._process(self._pending.popleft(), recorded)
+
+    def _process(self, index: int, recorded: type[BaseException]) -> None:
+        try:
+            self._results[index] = self._function(self._items[index])
+        except recorded as error:
+            self._pending.clear()
+            self._errors[index] = error
+        self._finished.put(index)
+
+    def result(self, index: int) -> Result:
+        """Wait for the result of an item, and return it once.
+
+        If any item has failed, the error that comes first in the queue is raised. It does not
+        depend on the threads: all items before it were begun, so their errors are known.
+        """
+        while index not in self._results and not self._errors:
+            self._finished.get()
+        if self._errors:
+            self.stop()
+            # Kept nowhere else, since errors refer to the frames that refer to this pool.
+            errors, self._errors = self._errors, {}
+            raise errors.pop(min(errors, key=self._order.index))
+        return self._results.pop(index)
+
+    def stop(self) -> None:
+        """Begin no more items, and wait for the threads to end."""
+        self._pending.clear()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,6 +10,7 @@ from . import _arguments, _decode
 from ._packed_file import open_packed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -23,10 +25,15 @@ class Weights(Mapping[str, "NDArray[Any]"]):
 
     A context manager. Decoded tensors are not kept: each look-up returns a new, writable array
     that belongs to the caller. Any number of threads may look up tensors at once.
+
+    A copy, also one that `pickle` makes in another process, opens the path or the resource again,
+    and is closed on its own or with its last reference. Bytes are copied. An open file cannot be
+    opened again, so weights that were opened from one can be neither copied nor pickled.
     """
 
-    def __init__(self, packed: PackedFile) -> None:
+    def __init__(self, packed: PackedFile, max_bytes: int | None = None) -> None:
         self._packed = packed
+        self._max_bytes = max_bytes
 
     @property
     def manifest(self) -> Manifest:
@@ -81,6 +88,16 @@ class Weights(Mapping[str, "NDArray[Any]"]):
     def __repr__(self) -> str:
         return f"<vggq.Weights of {self.name}: {len(self)} tensors>"
 
+    def __reduce__(self) -> tuple[Callable[..., Weights], tuple[Any, ...]]:
+        """Return a function that opens the file again, and its arguments.
+
+        Raises:
+            ClosedError: the weights are closed.
+            PackedFileError: the file was opened by somebody else.
+
+        """
+        return _reopen, (*self._packed.reopen_arguments(), self._max_bytes)
+
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
         self._packed.close()
@@ -126,4 +143,12 @@ def open(  # noqa: A001
         OptionError: `max_bytes` is not an integer.
 
     """
-    return Weights(open_packed(source, resource, _arguments.resolve_dtype(None), max_bytes))
+    packed = open_packed(source, resource, _arguments.resolve_dtype(None), max_bytes)
+    return Weights(packed, max_bytes)
+
+
+def _reopen(source: Readable | Anchor, resource: str | None, max_bytes: int | None) -> Weights:
+    weights = open(source, resource, max_bytes=max_bytes)
+    # Nobody knows when to close an object that pickle made, for example the argument of a task.
+    weakref.finalize(weights, weights._packed.close)  # noqa: SLF001 - of the same module
+    return weights

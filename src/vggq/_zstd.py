@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from ._zstd_frame import FrameError, check_form
+from .errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from ._buffers import Buffer, Buffers
 
-# Any, because the module exists only since Python 3.14.
+# Any, because the module exists only since Python 3.14, and not in each build of it.
 _stdlib: Any = None
 if sys.version_info >= (3, 14):
-    from compression import zstd as _stdlib
+    with suppress(ImportError):
+        from compression import zstd as _stdlib
 
-_FRAME_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-_CHECKSUM_FLAG: Final = 0x04
 # RFC 8878: a block has up to 128 KiB of content. The smallest block with that much content takes
 # four bytes: a header of three bytes, and one byte that is repeated.
-_RLE_BLOCK: Final = 1
 _MAX_BLOCK_CONTENT: Final = 1 << 17
 _MIN_BLOCK_SIZE: Final = 4
-# The largest window of the format. The memory for a window never exceeds the content size, which is
-# validated first.
-_MAX_WINDOW_LOG: Final = 31
+# Bytes to decompress at a time with the standard library: they stay in the processor's cache until
+# they are copied.
+_CHUNK: Final = 1 << 17
+
+# Without the words of the library, which depend on the library and on its version.
+_DAMAGED: Final = "the zstd frame is damaged"
 
 _thread_local = threading.local()
-
-
-class FrameError(ValueError):
-    """A zstd frame is damaged, or is not of the form that docs/format.md requires."""
 
 
 def max_content_size(stored: int) -> int:
@@ -52,88 +53,91 @@ def decompress(frame: Buffer, size: int, buffers: Buffers | None = None) -> Buff
 
     Raises:
         FrameError: the frame is damaged or has another form.
+        MissingDependencyError: this Python has no zstd, and zstandard is not installed.
 
     """
     if size == 0:
         if frame:
             raise FrameError(f"an entry without content has {len(frame)} bytes, expected 0")
         return b""
-    if frame[:4] != _FRAME_MAGIC:
-        raise FrameError("not a zstd frame")
-    if not (frame[4:5] or b"\0")[0] & _CHECKSUM_FLAG:
-        raise FrameError("the zstd frame has no content checksum")
+    check_form(frame, size)
     if _stdlib is not None:
-        return _decompress_with_stdlib(frame, size)
+        return _decompress_with_stdlib(frame, size, buffers)
     return _decompress_with_zstandard(frame, size, buffers)
 
 
-def _decompress_with_stdlib(frame: Buffer, size: int) -> bytes:
+def _decompress_with_stdlib(frame: Buffer, size: int, buffers: Buffers | None) -> Buffer:
+    parameter = _stdlib.DecompressionParameter.window_log_max
+    # The memory for a window never exceeds the content size, so the largest window is allowed.
+    decompressor = _stdlib.ZstdDecompressor(options={parameter: parameter.bounds()[1]})
     try:
-        _check_declared(_stdlib.get_frame_info(frame).decompressed_size, size)
-        window = {_stdlib.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG}
-        decompressor = _stdlib.ZstdDecompressor(options=window)
-        # One byte more than declared, so that excess content prevents `eof`.
+        if size > _CHUNK:
+            return _decompress_in_chunks(decompressor, frame, _take_memory(buffers, size))
+        # One byte more than declared, so that excess content is found.
         content: bytes = decompressor.decompress(frame, size + 1)
     except _stdlib.ZstdError as error:
-        raise FrameError(str(error)) from error
-    if not decompressor.eof:
-        raise FrameError("the zstd frame does not end with its entry")
-    if decompressor.unused_data:
-        raise FrameError("the entry has bytes after its zstd frame")
+        raise FrameError(_DAMAGED) from error
+    _check_filled(len(content), size, ended=decompressor.eof)
     return content
+
+
+def _decompress_in_chunks(decompressor: Any, frame: Buffer, out: memoryview) -> memoryview:
+    """Decompress a frame into `out`, which it has to fill exactly.
+
+    The standard library cannot decompress into memory of the caller. All content at once would
+    take twice its memory, and its time on pages that the system has to clear.
+    """
+    view, begin, filled = memoryview(frame), 0, 0
+    while filled <= len(out) and (begin < len(view) or not decompressor.needs_input):
+        # The whole frame at once would be copied.
+        end = begin + _CHUNK if decompressor.needs_input else begin
+        # One byte more than declared, so that excess content is found.
+        content = decompressor.decompress(view[begin:end], min(_CHUNK, len(out) - filled + 1))
+        begin, room = end, out[filled:]
+        filled += len(content)
+        room[: len(content)] = content[: len(room)]
+        if decompressor.eof:
+            break
+    _check_filled(filled, len(out), ended=decompressor.eof)
+    return out
 
 
 def _decompress_with_zstandard(frame: Buffer, size: int, buffers: Buffers | None) -> Buffer:
-    import zstandard  # noqa: PLC0415 - not needed from Python 3.14 on
-
+    zstandard = _import_zstandard()
     try:
-        declared = zstandard.frame_content_size(frame)
-        _check_declared(None if declared < 0 else declared, size)
         # Creating a decompressor takes longer than decompressing a small frame.
         if not hasattr(_thread_local, "decompressor"):
-            _thread_local.decompressor = zstandard.ZstdDecompressor(
-                max_window_size=1 << _MAX_WINDOW_LOG
-            )
-        if buffers is not None:
-            return _decompress_into_buffer(buffers, frame, size)
-        content: bytes = _thread_local.decompressor.decompress(frame, allow_extra_data=False)
+            window = 1 << zstandard.WINDOWLOG_MAX
+            _thread_local.decompressor = zstandard.ZstdDecompressor(max_window_size=window)
+        if buffers is None:
+            content: bytes = _thread_local.decompressor.decompress(frame)
+            return content
+        out = buffers.take("content", size)
+        with _thread_local.decompressor.stream_reader(frame) as reader:
+            filled = reader.readinto(out)
     except zstandard.ZstdError as error:
-        raise FrameError(str(error)) from error
-    return content
+        raise FrameError(_DAMAGED) from error
+    _check_filled(filled, size)
+    return out
 
 
-def _decompress_into_buffer(buffers: Buffers, frame: Buffer, size: int) -> memoryview:
-    """Decompress into a reused buffer, for which zstandard only has its stream reader."""
-    # The stream reader accepts truncated frames, and bytes after the frame.
-    if _frame_end(frame) != len(frame):
-        raise FrameError("the zstd frame does not end with its entry")
-    content = buffers.take("content", size)
-    with _thread_local.decompressor.stream_reader(frame) as reader:
-        if reader.readinto(content) != size:
-            raise FrameError("the zstd frame has less content than it declares")
-    return content
+def _import_zstandard() -> Any:
+    try:
+        import zstandard  # noqa: PLC0415 - not needed from Python 3.14 on
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this Python has no zstd of its own, and zstandard cannot be imported: {error}; run "
+            "`pip install zstandard`"
+        ) from error
+    return zstandard
 
 
-def _frame_end(frame: Buffer) -> int:
-    """Return the offset at which a frame with a checksum ends; -1 if it has no last block.
-
-    The offset is calculated from the sizes of the blocks:
-    https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1
-    """
-    descriptor = frame[4]
-    single_segment = descriptor >> 5 & 1
-    dictionary_id_size = (0, 1, 2, 4)[descriptor & 3]
-    content_size_size = (single_segment, 2, 4, 8)[descriptor >> 6]
-    offset = 5 + (not single_segment) + dictionary_id_size + content_size_size
-    is_last = 0
-    while not is_last and offset + 3 <= len(frame):
-        header = int.from_bytes(frame[offset : offset + 3], "little")
-        is_last, kind = header & 1, header >> 1 & 3
-        offset += 3 + (1 if kind == _RLE_BLOCK else header >> 3)
-    return offset + 4 if is_last else -1
+def _take_memory(buffers: Buffers | None, size: int) -> memoryview:
+    return memoryview(bytearray(size)) if buffers is None else buffers.take("content", size)
 
 
-def _check_declared(declared: int | None, size: int) -> None:
-    if declared != size:
-        found = "no content size" if declared is None else f"{declared} bytes of content"
-        raise FrameError(f"the zstd frame declares {found}, expected {size}")
+def _check_filled(filled: int, size: int, *, ended: bool = True) -> None:
+    """Check that a library gave the declared content, which it should have done itself."""
+    if filled != size or not ended:
+        problem = "more" if filled > size else "less"
+        raise FrameError(f"the zstd frame has {problem} content than it declares")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import numpy as np
+import onnx
 import safetensors.numpy
 
 import vggq
@@ -52,6 +53,20 @@ TORCH_PICKLE: Final = (
     b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ"
     b"K\x00(K\x02t(K\x01t\x89NtRs."
 )
+_TORCH_TENSOR: Final = TORCH_PICKLE[len(b"\x80\x02}X\x01\x00\x00\x00w") : -len(b"s.")]
+# What else the pickle of a checkpoint may have, each as the opcodes of one value.
+_TORCH_VALUES: Final = (
+    b"](" + _TORCH_TENSOR + b"}K\x01" + _TORCH_TENSOR + b"se",
+    b"ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n("
+    + _TORCH_TENSOR + b"ctorch\nfloat16\nX\x03\x00\x00\x00cpu\x89tR",
+    b"ctorch.nn.parameter\nParameter\n" + _TORCH_TENSOR + b"\x88\x86\x81",
+    b"ctorch._tensor\n_rebuild_from_type_v2\n("
+    + _TORCH_TENSOR.replace(b"\n((X", b"\nctorch\nTensor\n((X", 1)[:-1] + b"}tR",
+    pickle.dumps(np.arange(2, dtype=np.float32), 2)[2:-1],
+    pickle.dumps(np.arange(2, dtype=np.float32), 5)[2:-1],
+    b"cunknown\nClass\n)\x81}X\x01\x00\x00\x00a" + _TORCH_TENSOR + b"sb",
+    b"(K\x01iunknown\nClass\n",
+)  # fmt: skip
 _LEGACY_HEAD: Final = (
     pickle.dumps(0x1950A86A20F9469CFC6C, 2)
     + pickle.dumps(1001, 2)
@@ -134,16 +149,16 @@ def hdf5(state: State) -> bytes:
     return file.getvalue()
 
 
-def torch_zip(pickled: bytes) -> bytes:
+def torch_zip(pickled: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     """Return a torch checkpoint with this pickle, and one storage of eight bytes."""
-    return _zip({"archive/data.pkl": pickled, "archive/data/0": bytes(8)})
+    return _zip({"archive/data.pkl": pickled, "archive/data/0": bytes(8)}, method)
 
 
-def _zip(members: dict[str, bytes]) -> bytes:
+def _zip(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(name), content, method)
     return file.getvalue()
 
 
@@ -158,8 +173,10 @@ def make(folder: Path) -> None:
 def _seeds() -> dict[str, list[bytes]]:
     valid = [packed(**options) for options in OPTIONS]
     contents = [pair for data in valid for pair in contents_of(data)]
-    arrays = [_written(partial(_save_npy, array), ".npy") for array in STATE.values()]
+    untyped = np.zeros(3, "V2")
+    arrays = [_written(partial(_save_npy, array), ".npy") for array in (*STATE.values(), untyped)]
     weights = hdf5(KERAS_WEIGHTS)
+    groups = [f"/{name.rpartition('/')[0]}" for name in KERAS_WEIGHTS]
     index = {"weight_map": {"w": "s.safetensors", "steps": "s.safetensors"}}
     storage = (2).to_bytes(8, "little") + bytes(8)
     return {
@@ -176,22 +193,44 @@ def _seeds() -> dict[str, list[bytes]]:
             for tensor, content in contents
             if isinstance(tensor.codec, Grid)
         ],
-        "keras-hdf5": [_legacy(SMALL), _legacy({"dense/kernel:0": np.ones((2, 3), "f4")}), weights],
+        "keras-hdf5": [
+            _legacy(SMALL),
+            _legacy({"dense/kernel:0": np.ones((2, 3), "f4")}),
+            weights,
+            _linked(),
+        ],
         "keras": [keras_of(KERAS_CONFIG, weights)],
+        "keras-sharded": [
+            json.dumps({"weight_map": {group: ["s.weights.h5"] for group in groups}}).encode()
+        ],
         "keras-config": [KERAS_CONFIG],
         "keras-weights": [weights],
-        "safetensors": [safetensors.numpy.save(STATE), safetensors.numpy.save(SMALL)],
+        "safetensors": [
+            safetensors.numpy.save(STATE),
+            safetensors.numpy.save(SMALL, {"epoch": "3"}),
+            _lenient_safetensors(),
+        ],
         "sharded": [
             json.dumps(index).encode(),
             json.dumps({"weight_map": {"w": "n" * 256}}).encode(),
         ],
-        "torch": [torch_zip(TORCH_PICKLE)],
-        "torch-pickle": [TORCH_PICKLE, pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2)],
+        "torch": [torch_zip(TORCH_PICKLE), torch_zip(TORCH_PICKLE, zipfile.ZIP_DEFLATED)],
+        "torch-pickle": [
+            TORCH_PICKLE,
+            pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2),
+            *(
+                TORCH_PICKLE[:-1] + b"X\x03\x00\x00\x00odd" + value + b"s."
+                for value in _TORCH_VALUES
+            ),
+        ],
         "torch-legacy": [_LEGACY_HEAD + TORCH_PICKLE + pickle.dumps(["0"], 2) + storage],
-        "npz": [_written(lambda path: save_npz(path, SMALL), ".npz")],
+        "npz": [
+            _written(lambda path: save_npz(path, SMALL), ".npz"),
+            _zip({"README": b"?", "w": arrays[0], "v2.npy": arrays[-1], "inner.npz": b"PK"}),
+        ],
         "npz-member": arrays,
         "npy": arrays,
-        "onnx": [_written(lambda path: save_onnx(path, SMALL), ".onnx")],
+        "onnx": [_written(lambda path: save_onnx(path, SMALL), ".onnx"), _onnx_graph()],
     }
 
 
@@ -211,6 +250,42 @@ def _grid_parameters(codec: Grid, count: int) -> bytes:
     flags = codec.first + 2 * codec.dependent
     vectors = count // (codec.taps * codec.rows)
     return bytes([codec.taps - 1, codec.rows - 1, flags, vectors])
+
+
+def _lenient_safetensors() -> bytes:
+    entry = {"dtype": "F4", "shape": [4], "data_offsets": [0, 2], "comment": [None]}
+    header = json.dumps({"__metadata__": None, "w": entry}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(2)
+
+
+def _onnx_graph() -> bytes:
+    """Return a model with tensors in all places of its graph."""
+    tensor = onnx.numpy_helper.from_array(SMALL["w"], "w")
+    helper = onnx.helper
+    constant = helper.make_node("Constant", [], ["c"], value=tensor)
+    inner = helper.make_graph([constant], "g", [], [], [tensor])
+    branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, floats=[1.0, 2.0])
+    opset = helper.make_opsetid("", 21)
+    function = helper.make_function("d", "f", [], ["c"], [constant], [opset])
+    graph = helper.make_graph([constant, branch], "g", [], [], [tensor])
+    model: onnx.ModelProto = helper.make_model(graph, functions=[function])
+    return bytes(model.SerializeToString())
+
+
+def _linked() -> bytes:
+    """Return an HDF5 file with links of every kind."""
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["a/w"] = SMALL["w"]
+            file["b"] = file["a"]
+            file["a/up"] = h5py.SoftLink("/")
+            file["c"], file["d"] = file["a/w"], h5py.SoftLink("/gone")
+            file["e"] = h5py.ExternalLink("gone.h5", "/w")
+            file["f"] = SMALL["w"].astype("V2")
+            file.create_dataset("g", data=SMALL["w"], chunks=(1, 2), compression="gzip")
+
+    return _written(write, ".h5")
 
 
 def _legacy(state: State) -> bytes:

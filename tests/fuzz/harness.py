@@ -101,6 +101,7 @@ def _source(suffix: str) -> Callable[[bytes], None]:
     """Return a function that reads a checkpoint, for Keras also with the layout of torch."""
     folder = Path(tempfile.mkdtemp(prefix="vggq-fuzz-"))
     (folder / "s.safetensors").write_bytes(safetensors.numpy.save(corpus.SMALL))
+    (folder / "s.weights.h5").write_bytes(corpus.hdf5(corpus.KERAS_WEIGHTS))
     path = folder / f"fuzzed{suffix}"
 
     def read(data: bytes) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 import vggq
-from tests.helpers import save_safetensors
+from tests.helpers import save_npz, save_safetensors
 from vggq._dtypes import STORAGE
 from vggq.packing import pack
 
@@ -35,17 +35,36 @@ FOLDER: Final = Path(__file__).parent / "format-1"
 EXPECTED: Final = FOLDER / "expected.json"
 
 
+_COMPLEX: Final = ("C64", "C128")
+
+
 def exact() -> State:
-    """Return tensors of every dtype, of unusual shapes, and tied."""
+    """Return tensors of every real dtype, of unusual shapes, and tied."""
     rng = np.random.default_rng(1)
     state: State = {}
     for name, dtype in STORAGE.items():
+        if name in _COMPLEX:
+            continue
         bits = rng.integers(0, 256, 24 * dtype.itemsize, np.uint8)
         state[name] = (name, (bits % 2 if name == "BOOL" else bits).view(dtype).reshape(2, 3, 4))
     state["scalar"] = ("F32", np.full((), 0.1, np.float32))
     state["none"] = ("F32", np.empty((3, 0, 2), np.float32))
     state["größe/\n*"] = ("I64", np.arange(-2, 3))
     return state | {"tied.a": state["F32"], "tied.b": state["F32"]}
+
+
+def complex_tensors() -> State:
+    """Return tensors of every complex dtype: of any bits, of unusual shapes, and tied."""
+    rng = np.random.default_rng(8)
+    state: State = {}
+    for name in _COMPLEX:
+        dtype = STORAGE[name]
+        bits = rng.integers(0, 256, 24 * dtype.itemsize, np.uint8)
+        state[name] = (name, bits.view(dtype).reshape(2, 3, 4))
+        state[f"{name} scalar"] = (name, np.full((), 0.1 - 0.2j, dtype))
+        state[f"{name} none"] = (name, np.empty((3, 0, 2), dtype))
+        state[f"{name} tied"] = state[name]
+    return state
 
 
 def normal(*shape: int, seed: int = 2) -> tuple[str, NDArray[Any]]:
@@ -88,6 +107,7 @@ CODEBOOK: Final[State] = {
 
 CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
     "raw": (exact(), {}),
+    "raw-complex": (complex_tensors(), {}),
     **{f"codebook-{bits}": (CODEBOOK, {"bits": bits}) for bits in (1, 2, 3, 4, 6, 8)},
     # Enough weights to be looked up in pairs.
     "codebook-pairs": ({"large": normal(257, 257, seed=6)}, {"bits": 8}),
@@ -117,6 +137,13 @@ def described(array: NDArray[Any]) -> list[Any]:
     return [array.dtype.name, list(array.shape), hashlib.sha256(little.tobytes()).hexdigest()]
 
 
+def save_source(folder: Path, state: State) -> Path:
+    """Write a checkpoint: a safetensors file, or an archive of numpy if it has complex128."""
+    if any(dtype == "C128" for dtype, _ in state.values()):
+        return save_npz(folder / "s.npz", {name: array for name, (_, array) in state.items()})
+    return save_safetensors(folder / "s.safetensors", state)
+
+
 def make(folder: Path, *, replace: bool) -> dict[str, Any]:
     """Write the missing files, and return the description of every file of the folder."""
     listed = json.loads(EXPECTED.read_text()) if EXPECTED.exists() and not replace else {}
@@ -125,8 +152,7 @@ def make(folder: Path, *, replace: bool) -> dict[str, Any]:
         target = folder / f"{name}.vggq"
         if name not in listed:
             with tempfile.TemporaryDirectory() as work:
-                source = save_safetensors(Path(work, "s.safetensors"), state)
-                pack(source, target, **options)
+                pack(save_source(Path(work), state), target, **options)
             listed[name] = expected(target)
     return listed
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import vggq
-from tests.helpers import save_safetensors
 from vggq._codecs import Codebook, Grid, Raw
 from vggq._codecs._bands import parse_bands
 from vggq._codecs._streams import SHIFTS
@@ -20,7 +19,7 @@ from vggq._dtypes import STORAGE
 from vggq._weights import underlying_file
 from vggq.packing import pack
 
-from .make import CASES, EXPECTED, FOLDER, described
+from .make import CASES, EXPECTED, FOLDER, described, save_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +107,7 @@ def test_files_restore_the_listed_arrays_with_other_kernels(machine: dict[str, s
 def test_packing_the_source_again_restores_the_same_arrays(name: str, tmp_path: Path) -> None:
     """The bytes of the file are also the same, if the version of zstd is."""
     state, options = CASES[name]
-    source = save_safetensors(tmp_path / "s.safetensors", state)
-    packed = pack(source, tmp_path / "s.vggq", **options)
+    packed = pack(save_source(tmp_path, state), tmp_path / "s.vggq", **options)
     found = {name: described(array) for name, array in vggq.load(packed.target).items()}
     assert found == LISTED[name]["arrays"]
     with vggq.open(FOLDER / f"{name}.vggq") as golden:

@@ -47,12 +47,13 @@ def sum_chunks(
         next chunk.
 
     """
-    largest = [band.largest << dependent for band in bands]
-    exact = _exact_dtype(largest, basis)
+    is_exact_in_float32 = largest_sum(bands, basis, dependent=dependent) < _MAX_EXACT_FLOAT32
+    exact = np.float32 if is_exact_in_float32 else np.float64
     matrix: NDArray[Any] = basis.T.astype(exact)
     # Memory that all chunks use, so that it stays in the cache.
     floats = np.empty((2, len(bands) * length), exact)
-    level_dtype = np.int16 if max(largest) < _INT16_LEVELS else np.int64
+    largest = max(band.largest for band in bands) << dependent
+    level_dtype = np.int16 if largest < _INT16_LEVELS else np.int64
     integers = np.empty((len(bands), length), level_dtype)
     for begin in range(0, count, length):
         levels = integers[:, : min(length, count - begin)]
@@ -65,11 +66,13 @@ def sum_chunks(
         yield begin, _multiply(matrix, values, sums) if basis.size else values
 
 
-def _exact_dtype(largest: list[int], basis: NDArray[np.int16]) -> type[np.float32 | np.float64]:
-    """Return a dtype in which all sums are exact, for levels up to these in each band."""
+def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, dependent: bool) -> int:
+    """Return an upper bound of the absolute values of the sums, for arguments of `sum_chunks`."""
     factors = np.abs(basis.astype(np.int64)).max(axis=1) if basis.size else [1]
-    bound = sum(level * int(factor) for level, factor in zip(largest, factors, strict=True))
-    return np.float32 if bound < _MAX_EXACT_FLOAT32 else np.float64
+    return sum(
+        (band.largest << dependent) * int(factor)
+        for band, factor in zip(bands, factors, strict=True)
+    )
 
 
 def _multiply(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:

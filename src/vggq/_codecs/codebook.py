@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from .._rounding import round_into
 from ._bits import unpacking_table
 
 if TYPE_CHECKING:
@@ -92,15 +93,16 @@ class Codebook:
             raise ValueError(f"code {largest} exceeds the codebook of {self.centroids} centroids")
 
     def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
-        """Write the centroid of each code, converted to the dtype of `out`."""
+        """Write the centroid of each code, rounded to the dtype of `out`."""
         codebook, codes = self.split(content)
         if out.dtype != codebook.dtype:
-            with np.errstate(all="ignore"):
-                codebook = codebook.astype(out.dtype)
+            rounded = np.empty(codebook.shape, out.dtype)
+            round_into(codebook, rounded)
             # numpy gathers integers, because it gathers the dtypes of ml_dtypes one by one.
             bits = np.dtype(f"u{out.itemsize}")
-            codebook, out = codebook.view(bits), out.view(bits)
-        look_up(codebook, codes, self.width, out)
+            look_up(rounded.view(bits), codes, self.width, out.view(bits))
+        else:
+            look_up(codebook, codes, self.width, out)
 
 
 def look_up(

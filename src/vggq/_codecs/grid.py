@@ -9,14 +9,16 @@ another order, by rows of equal length.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from .._rounding import MAX_FINITE
 from ._bands import BAND_HEADER, BandDecoder, parse_bands, validate_band
 from ._streams import MAX_LEVELS_PER_BYTE
 from ._trellis import LANE_SIZE
-from ._vectors import store_vectors, sum_chunks
+from ._vectors import largest_sum, store_vectors, sum_chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +69,10 @@ class Grid:
 
         """
         if {key: type(value) for key, value in parameters.items()} != _PARAMETER_TYPES:
-            raise ValueError(f"expected {', '.join(_PARAMETER_TYPES)}")
+            expected = ", ".join(
+                f"{name}: {kind.__name__}" for name, kind in _PARAMETER_TYPES.items()
+            )
+            raise ValueError(f"expected the parameters {expected}, found {short(parameters)}")
         codec = cls(**parameters)
         if not (1 <= codec.taps <= MAX_TAPS and 1 <= codec.rows <= MAX_ROWS):
             raise ValueError(f"expected 1 to {MAX_TAPS} taps and 1 to {MAX_ROWS} rows")
@@ -142,8 +147,8 @@ class Grid:
     def decode_into(self, content: Buffer, out: NDArray[Any], *, chunk: int = _CHUNK) -> None:
         """Restore validated content into a flat contiguous array of a floating-point dtype.
 
-        Each weight is an integer times the step size, rounded to float32 and then converted to the
-        dtype of `out`.
+        Each weight is an integer times the step size, rounded to float32 and then to the dtype of
+        `out`. Both saturate.
 
         Args:
             content: the content.
@@ -159,10 +164,14 @@ class Grid:
         matrix = basis.reshape(self.taps, -1)
         length = min(-(-chunk // self.taps // LANE_SIZE) * LANE_SIZE, count)
         target = self._as_vectors(out)
+        limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
+        saturates = largest_sum(bands, matrix, dependent=self.dependent) * float(step) > limit
         for begin, sums in sum_chunks(bands, matrix, count, length, dependent=self.dependent):
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):
                 # In float32, one rounding; it gives the same bits as the product in float64.
                 values = np.multiply(sums, sums.dtype.type(step), out=sums)
+                if saturates:
+                    np.clip(values, -limit, limit, out=values)
                 vectors = values.astype(np.float32, copy=False).T
                 store_vectors(vectors, begin, order, target)
 

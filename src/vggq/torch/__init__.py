@@ -40,8 +40,10 @@ def load(
         device: the device of the tensors, by default the CPU. For another device, codes and
             codebooks are moved, and the weights are looked up there.
         dtype: the dtype of floating-point tensors: float32 by default, or any floating-point
-            dtype of torch. With ``"source"`` every tensor has its dtype in the source, and exactly
-            stored tensors have all their bits.
+            dtype of torch for signed values. Finite values beyond its range become its largest
+            finite value; in a dtype without infinities, infinite values do so as well. With
+            ``"source"`` every tensor has its dtype in the source, and exactly stored tensors have
+            all their bits.
         threads: as for `vggq.load`.
         max_bytes: as for `vggq.load`.
 
@@ -75,8 +77,9 @@ def load_into(
 
     Weights are decoded directly into CPU memory of the module, without a second copy. If the file
     or the module has an error, the module is left unchanged; only an interrupt or a failing disk
-    can leave some tensors filled and others not. A module with hooks or overridden methods for
-    loading receives the restored tensors through its own ``load_state_dict``.
+    can leave some tensors filled and others not. Finite values beyond the range of a module's dtype
+    become its largest finite value. A module with hooks or overridden methods for loading receives
+    the restored tensors through its own ``load_state_dict``.
 
     Args:
         module: a module of any device and dtype; on the meta device only with `assign`.

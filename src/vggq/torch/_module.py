@@ -80,7 +80,7 @@ def _restore_like(
 ) -> torch.Tensor:
     """Restore a tensor on the target's device; in its dtype if both are floating-point."""
     tensor = packed.tensors[name]
-    is_floating = target.dtype.is_floating_point and _torch_dtypes.is_floating(tensor)
+    is_floating = _torch_dtypes.holds_weights(target.dtype) and _torch_dtypes.is_floating(tensor)
     dtype = target.dtype if is_floating else _torch_dtypes.default_dtype(tensor)
     return _tensor.restore_tensor(content_of(name), tensor, target.device, dtype)
 
@@ -88,9 +88,32 @@ def _restore_like(
 def load_state(
     module: torch.nn.Module, state: dict[str, torch.Tensor], *, strict: bool, assign: bool
 ) -> Any:
-    """Call ``load_state_dict``; if it fails, the module is left unchanged."""
+    """Call ``load_state_dict``; if it fails, the module is left unchanged.
+
+    Unless `assign`, values are limited to the range of the module's tensor of the same name, so
+    that they do not become infinite when the module copies them.
+    """
+    if not assign:
+        state = _limit_to_module(module, state)
     with _unchanged_on_error(module, assign=assign):
         return module.load_state_dict(state, strict=strict, assign=assign)
+
+
+def _limit_to_module(
+    module: torch.nn.Module, state: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    targets = dict(module.named_parameters(remove_duplicate=False))
+    targets |= dict(module.named_buffers(remove_duplicate=False))
+
+    def limit(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        target = targets.get(name)
+        if target is None or not tensor.dtype.is_floating_point:
+            return tensor
+        if not _torch_dtypes.holds_weights(target.dtype):
+            return tensor
+        return torch.from_numpy(_torch_dtypes.limit_to(tensor.numpy(), target.dtype))
+
+    return {name: limit(name, tensor) for name, tensor in state.items()}
 
 
 @contextmanager

@@ -83,14 +83,15 @@ def restore_tensor(
         look_up_weights = look_up_with_numpy if on_cpu else look_up_on_device
         weights = look_up_weights(content, tensor.codec, tensor.count, device, dtype)
         return weights.reshape(tensor.shape)
-    if dtype == _torch_dtypes.TORCH_ONLY.get(tensor.source_dtype):
-        stored = _dtypes.STORAGE[tensor.source_dtype]
+    if dtype == _torch_dtypes.TORCH_ONLY.get(tensor.stored_dtype):
+        stored = _dtypes.STORAGE[tensor.stored_dtype]
         bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
         return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
+    if numpy_dtype is not None:
+        return torch.from_numpy(_decode.decode(content, tensor, numpy_dtype)).to(device)
     # float64 is rounded once, from its own precision.
     widest = np.dtype(np.float64) if tensor.stored_dtype == "F64" else tensor.dtype
-    array = _decode.decode(content, tensor, numpy_dtype or widest)
-    return torch.from_numpy(array).to(device, dtype)
+    return _torch_dtypes.round_to(_decode.decode(content, tensor, widest), dtype, device)
 
 
 def look_up_with_numpy(
@@ -100,7 +101,7 @@ def look_up_with_numpy(
     codebook, codes = codec.split(content)
     # Copied because torch warns about read-only memory; looked up as integers because numpy lacks
     # some of the floating-point dtypes.
-    centroids = torch.from_numpy(codebook.copy()).to(device, dtype)
+    centroids = _torch_dtypes.round_to(codebook.copy(), dtype, device)
     table = centroids.view(_INTEGER_DTYPES[dtype.itemsize]).numpy()
     out = np.empty(count, table.dtype)
     look_up(table, codes, codec.width, out)
@@ -128,7 +129,7 @@ def look_up_on_device(
 
     """
     codebook, codes = codec.split(content)
-    rows = torch.from_numpy(centroid_table(codebook, codec.width)).to(device, dtype)
+    rows = _torch_dtypes.round_to(centroid_table(codebook, codec.width), dtype, device)
     index = torch.from_numpy(codes.copy()).to(device)
     # As integers, because not every device can look up every floating-point dtype.
     rows = rows.view(_INTEGER_DTYPES[dtype.itemsize])

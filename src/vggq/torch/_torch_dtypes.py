@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from .. import _arguments, _dtypes
+from .. import _arguments, _dtypes, _rounding
 from ..errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from .._manifest import TensorInfo
 
@@ -27,6 +29,7 @@ _FLOATING_DTYPES: Final[dict[torch.dtype, np.dtype[Any]]] = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
 }
+_WITH_INFINITY: Final = frozenset({*_FLOATING_DTYPES, torch.bfloat16, torch.float8_e5m2})
 
 
 def resolve_torch_dtype(dtype: torch.dtype | str | None) -> Callable[[TensorInfo], torch.dtype]:
@@ -40,8 +43,8 @@ def resolve_torch_dtype(dtype: torch.dtype | str | None) -> Callable[[TensorInfo
         return default_dtype
     if dtype == _arguments.SOURCE:
         return _torch_source_dtype
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        expected = f"a floating-point dtype of torch or {_arguments.SOURCE!r}"
+    if not isinstance(dtype, torch.dtype) or not holds_weights(dtype):
+        expected = f"a floating-point dtype of torch for signed values, or {_arguments.SOURCE!r}"
         raise OptionError([("dtype", f"expected {expected}, found {dtype!r}")])
     return lambda tensor: dtype if is_floating(tensor) else default_dtype(tensor)
 
@@ -64,6 +67,38 @@ def _torch_source_dtype(tensor: TensorInfo) -> torch.dtype:
 
 def _from_numpy_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def holds_weights(dtype: torch.dtype) -> bool:
+    """Whether a dtype is floating-point and signed, and torch can convert to it."""
+    try:
+        return bool(dtype.is_floating_point and torch.finfo(dtype).min < 0)
+    except RuntimeError:
+        # torch has no arithmetic for float4.
+        return False
+
+
+def round_to(values: NDArray[Any], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Round an array as `_rounding` does, to a dtype for which `holds_weights` is true.
+
+    Args:
+        values: a writable float32 or float64 array.
+        dtype: the dtype of the tensor.
+        device: the device of the tensor.
+
+    """
+    limited = limit_to(values, dtype)
+    # torch rounds float64 by way of float32.
+    narrow = _rounding.round_to_odd(limited) if dtype.itemsize < 4 else limited
+    return torch.from_numpy(narrow).to(device, dtype)
+
+
+def limit_to(values: NDArray[Any], dtype: torch.dtype) -> NDArray[Any]:
+    """Limit values to the range of a dtype, without rounding them; see `_rounding.saturate`."""
+    limit = torch.finfo(dtype).max
+    if limit >= _rounding.MAX_FINITE[values.dtype.name]:
+        return values
+    return _rounding.saturate(values, limit, keep_infinite=dtype in _WITH_INFINITY)
 
 
 def numpy_dtype(tensor: TensorInfo, dtype: torch.dtype) -> np.dtype[Any] | None:
