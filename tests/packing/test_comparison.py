@@ -107,6 +107,20 @@ def test_compare_treats_equal_non_finite_values_as_equal(tmp_path: Path) -> None
     assert not turned.within(-1000.0)
 
 
+def test_compare_measures_complex_tensors(tmp_path: Path) -> None:
+    base = np.full((4, 5), 2 + 1j, np.complex64)
+    odd = np.array([complex(np.nan, 1), complex(1, np.inf)])
+    state = {"w": base, "odd": odd, "scalar": np.array(1j)}
+    found = compared(tmp_path, state | {"w": base + 1j}, state)
+    assert (found["w"].energy, found["w"].noise, found["w"].largest) == (100.0, 20.0, 1.0)
+    assert found["w"].floating
+    assert not found["w"].same
+    assert found["odd"].same
+    assert found["scalar"].same
+    assert found["odd"].sqnr == math.inf
+    assert compared(tmp_path, {"w": odd}, {"w": odd.conj()})["w"].sqnr == -math.inf
+
+
 def test_compare_reports_progress(packed: Path) -> None:
     calls: list[tuple[int, int]] = []
     compare(packed, packed, lambda done, total: calls.append((done, total)))

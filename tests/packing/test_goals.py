@@ -163,6 +163,7 @@ def test_progress_of_a_size_search_never_decreases(source: Path, tmp_path: Path)
     assert {whole for _, whole in calls} == {total}
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_threads_or_blas_kernels(source: Path, tmp_path: Path) -> None:
     code = (
         "import sys, hashlib, vggq; from vggq.packing import pack;"

@@ -59,6 +59,7 @@ RECORDED: list[dict[str, Any]] = [
     {"bits": 3, "layout": "torch", "key": "model", "drop": ["x"], "rename": [("a", "b")]},
     {"sqnr": 41.5, "dependent": False, "keep": ["a", "b"], "license": "MIT", "description": "d"},
     {"size": "15 MB", "url": "http://a"},
+    {"key": ["encoder", "decoder"]},
     {"size": 1000, "objective": "overall", "importance": {"w": 2.5}},
     {"bits": 2, "tensors": [{"match": "a*", "sqnr": 30}, {"match": "b", "bits": 8}]},
 ]
@@ -101,8 +102,14 @@ def test_keyword_arguments_are_the_options() -> None:
 
 
 def test_record_has_every_option() -> None:
-    flat = set(flat_options(Options(size=1000).to_record())) | {"bits", "sqnr"}
+    options = Options(size=1000, dtypes={"*": "bfloat16"})
+    flat = set(flat_options(options.to_record())) | {"bits", "sqnr"}
     assert flat == set(OPTION_NAMES)
+    assert set(OPTION_NAMES) - set(flat_options(Options(size=1000).to_record())) == {
+        "bits",
+        "sqnr",
+        "dtypes",
+    }
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

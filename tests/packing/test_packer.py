@@ -11,12 +11,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import vggq
-from tests.helpers import save_npz
+from tests.helpers import save_npz, save_safetensors
 from vggq.errors import (
     MissingDependencyError,
     OptionError,
@@ -165,6 +166,32 @@ def test_tensors_with_non_finite_values_are_stored_exactly(tmp_path: Path, odd: 
     np.testing.assert_array_equal(vggq.load(packed.target)["w"], values)
 
 
+@pytest.mark.parametrize("suffix", ["npz", "npy", "h5", "safetensors"])
+@pytest.mark.parametrize("dtype", ["<c8", ">c16"])
+def test_complex_arrays_are_stored_exactly(tmp_path: Path, suffix: str, dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    values = (rng.standard_normal((40, 50)) + 1j * rng.standard_normal((40, 50))).astype(dtype)
+    values[0, :2] = complex(-0.0, np.nan), complex(np.inf, -0.0)
+    path = tmp_path / f"w.{suffix}"
+    if suffix == "npz":
+        save_npz(path, {"w": values})
+    elif suffix == "npy":
+        np.save(path, values)
+    elif suffix == "h5":
+        with h5py.File(path, "w") as file:
+            file["w"] = values
+    else:
+        # safetensors has no complex128, and no other byte order.
+        values = values.astype("<c8")
+        save_safetensors(path, {"w": ("C64", values)})
+    packed = pack(path, tmp_path / "w.vggq")
+    native = values.astype(values.dtype.newbyteorder("="))
+    for dtype_to_restore in (None, "float16", "source"):
+        restored = vggq.load(packed.target, dtype=dtype_to_restore)["w"]
+        assert restored.dtype == native.dtype
+        assert restored.tobytes() == native.tobytes()
+
+
 @pytest.mark.torch
 def test_pack_remarks_which_table_is_the_state_dict(tmp_path: Path) -> None:
     import torch  # noqa: PLC0415
@@ -172,8 +199,11 @@ def test_pack_remarks_which_table_is_the_state_dict(tmp_path: Path) -> None:
     path = tmp_path / "m.ckpt"
     torch.save({"state_dict": {"w": torch.randn(40, 40)}, "epoch": 3}, path)
     packed = pack(path, tmp_path / "m.vggq")
-    assert packed.remarks == ("the state dict is under the key 'state_dict'",)
-    assert pack(path, tmp_path / "m.vggq", key="state_dict").remarks == ()
+    assert packed.remarks == (
+        "the state dict is under the key 'state_dict'",
+        "not packed: 'epoch'",
+    )
+    assert pack(path, tmp_path / "m.vggq", key="state_dict").remarks == ("not packed: 'epoch'",)
 
 
 def test_pack_checks_the_target_before_encoding(

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _dtypes, _weights
 from .._manifest import compute_sqnr
-from .metrics import measure_noise
+from .metrics import as_real, measure_noise
 from .packer import SUFFIX
 from .sources import open_source
 from .verification import recorded_options
@@ -50,7 +50,8 @@ class Comparison:
         noise: the sum of the squared differences; infinite if it is undefined, because dtypes,
             shapes or the places of non-finite values differ.
         largest: the largest absolute difference; infinite if it is undefined.
-        floating: whether both are floating-point tensors; others are either equal or not.
+        floating: whether both are floating-point or complex tensors; others are either equal or
+            not.
         quantized: whether at least one of them is quantized.
 
     """
@@ -143,6 +144,7 @@ def _compare_tensor(name: str, ours: _Side | None, theirs: _Side | None) -> Comp
     array, reference = ours.read(), theirs.read()
     if array.dtype != reference.dtype:
         return Comparison(name, *shapes)
+    array, reference = as_real(array), as_real(reference)
     floating = array.dtype.kind == "f"
     same = np.array_equal(array, reference, equal_nan=floating)
     differences = _differences(array, reference)

@@ -88,7 +88,8 @@ def encode_tensor(tensor: SourceTensor, options: Options, scale: float = 1.0) ->
     stored = tensor.read()
     non_finite = 0
     if not raw.is_stored_exactly(tensor, options.keep):
-        values = _dtypes.convert(stored, tensor.dtype, copy=False)
+        # Not saturating, so that values beyond float32 count as infinite and are stored exactly.
+        values = _dtypes.convert(stored, tensor.dtype, copy=False, saturating=False)
         non_finite = raw.count_non_finite(values)
         if not non_finite:
             quantized = _quantize(tensor.name, values, options, scale)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 18
 
 
+def as_real(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the real and imaginary parts of a complex array in one row, or any other array."""
+    return array.reshape(-1).view(array.real.dtype) if array.dtype.kind == "c" else array
+
+
 def measure_noise(values: NDArray[Any], restored: NDArray[Any]) -> tuple[float, float]:
     """Return the energy Σw² and the noise Σ(w - ŵ)², in float64, rounded to nine digits.
 

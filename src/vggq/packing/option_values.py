@@ -6,11 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from .._dtypes import ML_DTYPES
 from .._fields import is_text
 from .goals import MAX_BITS, MAX_SQNR, OBJECTIVES, Bits, Override, Sqnr
 from .optional import require
 
 LAYOUTS: Final = ("torch",)
+DECLARABLE_DTYPES: Final = tuple(ML_DTYPES.values())
+"""The dtypes that numpy lacks, by their names in ml_dtypes."""
+
+_ROOT_KEY: Final = "."
 
 # RFC 3987, without the characters that it excludes.
 _URL: Final = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
@@ -49,10 +54,19 @@ def parse_dependent(value: object) -> bool:
     return value
 
 
-def parse_key(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected the key of a dict, found {value!r}")
-    return value
+def parse_key(value: object) -> str | tuple[str, ...]:
+    """Return one key, or several of them as a tuple."""
+    if isinstance(value, str) and value:
+        return value
+    keys = _items(value)
+    if not keys or not all(isinstance(key, str) and key for key in keys):
+        raise ValueError(f"expected the key of a dict, or a list of keys, found {value!r}")
+    repeated = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+    if repeated is not None:
+        raise ValueError(f"expected a list of different keys, found {repeated!r} twice")
+    if _ROOT_KEY in keys:
+        raise ValueError(f"expected keys of dicts in the checkpoint, found {_ROOT_KEY!r} in a list")
+    return keys
 
 
 def parse_patterns(value: object) -> tuple[str, ...]:
@@ -74,15 +88,32 @@ def _is_pattern(item: object) -> bool:
 
 def parse_rename(value: object) -> tuple[tuple[str, str], ...]:
     """Return pairs of a regular expression and its replacement, in order."""
-    expected = "expected a table of regular expressions and their replacements"
+    pairs = _pairs(value, "expected a table of regular expressions and their replacements")
+    for pair in pairs:
+        _check_replacement(*pair)
+    return pairs
+
+
+def parse_dtypes(value: object) -> tuple[tuple[str, str], ...]:
+    """Return pairs of a pattern of names and a dtype, in order."""
+    expected = "expected a table of patterns and their dtypes, such as { '*.weight' = 'bfloat16' }"
+    pairs = _pairs(value, expected)
+    for pattern, dtype in pairs:
+        if not pattern or dtype not in DECLARABLE_DTYPES:
+            choices = " or ".join(map(repr, DECLARABLE_DTYPES))
+            raise ValueError(f"expected a pattern and {choices}, found {pattern!r} = {dtype!r}")
+    return pairs
+
+
+def _pairs(value: object, expected: str) -> tuple[tuple[str, str], ...]:
+    """Return the items of a table of strings, in order; it may be a list of pairs as well."""
     pairs = _items(value.items() if isinstance(value, Mapping) else value)
     if pairs is None:
         raise ValueError(f"{expected}, found {value!r}")
     for pair in pairs:
         if not isinstance(pair, list | tuple) or [type(item) for item in pair] != [str, str]:
             raise ValueError(f"{expected}, found {pair!r}")
-        _check_replacement(*pair)
-    return tuple((pattern, replacement) for pattern, replacement in pairs)
+    return tuple((first, second) for first, second in pairs)
 
 
 def _check_replacement(pattern: str, replacement: str) -> None:

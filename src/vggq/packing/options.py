@@ -33,7 +33,8 @@ class Option:
         default: the value if the option is not given.
         help: one line for the command line and the reference page.
         metavar: the placeholder on the command line.
-        argument: how the command line reads it; None if it has no such option.
+        argument: how the command line reads it; "texts" is a text, or a list if it is repeated;
+            None if the command line has no such option.
 
     """
 
@@ -43,7 +44,9 @@ class Option:
     default: Any
     help: str
     metavar: str | None = None
-    argument: Literal["integer", "number", "text", "choice", "flag", "list", "pairs"] | None = None
+    argument: (
+        Literal["integer", "number", "text", "texts", "choice", "flag", "list", "pairs"] | None
+    ) = None
     choices: tuple[str, ...] = ()
 
 
@@ -93,7 +96,8 @@ OPTIONS: Final = (
     ),
     Option(
         "key", "reading", values.parse_key, None,
-        "the key of the state dict in a torch checkpoint", "NAME", "text",
+        "the key of the state dict in a torch checkpoint; can be repeated, to pack several with "
+        "their keys as prefixes", "NAME", "texts",
     ),
     Option(
         "drop", "reading", values.parse_patterns, (),
@@ -103,6 +107,12 @@ OPTIONS: Final = (
         "rename", "reading", values.parse_rename, (),
         "replacement in every tensor name, such as '^module\\.='; can be repeated",
         "REGEX=TEXT", "pairs",
+    ),
+    Option(
+        "dtypes", "reading", values.parse_dtypes, (),
+        f"dtype of the tensors whose dtype a numpy or HDF5 file does not state, such as "
+        f"'*.weight=bfloat16': {', '.join(values.DECLARABLE_DTYPES)}; can be repeated",
+        "PATTERN=DTYPE", "pairs",
     ),
     Option(
         "license", "provenance", values.parse_license, None,
@@ -123,6 +133,7 @@ GOALS: Final = ("bits", "sqnr", "size")
 RENAMED: Final = {"aim": "objective", "weights": "importance"}
 """Former names of options, which are rejected with the new name."""
 
+_READING: Final = tuple(option.name for option in OPTIONS if option.scope == "reading")
 _DEFAULTS: Final = {option.name: option.default for option in OPTIONS}
 
 
@@ -138,9 +149,10 @@ class OptionKeywords(TypedDict, total=False):
     tensors: Iterable[Override | Mapping[str, Any]]
     keep: Iterable[str]
     layout: str | None
-    key: str | None
+    key: str | Iterable[str] | None
     drop: Iterable[str]
     rename: Mapping[str, str] | Iterable[tuple[str, str]]
+    dtypes: Mapping[str, str] | Iterable[tuple[str, str]]
     license: str | None
     description: str | None
     url: str | None
@@ -181,7 +193,7 @@ class Options:
             dependent=parsed["dependent"],
             overrides=parsed["tensors"],
             keep=parsed["keep"],
-            read=ReadOptions(parsed["layout"], parsed["key"], parsed["drop"], parsed["rename"]),
+            read=ReadOptions(**{option: parsed[option] for option in _READING}),
             provenance={name: parsed[name] for name in PROVENANCE},
         )
 
@@ -216,7 +228,7 @@ class Options:
         return self.override_for(name) or self.goal
 
     def override_for(self, name: str) -> Goal | None:
-        """Return the goal of the first override that matches a final name, if any."""
+        """Return the goal of the first override whose pattern matches a tensor's final name."""
         found = (item.goal for item in self.overrides if matches_any(name, [item.match]))
         return next(found, None)
 
@@ -234,11 +246,17 @@ class Options:
                 "keep": list(self.keep),
             },
             "layout": self.read.layout,
-            "key": self.read.key,
+            "key": list(self.read.key) if isinstance(self.read.key, tuple) else self.read.key,
             "drop": list(self.read.drop),
             "rename": [list(pair) for pair in self.read.rename],
+            **self._dtypes_record(),
             **self.provenance,
         }
+
+    def _dtypes_record(self) -> dict[str, list[list[str]]]:
+        """Return the option `dtypes` if it is given; few files need it, and no others record it."""
+        pairs = [list(pair) for pair in self.read.dtypes]
+        return {"dtypes": pairs} if pairs else {}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Options:

@@ -36,8 +36,9 @@ class Packed:
         manifest: its manifest, with the measured SQNR.
         size: its bytes.
         seconds: wall-clock time that packing took.
-        remarks: one line for each fact that a packager should know: the table that was chosen, or
-            tensors that are stored exactly because some of their values are not finite.
+        remarks: one line for each fact that a packager should know: the table that was chosen, what
+            else of the checkpoint is not packed, or tensors that are stored exactly because some of
+            their values are not finite.
 
     """
 
@@ -132,9 +133,10 @@ def check_names(options: Options, names: Sequence[str]) -> None:
 
 
 def _remarks(source: Source, encoded: EncodedFile) -> tuple[str, ...]:
+    remarks = (*source.remarks, *encoded.remarks)
     if source.chosen_key is None:
-        return encoded.remarks
-    return (f"the state dict is under the key {source.chosen_key!r}", *encoded.remarks)
+        return remarks
+    return (f"the state dict is under the key {source.chosen_key!r}", *remarks)
 
 
 def check_target(source: Path, target: Path) -> None:

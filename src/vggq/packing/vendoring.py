@@ -8,10 +8,13 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .._manifest_json import FORMAT_VERSION
 from ..errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STAMP: Final = "vendored.json"
 
@@ -62,11 +65,11 @@ def _write(folder: Path) -> Copy:
     return copy
 
 
-def find_copies(root: Path, target: Path) -> list[Copy]:
+def find_copies(root: Path, target: Path, packages: Iterable[Path] = ()) -> list[Copy]:
     """Return the vendored copies in the package that contains a packed file.
 
-    The package is the outermost folder below the root that has an ``__init__.py``, or the folder
-    that contains the packed file if no folder has one.
+    The package is the outermost folder below the root that has an ``__init__.py``. If no folder
+    has one, the packed file's own folder and `packages` are searched.
     """
     package = None
     for folder in itertools.takewhile(lambda folder: folder != root, target.parents):
@@ -74,8 +77,9 @@ def find_copies(root: Path, target: Path) -> list[Copy]:
             package = folder
         elif package:
             break
-    package = package or target.parent
-    return [] if package == root else [_read(stamp) for stamp in sorted(package.rglob(STAMP))]
+    folders = [package] if package else [target.parent, *packages]
+    stamps = {stamp for folder in folders if folder != root for stamp in folder.rglob(STAMP)}
+    return [_read(stamp) for stamp in sorted(stamps)]
 
 
 def _read(stamp: Path) -> Copy:

@@ -14,7 +14,9 @@ import safetensors.numpy
 
 import vggq
 from tests.helpers import save_npz
+from vggq.packing import pack
 from vggq.packing.cli import main
+from vggq.packing.sources import open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -234,6 +236,22 @@ def test_control_characters_in_names_are_escaped(
         out, err = capsys.readouterr()
         assert "\\x1b]0;a\\x07[b]" in out
         assert "\x1b" not in out + err
+
+
+def test_unpack_writes_complex_arrays_that_the_format_can_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dtype in (np.complex64, np.complex128):
+        values = np.array([1 + 2j, 3 - 4j], dtype)
+        packed = pack(save_npz(tmp_path / "s.npz", {"w": values}), tmp_path / "s.vggq").target
+        for suffix in ("npz", "safetensors"):
+            out = tmp_path / f"out.{suffix}"
+            stored = main(["unpack", str(packed), str(out)]) == 0
+            assert stored == (suffix == "npz" or dtype == np.complex64)
+            if stored:
+                with open_source(out) as source:
+                    np.testing.assert_array_equal(source.tensors[0].read(), values)
+    assert "safetensors cannot store the tensors (" in capsys.readouterr().err
 
 
 def test_unpack_to_npz_writes_names_that_savez_reserves(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import pytest
 import safetensors.numpy
+from packaging.version import Version
 
 from tests.helpers import save_npz, save_onnx
 from vggq.errors import SourceError
@@ -82,6 +83,20 @@ def save_numbered_hdf5(path: Path, state: dict[str, NDArray[Any]]) -> None:
             file[f"layers/dense_{number}/vars/0"] = array
 
 
+def save_keras_sharded(path: Path, state: dict[str, NDArray[Any]]) -> None:
+    """Write weights as Keras 3.10 does, in two files."""
+    names = list(state)
+    weight_map: dict[str, list[str]] = {}
+    for number, part in enumerate((names[:3], names[3:])):
+        shard = f"m_{number:05}.weights.h5"
+        with h5py.File(path.with_name(shard), "w") as file:
+            for name in part:
+                file[f"layers/{name}/vars/0"] = state[name]
+                weight_map[f"/layers/{name}/vars"] = [shard]
+    size = sum(array.nbytes for array in state.values())
+    path.write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": weight_map}))
+
+
 def save_torch(path: Path, state: dict[str, NDArray[Any]], *, zipped: bool = True) -> None:
     import torch  # noqa: PLC0415
 
@@ -118,6 +133,14 @@ def load_hdf5(path: Path) -> dict[str, NDArray[Any]]:
         for dataset in datasets:
             found[dataset.name.lstrip("/")] = np.asarray(dataset[()])
     return found
+
+
+def load_keras_sharded(path: Path) -> dict[str, NDArray[Any]]:
+    weight_map = json.loads(path.read_text())["weight_map"]
+    shards = dict.fromkeys(name for names in weight_map.values() for name in names)
+    return {
+        name: array for shard in shards for name, array in load_hdf5(path.with_name(shard)).items()
+    }
 
 
 def load_onnx(path: Path) -> dict[str, NDArray[Any]]:
@@ -169,6 +192,10 @@ KINDS = {
     "keras-hdf5": Kind("m.h5", save_hdf5, load_hdf5),
     "keras-hdf5, chunked": Kind("m.h5", save_chunked, load_hdf5),
     "keras-hdf5, numbered": Kind("m.weights.h5", save_numbered_hdf5, load_hdf5),
+    "keras-sharded, the index": Kind("m.weights.json", save_keras_sharded, load_keras_sharded),
+    "keras-sharded, a shard": Kind(
+        "m.weights.json", save_keras_sharded, load_keras_sharded, "m_00001.weights.h5"
+    ),
     "keras": Kind("m.keras", save_keras_archive),
     "keras, deflated": Kind("m.keras", save_deflated_archive),
     "onnx": Kind("m.onnx", save_onnx, load_onnx),
@@ -217,6 +244,8 @@ def test_open_rejects_truncated_files(written: Written) -> None:
 
 
 def test_a_changed_byte_gives_an_error_or_harmless_values(written: Written) -> None:
+    if written.kind.save is save_external_onnx and Version(onnx.__version__) < Version("1.21"):
+        pytest.skip("onnx before 1.21 reads too much external data if a tensor is empty")
     original = read_snapshot(written.path)
     rng = random.Random(11)
     rejected = 0

@@ -20,8 +20,10 @@ from tests.helpers import save_npz, save_onnx
 from vggq.errors import MissingDependencyError, SourceError
 from vggq.packing.sources import ReadOptions, identify_format, open_source
 
+from .problems import problem_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 State = dict[str, NDArray[Any]]
 
@@ -105,8 +107,8 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def read(path: Path, layout: str | None = None) -> State:
-    with open_source(path, ReadOptions(layout)) as source:
+def read(path: Path, layout: str | None = None, drop: Sequence[str] = ()) -> State:
+    with open_source(path, ReadOptions(layout, drop=drop)) as source:
         return {tensor.name: tensor.read() for tensor in source.tensors}
 
 
@@ -129,6 +131,9 @@ def test_preserves_every_bit_of_extreme_values(tmp_path: Path, label: str) -> No
         dtype = np.dtype(code)
         limits = np.iinfo(dtype)
         state[dtype.name] = np.array([limits.min, 0, 1, limits.max], dtype)
+    # safetensors has no complex128, and had no complex64 before 0.6.
+    for name in () if label == "safetensors" else ("complex64", "complex128"):
+        state[name] = np.array([complex(-0.0, np.inf), complex(1e-45, np.nan)], name)
     for kind in (np.float16, np.float32, np.float64):
         limits_of = np.finfo(kind)
         ends = [limits_of.min, limits_of.max, limits_of.smallest_subnormal, -0.0, np.nan, np.inf]
@@ -171,7 +176,7 @@ def test_open_rejects_missing_files_and_folders(tmp_path: Path) -> None:
             b"hello",
             (
                 "unknown format; the supported formats have the suffixes .h5, .hdf5, .keras, "
-                ".safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                ".weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
             ),
         ),
         (
@@ -199,11 +204,47 @@ def test_identifies_formats_without_a_known_suffix(written: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "odd", [np.array(["text"]), np.zeros(2, complex), np.zeros(2, "f4,i4"), np.zeros(2, "M8[s]")]
+    "odd",
+    [
+        np.array(["text"]),
+        np.array([b"text"]),
+        np.zeros(2, "f4,i4"),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, "m8[s]"),
+        pytest.param(
+            np.zeros(2, np.longdouble),
+            marks=pytest.mark.skipif(
+                np.dtype(np.longdouble) == np.float64, reason="it is float64 on this system"
+            ),
+        ),
+        np.zeros(2, "V3"),
+        np.zeros(2, [("a", "<f4", (2,))]),
+    ],
+    ids=lambda odd: odd.dtype.str,
 )
 def test_npz_rejects_unsupported_dtypes(tmp_path: Path, odd: NDArray[Any]) -> None:
     path = save_npz(tmp_path / "odd.npz", {"fine": np.zeros(3), "odd": odd})
-    assert error_of(path) == f"tensor 'odd': the dtype {odd.dtype} is not supported"
+    message = f"the dtype {odd.dtype} is not supported"
+    assert problem_of(error_of(path), count=1) == message
+    assert list(read(path, drop=("odd",))) == ["fine"]
+
+
+def test_npz_rejects_structures_with_names_outside_latin_1(tmp_path: Path) -> None:
+    """numpy stores them in version 3 of its format."""
+    odd = np.zeros(2, [("\u65e5", "f4")])
+    with pytest.warns(UserWarning, match="can only be read by NumPy >= 1.17"):
+        path = save_npz(tmp_path / "odd.npz", {"fine": np.zeros(3), "odd": odd})
+    assert problem_of(error_of(path)).endswith(" is not supported")
+    assert list(read(path, drop=("odd",))) == ["fine"]
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="at most 32 dimensions")
+def test_npz_rejects_more_dimensions_than_numpy_1_allows(tmp_path: Path) -> None:
+    arrays: State = {"fine": np.zeros((1,) * 32), "odd": np.zeros((1,) * 33)}
+    path = save_npz(tmp_path / "odd.npz", arrays)
+    message = "tensors of more than 32 dimensions are not supported"
+    assert problem_of(error_of(path)) == message
+    assert read(path, drop=("odd",))["fine"].shape == (1,) * 32
 
 
 class Bomb:
@@ -214,9 +255,10 @@ class Bomb:
 def test_pickled_objects_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     odd: Any = np.array([Bomb()], dtype=object)
-    np.savez("pickled.npz", odd=odd)
-    message = error_of(tmp_path / "pickled.npz")
-    assert message == "tensor 'odd': the dtype object is not supported"
+    np.savez("pickled.npz", odd=odd, fine=np.zeros(3))
+    path = tmp_path / "pickled.npz"
+    assert problem_of(error_of(path), count=1) == "the dtype object is not supported"
+    assert list(read(path, drop=("odd",))) == ["fine"]
     assert not Path("exploded").exists()
 
 
@@ -274,12 +316,6 @@ def test_safetensors_reads_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str) -
     with open_source(path) as source:
         assert source.tensors[0].dtype == dtype
         assert source.tensors[0].read().tobytes() == content
-
-
-@pytest.mark.parametrize(("dtype", "size"), [("C64", 16), ("F8_E8M0", 2), ("F4", 1)])
-def test_safetensors_rejects_unsupported_dtypes(tmp_path: Path, dtype: str, size: int) -> None:
-    path = save_bytes(tmp_path / "odd.safetensors", dtype, bytes(size), 2)
-    assert error_of(path) == f"tensor 'w': the dtype {dtype} is not supported"
 
 
 def test_open_rejects_duplicate_names(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_SECONDS = 1
 MAX_MEMORY = 200_000_000
 TOUCH = "open('exploded', 'w').close()"
+COMMAND = b"X\x0e\x00\x00\x00touch exploded"
+CALL = b"cos\nsystem\n" + COMMAND + b"\x85R"
 
 
 def nested_key(times: int) -> bytes:
@@ -45,23 +47,57 @@ def long_key(times: int) -> bytes:
     return b"\x80\x02" + number + b"q\x000}" + b"h\x00Ns" * times + b"."
 
 
+TENSOR = tensor_pickle(0, (1,), (1,), 1)[len(b"\x80\x02}X\x01\x00\x00\x00w") : -2]
+
+
+def under_model(pickled: bytes) -> bytes:
+    """Return a dict with a pickled value, and with no other."""
+    return b"\x80\x02}X\x05\x00\x00\x00model" + pickled + b"s."
+
+
+def doubled(times: int, pair: bytes) -> bytes:
+    """Return a tensor in objects of which each has the one before twice, as memo 0."""
+    return TENSOR + b"q\x000" + (pair + b"q\x000") * times + b"h\x00"
+
+
+def repeated_arguments(times: int) -> bytes:
+    """Return n calls of an unknown class with the same 100,000 arguments."""
+    arguments = b"(" + b"K\x01" * 100_000 + b"tq\x000cunknown\nClass\nq\x010"
+    return b"\x80\x02" + arguments + b"](" + b"h\x01h\x00R" * times + b"e."
+
+
+def repeated_dict(times: int) -> bytes:
+    """Return a dict of n times the same dict, of 20,000 dicts."""
+    inner = b"".join(b"M" + number.to_bytes(2, "little") + b"}" for number in range(20_000))
+    outer = b"".join(b"M" + number.to_bytes(2, "little") + b"h\x00" for number in range(times))
+    return b"\x80\x02}(" + inner + b"uq\x000}(" + outer + b"u."
+
+
+def long_names(times: int) -> bytes:
+    """Return n tensors in a list under a key of 100,000 characters."""
+    key = b"X" + (100_000).to_bytes(4, "little") + b"k" * 100_000
+    return TENSOR + b"q\x000}" + key + b"](" + b"h\x00" * times + b"es"
+
+
 DAMAGED = "damaged pickle: "
+NESTED = "the containers of the state dict are nested too often"
+NO_TENSORS = "none of its dicts contains tensors"
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "os.system": (
         pickle.dumps(Call(os.system, "touch exploded"), 2),
-        f"the pickle refers to {os.system.__module__}.system, which no state dict needs",
+        f"contains an object of {os.system.__module__}.system, not a state dict: no code was run",
     ),
     "builtins.eval": (
         pickle.dumps(Call(eval, TOUCH), 2),
-        "the pickle refers to __builtin__.eval, which no state dict needs; no code was run",
+        "contains an object of __builtin__.eval, not a state dict: no code was run",
     ),
     "builtins.eval, protocol 4": (
         pickle.dumps(Call(eval, TOUCH), 4),
-        "the pickle refers to builtins.eval, which no state dict needs; no code was run",
+        "contains an object of builtins.eval, not a state dict: no code was run",
     ),
     "a hostile argument of an allowed class": (
-        b"\x80\x02ccollections\nOrderedDict\n(](X\x01\x00\x00\x00acos\nsystem\netR.",
-        "the pickle refers to os.system",
+        b"\x80\x02ccollections\nOrderedDict\n(](](X\x01\x00\x00\x00a" + CALL + b"eetR.",
+        NO_TENSORS,
     ),
     "a call of an allowed class with a number": (
         b"\x80\x02ccollections\nOrderedDict\nK\x07\x85R.",
@@ -84,18 +120,56 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a call of a dict": (b"\x80\x02})R.", DAMAGED + "it calls an object that is not a function"),
     "build on a function": (
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.",
-        DAMAGED + "expected a dict",
+        DAMAGED + "a function has no attributes",
     ),
-    "newobj": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "the pickle uses the opcode NEWOBJ"),
-    "an extension": (b"\x80\x02\x82\x01.", "the pickle uses the opcode EXT1"),
+    "a call within a state dict": (
+        b"\x80\x02}X\x01\x00\x00\x00w" + CALL + b"s.", NO_TENSORS
+    ),
+    "newobj": (b"\x80\x02" + CALL[:-1] + b"\x81.", "contains an object of os.system, not a"),
+    "obj": (b"\x80\x02(cos\nsystem\n" + COMMAND + b"o.", "contains an object of os.system, not a"),
+    "inst": (b"\x80\x02(" + COMMAND + b"ios\nsystem\n.", "contains an object of os.system, not a"),
+    "an extension": (b"\x80\x02\x82\x01.", "contains a reference to the copyreg extension 1, not"),
+    "a module": (b"\x80\x02cexploded\nmain\n)R.", "contains an object of exploded.main, not a"),
+    "an out-of-band buffer": (b"\x80\x05\x97.", "the pickle uses the opcode NEXT_BUFFER"),
     "a memo index of 2 GB": (b"\x80\x02Nr\xff\xff\xff\x7f.", "contains a NoneType"),
-    "a key that takes forever to hash": (nested_key(80), "unsupported key type tuple"),
-    "a key of a million bits": (long_key(100_000), "unsupported key type long int"),
+    "a key that takes forever to hash": (nested_key(80), NO_TENSORS),
+    "a key of a million bits": (long_key(100_000), NO_TENSORS),
+    "a global whose name takes forever to write": (
+        b"\x80\x04]q\x000" + b"](h\x00h\x00eq\x000" * 80 + b"h\x00\x8c\x01a\x93.",
+        DAMAGED + "the name of a global is not a string",
+    ),
+    "a function that takes forever to hash": (
+        b"\x80\x02K\x01\x85q\x000" + b"h\x00h\x00\x86q\x000" * 80
+        + b"ctorch._tensor\n_rebuild_from_type_v2\n(h\x00ctorch\nTensor\n)NtR.",
+        DAMAGED + "a tensor is built by an object that is not a function",
+    ),
+    "a storage that takes forever to show": (
+        b"\x80\x02K\x01\x85q\x000" + b"cunknown\nClass\nh\x00h\x00\x86Rq\x000" * 80 + b"h\x00Q.",
+        DAMAGED + "<unknown.Class> is not a storage",
+    ),
+    "2^80 names in lists": (under_model(doubled(80, b"](h\x00h\x00e")), NESTED),
+    "2^80 names in objects": (
+        under_model(doubled(80, b"cunknown\nClass\nh\x00h\x00\x86R")),
+        "the key 'model' is that of an object of unknown.Class, whose tensors are not read",
+    ),
+    "names of 5 GB": (under_model(long_names(50_000)), NESTED),
+    "a dict in itself": (b"\x80\x02}q\x00X\x01\x00\x00\x00wh\x00s.", NO_TENSORS),
+    "a tensor in 50,000 lists": (under_model(b"]" * 50_000 + TENSOR + b"a" * 50_000), NESTED),
+    "100,000 calls of an unknown class with many arguments": (
+        repeated_arguments(100_000), "contains a list, not a state dict"
+    ),
+    "60,000 names of a dict with 20,000 dicts": (repeated_dict(60_000), NO_TENSORS),
+    "50,000 calls of an allowed class in calls": (
+        b"\x80\x02](" + b"K\x01K\x02\x86" * 30_000 + b"e\x85q\x000ccollections\nOrderedDict\nq\x010"
+        b"ctorch\nTensor\nq\x020ctorch._tensor\n_rebuild_from_type_v2\nq\x030"
+        + b"h\x03(h\x01h\x02h\x00NtR0" * 50_000 + b"}.",
+        DAMAGED + "a tensor is built by an object that is not a function",
+    ),
     "200,000 nested marks": (
         b"\x80\x02" + b"(" * 200_000 + b"t" * 200_000 + b".", "contains a tuple"
     ),
     "a string of 4 GB": (b"\x80\x02X\xff\xff\xff\xff", DAMAGED),
-    "a name of 60 KB": (b"\x80\x02c" + b"a" * 60_000 + b"\nb\n.", "the pickle refers to aaa"),
+    "a name of 60 KB": (b"\x80\x02c" + b"a" * 60_000 + b"\nb\n)R.", "contains an object of aaa"),
     "a tuple without a mark": (b"\x80\x02t.", DAMAGED),
     "an empty stack": (b"\x80\x02.", DAMAGED),
     "an unknown opcode": (b"\x80\x02\xff", DAMAGED),
@@ -123,9 +197,19 @@ def huge_broadcast(path: Path) -> None:
 
 
 def torch_bomb(path: Path) -> None:
-    """Write 128 MB of zeros, compressed to half a MB."""
+    """Write 128 MB of opcodes, compressed to half a MB."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("archive/data.pkl", bytes(1 << 27))
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"N" * ((1 << 27) - 2))
+
+
+def storage_bomb(path: Path) -> None:
+    """Write 512 MB of zeros, compressed to half a MB."""
+    count = 1 << 27
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", tensor_pickle(0, (1,), (1,), count))
+        with archive.open("archive/data/0", "w", force_zip64=True) as storage:
+            for _ in range(count >> 18):
+                storage.write(bytes(1 << 20))
 
 
 def npz_bomb(path: Path) -> None:
@@ -164,7 +248,8 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     ),
     "a storage of 2^60 elements": ("b.pt", huge_storage, "10 bytes, but 4611686018427387904 are"),
     "a broadcast to 2^60 elements": ("c.pt", huge_broadcast, "broadcasts 10 elements to 11529215"),
-    "a compressed pickle": ("d.pt", torch_bomb, "the record 'data.pkl' is compressed"),
+    "a compressed pickle": ("d.pt", torch_bomb, "to 134217728 bytes, as only a zip bomb does"),
+    "a compressed storage": ("k.pt", storage_bomb, "to 536870912 bytes, as only a zip bomb does"),
     "a zip bomb in .npz": ("e.npz", npz_bomb, "to 268435588 bytes, as only a zip bomb does"),
     "a pickle of 128 MB": ("f.pt", long_pickle, "the record 'data.pkl' has 134217729 bytes"),
     "a record name that leads out of the archive": (

@@ -15,6 +15,8 @@ import pytest
 from vggq.errors import SourceError
 from vggq.packing.sources import ReadOptions, open_source
 
+from .problems import problem_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -44,8 +46,8 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return found
 
 
-def read(path: Path, layout: str | None = None) -> State:
-    with open_source(path, ReadOptions(layout)) as source:
+def read(path: Path, layout: str | None = None, *drop: str) -> State:
+    with open_source(path, ReadOptions(layout, drop=drop)) as source:
         found = {tensor.name: tensor.read() for tensor in source.tensors}
         assert {t.name: t.shape for t in source.tensors} == {n: a.shape for n, a in found.items()}
     return found
@@ -437,14 +439,14 @@ def test_open_rejects_layers_that_torch_lacks(
 ) -> None:
     path = tmp_path / kind
     sequential(keras, shape, keras.layers.Dropout(0.1), make(keras.layers)).save(path)
-    assert error_of(path) == f"layer 'x' {message}{ADVICE}"
+    assert problem_of(error_of(path)) == f"layer 'x' {message}{ADVICE}"
     assert read(path)
 
 
 def test_open_rejects_norms_over_other_axes(keras: Any, tmp_path: Path) -> None:
     norm = keras.layers.LayerNormalization(axis=1, name="x")
     sequential(keras, (5, 4), norm).save(tmp_path / "m.keras")
-    assert error_of(tmp_path / "m.keras") == (
+    assert problem_of(error_of(tmp_path / "m.keras")) == (
         "layer 'x' (LayerNormalization): normalizes the axes [1], but torch normalizes only the "
         f"last axes{ADVICE}"
     )
@@ -459,7 +461,11 @@ def test_open_rejects_attention_by_name(keras: Any, tmp_path: Path) -> None:
     message = (
         f"layer 'attend' (MultiHeadAttention): layout = 'torch' does not support this class{ADVICE}"
     )
-    assert [error_of(tmp_path / kind) for kind in KINDS] == [message, message]
+    for kind in KINDS:
+        path = tmp_path / kind
+        assert problem_of(error_of(path)) == message
+        others = {name for name in read(path, "torch", "attend.*") if "attend" not in name}
+        assert {name.rpartition(".")[2] for name in others} == {"weight", "bias"}
 
 
 def test_open_rejects_custom_layers_by_name(keras: Any, tmp_path: Path) -> None:
@@ -470,7 +476,8 @@ def test_open_rejects_custom_layers_by_name(keras: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     sequential(keras, (4,), keras.layers.Dense(2, name="fine"), Dense(3, name="odd")).save(path)
     message = f"layer 'odd' (mine>Dense): layout = 'torch' does not support this class{ADVICE}"
-    assert error_of(path) == message
+    assert problem_of(error_of(path), count=2) == message
+    assert set(read(path, "torch", "odd.*")) == {"fine.weight", "fine.bias"}
 
 
 def test_open_rejects_custom_models_by_name(keras: Any, tmp_path: Path) -> None:

@@ -67,7 +67,9 @@ def test_open_rejects_heaps_without_an_end(
     path = tmp_path / "damaged.h5"
     path.write_bytes(with_size(content, number, size))
     start = content.index(b"GCOL")
-    message = f"{path}: the HDF5 heap of strings at byte {start} has no end"
+    message = (
+        f"{path}: the HDF5 heap of strings at byte {start} is damaged: an object has the size 0"
+    )
     with (
         pytest.raises(SourceError, match=f"^{re.escape(message)}$"),
         open_source(path, ReadOptions(layout)),
@@ -86,13 +88,15 @@ def test_finds_heaps_across_search_chunks(content: bytes) -> None:
     start = content.index(b"GCOL")
     for search_chunk in range(start - 1, start + 6):
         check(content, search_chunk=search_chunk)
-        with pytest.raises(SourceError, match=f"at byte {start} has no end"):
+        with pytest.raises(
+            SourceError, match=f"at byte {start} is damaged: an object has the size 0"
+        ):
             check(damaged, search_chunk=search_chunk)
 
 
 def test_finds_the_second_heap_of_a_search_chunk(content: bytes) -> None:
     damaged = with_size(content, 0, 0)
-    with pytest.raises(SourceError, match=f"at byte {len(content) + content.index(b'GCOL')} has"):
+    with pytest.raises(SourceError, match=f"at byte {len(content) + content.index(b'GCOL')} is"):
         check(content + damaged)
 
 
@@ -129,7 +133,7 @@ def test_reads_sizes_of_four_bytes(version: int, offset: int) -> None:
     free = FREE + (24).to_bytes(4, "little") + b"\xff" * 12
     heap = b"GCOL\x01\0\0\0" + (64).to_bytes(4, "little") + b"\xff" * 4 + string + free
     check(bytes(head) + heap)
-    with pytest.raises(SourceError, match="at byte 16 has no end"):
+    with pytest.raises(SourceError, match="at byte 16 is damaged: an object has the size 0"):
         check(bytes(head) + heap.replace(free, FREE + bytes(16)))
 
 

@@ -12,6 +12,8 @@ import pytest
 from vggq.errors import SourceError
 from vggq.packing.sources import ReadOptions, open_source
 
+from .problems import problem_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,8 +39,8 @@ def save_keras(path: Path, layers: Layers, *, group: str = "/", text: bool = Fal
     return path
 
 
-def read_for_torch(path: Path) -> State:
-    with open_source(path, ReadOptions("torch")) as source:
+def read_for_torch(path: Path, *drop: str) -> State:
+    with open_source(path, ReadOptions("torch", drop=drop)) as source:
         found = {tensor.name: tensor.read() for tensor in source.tensors}
         assert {t.name: t.shape for t in source.tensors} == {n: a.shape for n, a in found.items()}
         assert all(array.flags.c_contiguous for array in found.values())
@@ -133,7 +135,9 @@ def test_without_layout_names_are_paths(tmp_path: Path) -> None:
 def test_open_rejects_unsupported_weights_by_name(
     tmp_path: Path, weights: State, message: str
 ) -> None:
-    assert error_of(save_keras(tmp_path / "m.h5", {"x": weights})) == message
+    path = save_keras(tmp_path / "m.h5", {"x": weights, "fine": {"fine/kernel:0": kernel(2, 3)}})
+    assert problem_of(error_of(path), count=len(weights)) == message
+    assert list(read_for_torch(path, "x.*")) == ["fine.weight"]
 
 
 def test_open_rejects_files_that_name_no_layers(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_whole_models_state_the_classes_of_their_layers(tmp_path: Path, *, neste
     with h5py.File(path, "a") as file:
         config = {"layers": layers} if nested else layers
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
-    assert error_of(path) == (
+    assert problem_of(error_of(path), count=1) == (
         f"layer 'up' (EinsumDense): layout = 'torch' does not support this class{ADVICE}"
     )
     layers[0]["class_name"] = "Conv2D"
@@ -293,12 +297,13 @@ def test_open_rejects_recurrent_layers_that_torch_lacks(
     tmp_path: Path, weights: State, message: str
 ) -> None:
     path = save_keras(tmp_path / "m.h5", {"x": weights})
-    assert error_of(path) == f"layer 'x' {message}"
+    assert problem_of(error_of(path), count=len(weights)) == f"layer 'x' {message}"
 
 
 def test_open_rejects_recurrent_layers_with_two_gates(tmp_path: Path) -> None:
     path = save_keras(tmp_path / "m.h5", {"x": recurrent(2, ())})
-    assert error_of(path) == "layer 'x': no layer of torch has a kernel of the shape (2, 4)"
+    message = "layer 'x': no layer of torch has a kernel of the shape (2, 4)"
+    assert problem_of(error_of(path), count=3) == message
 
 
 def add_model(path: Path, layers: list[dict[str, Any]]) -> None:
@@ -359,7 +364,10 @@ def test_open_rejects_weights_of_the_model_itself(tmp_path: Path) -> None:
         own = file.create_group("top_level_model_weights")
         own.attrs["weight_names"] = [b"scale"]
         own["scale"] = VECTOR
-    assert error_of(path) == "layout = 'torch' does not support weights of the model itself"
+    message = error_of(path)
+    assert message.startswith("tensor 'top_level_model_weights/scale': ")
+    assert problem_of(message, count=1) == "layout = 'torch' finds no layer of this weight"
+    assert list(read_for_torch(path, "top_level*")) == ["a.weight"]
 
 
 def test_reads_a_legacy_layer_called_layers(tmp_path: Path) -> None:

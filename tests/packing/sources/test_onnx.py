@@ -18,7 +18,9 @@ from tests.helpers import save_initializers, save_onnx
 from vggq._dtypes import STORAGE
 from vggq.errors import SourceError
 from vggq.packing import pack
-from vggq.packing.sources import list_source_files, open_source
+from vggq.packing.sources import ReadOptions, list_source_files, open_source
+
+from .problems import problem_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +47,9 @@ EDGES: dict[str, list[Any]] = {
     "BOOL": [True, False, False, True, True, False],
     "FLOAT8E4M3FN": [0.125, -0.0, 448.0, -1.5, 2.0**-9, float("nan")],
     "FLOAT8E5M2": [0.125, -0.0, 57344.0, -1.5, float("inf"), float("nan")],
+    "COMPLEX64": [0.1 + 1e-45j, -0.0 - 3e38j, 1j, 2, complex("inf"), complex("nan")],
+    "COMPLEX128": [0.1 + 5e-324j, -0.0 - 1e308j, 1j, 2, complex("inf"), complex("nan")],
 }
-FLOAT8 = {"FLOAT8E4M3FN": "F8_E4M3", "FLOAT8E5M2": "F8_E5M2"}
 
 
 def typed(kind: str) -> TensorProto:
@@ -74,8 +77,8 @@ def external(path: Path, *, in_one: bool = True) -> Path:
     return path
 
 
-def read(path: Path) -> dict[str, NDArray[Any]]:
-    with open_source(path) as source:
+def read(path: Path, *drop: str) -> dict[str, NDArray[Any]]:
+    with open_source(path, ReadOptions(drop=drop)) as source:
         return {tensor.name: tensor.read() for tensor in source.tensors}
 
 
@@ -94,9 +97,6 @@ def test_reads_every_type_as_onnx_does(tmp_path: Path, kind: str, how: str) -> N
     path = save_initializers(tmp_path / "m.onnx", [tensor])
     if how == "external":
         external(path)
-    if kind in FLOAT8 and FLOAT8[kind] not in STORAGE:
-        assert error_of(path) == f"tensor {kind!r}: the dtype {kind} is not supported"
-        return
     expected = numpy_helper.to_array(onnx.load(path).graph.initializer[0])
     with open_source(path) as source:
         (found,) = source.tensors
@@ -109,46 +109,38 @@ def test_reads_every_type_as_onnx_does(tmp_path: Path, kind: str, how: str) -> N
 @pytest.mark.parametrize(
     "kind",
     [
-        "STRING", "COMPLEX64", "COMPLEX128", "INT4", "UINT4", "FLOAT4E2M1", "FLOAT8E4M3FNUZ",
-        "FLOAT8E5M2FNUZ", "FLOAT8E8M0", "UNDEFINED",
+        "STRING", "INT4", "UINT4", "FLOAT4E2M1", "FLOAT8E4M3FNUZ", "FLOAT8E5M2FNUZ", "FLOAT8E8M0",
+        "UNDEFINED",
     ],
 )  # fmt: skip
 def test_open_rejects_unsupported_types_by_name(tmp_path: Path, kind: str) -> None:
     tensor = TensorProto(name="w", data_type=TensorProto.DataType.Value(kind), dims=[2])
-    path = save_initializers(tmp_path / "m.onnx", [tensor])
-    assert error_of(path) == f"tensor 'w': the dtype {kind} is not supported"
+    path = save_initializers(tmp_path / "m.onnx", [tensor, typed("FLOAT")])
+    assert problem_of(error_of(path), count=1) == f"the dtype {kind} is not supported"
+    assert list(read(path, "w")) == ["FLOAT"]
 
 
 def test_open_rejects_unknown_types_by_number(tmp_path: Path) -> None:
     path = save_initializers(
         tmp_path / "m.onnx", [TensorProto(name="w", data_type=99, dims=[2], raw_data=b"12")]
     )
-    assert error_of(path) == "tensor 'w': the dtype number 99 is not supported"
+    assert problem_of(error_of(path)) == "the dtype number 99 is not supported"
 
 
-def test_open_rejects_sparse_tensors_and_segments(tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
+def test_open_rejects_more_dimensions_than_numpy_1_allows(tmp_path: Path) -> None:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1] * 33, float_data=[1.0])
+    path = save_initializers(tmp_path / "m.onnx", [tensor, typed("FLOAT")])
+    message = "tensors of more than 32 dimensions are not supported"
+    assert problem_of(error_of(path)) == message
+    assert list(read(path, "w")) == ["FLOAT"]
+
+
+def test_open_rejects_segments_of_tensors(tmp_path: Path) -> None:
     values = numpy_helper.from_array(np.ones(2, np.float32), "w")
-    indices = numpy_helper.from_array(np.array([0, 3]), "i")
-    sparse = helper.make_sparse_tensor(values, indices, [5])
-    graph = helper.make_graph([], "g", [], [], sparse_initializer=[sparse])
-    onnx.save(helper.make_model(graph), path)
-    assert error_of(path) == "tensor 'w': sparse tensors are not supported"
     values.segment.begin = 0
-    save_initializers(path, [values])
-    assert error_of(path) == "tensor 'w': segments of tensors are not supported"
-
-
-def test_constants_and_subgraphs_are_not_read(tmp_path: Path) -> None:
-    inner = helper.make_graph([], "b", [], [], [numpy_helper.from_array(WEIGHTS, "inner")])
-    constant = numpy_helper.from_array(WEIGHTS, "constant")
-    nodes = [
-        helper.make_node("Constant", [], ["c"], value=constant),
-        helper.make_node("If", ["x"], [], then_branch=inner, else_branch=inner),
-    ]
-    graph = helper.make_graph(nodes, "g", [], [], [numpy_helper.from_array(WEIGHTS, "w")])
-    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
-    assert list(read(tmp_path / "m.onnx")) == ["w"]
+    path = save_initializers(tmp_path / "m.onnx", [values, typed("FLOAT")])
+    assert problem_of(error_of(path), count=1) == "segments of tensors are not supported"
+    assert list(read(path, "w")) == ["FLOAT"]
 
 
 FLOATS = np.arange(6, dtype="<f4").tobytes()
@@ -169,7 +161,6 @@ FLOATS = np.arange(6, dtype="<f4").tobytes()
         ([-1], {"raw_data": FLOATS}, "the shape [-1] is invalid"),
         ([0, 2**62], {}, f"the shape [0, {2**62}] is invalid"),
         ([2**40, 2**40], {}, f"the shape [{2**40}, {2**40}] is invalid"),
-        ([1] * 33, {"float_data": [1.0]}, f"the shape {[1] * 33} is invalid"),
     ],
 )
 def test_read_rejects_values_that_do_not_fit_the_shape(

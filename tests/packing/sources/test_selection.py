@@ -95,6 +95,7 @@ def test_equal_tensors_are_stored_once_and_restored_as_one(tmp_path: Path) -> No
     np.testing.assert_array_equal(restored["w"], restored["turned"].reshape(50, 40))
 
 
+@pytest.mark.slow
 def test_packs_ten_thousand_tensors(tmp_path: Path) -> None:
     made: dict[str, NDArray[Any]] = {f"layer.{i}/ä b": np.array(i) for i in range(10_000)}
     packed = pack(save_npz(tmp_path / "m.npz", made), tmp_path / "m.vggq")
@@ -111,6 +112,7 @@ ODD_NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "label",
     labels("safetensors", "sharded, the index", "torch", "torch-legacy", "npz", "keras-hdf5",

@@ -13,7 +13,7 @@ from tests.helpers import save_npz
 from vggq._reader import Reader
 from vggq.errors import SourceError
 from vggq.packing.sources import Contents, Format, ReadOptions, open_source
-from vggq.packing.sources.keras.hdf5 import open_tensors
+from vggq.packing.sources.keras.hdf5 import open_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,9 @@ class Broken(io.BytesIO):
 
 def test_open_turns_read_errors_into_source_errors_with_the_path(tmp_path: Path) -> None:
     @contextmanager
-    def opener(path: Path, _: ReadOptions) -> Iterator[Contents]:
-        with open_tensors(Broken(b"some"), path, None) as tensors:
-            yield Contents(tensors)
+    def opener(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
+        with open_contents(Broken(b"some"), path, read_options, list) as contents:
+            yield contents
 
     fmt = Format("broken", (), bool, opener)
     with (

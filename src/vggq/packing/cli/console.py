@@ -97,14 +97,16 @@ def show_progress(description: str) -> Iterator[Callable[[int, int], None]]:
 
     """
     console = Console(stderr=True)
+    # Old versions of rich print an empty line even for a disabled progress bar.
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
     columns: tuple[Any, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

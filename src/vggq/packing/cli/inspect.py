@@ -1,12 +1,14 @@
-"""The command ``vggq inspect FILE``."""
+"""The command ``vggq inspect FILE``: packed files, wheels that contain them, and checkpoints."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from ... import _weights
 from ..._codecs import codec_to_table
-from .. import describe
+from ...errors import OptionError
+from .. import SUFFIX, describe
 from ..metrics import format_sqnr
 from ..options import PROVENANCE, given_options
 from ..sizes import megabytes
@@ -21,6 +23,9 @@ from .console import (
     print_table,
     sqnr_as_json,
 )
+from .inspect_checkpoint import show_checkpoint
+from .options import add_options, options_of
+from .packed_members import is_archive, is_packed, packed_members
 
 if TYPE_CHECKING:
     import argparse
@@ -31,20 +36,63 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
+_CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes")
+
+
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("inspect", help="show the content of a packed file")
-    parser.add_argument("file", metavar="FILE", help="a .vggq file")
+    parser = commands.add_parser("inspect", help="show the tensors of a file")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a .vggq file, a wheel or an sdist with such files, or a checkpoint",
+    )
+    add_options(parser, _CHECKPOINT_OPTIONS)
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    with _weights.open(arguments.file) as weights:
-        if arguments.json:
+    path = Path(arguments.file)
+    if path.suffix == SUFFIX or is_packed(path):
+        _reject_options(arguments)
+        _show_packed(arguments.file, arguments.file, as_json=arguments.json)
+    elif is_archive(path):
+        _reject_options(arguments)
+        _show_archive(path, as_json=arguments.json)
+    else:
+        show_checkpoint(arguments.file, options_of(arguments).read, as_json=arguments.json)
+
+
+def _reject_options(arguments: argparse.Namespace) -> None:
+    problems = [
+        (name, "only valid with a checkpoint")
+        for name in _CHECKPOINT_OPTIONS
+        if hasattr(arguments, name)
+    ]
+    if problems:
+        raise OptionError(problems)
+
+
+def _show_archive(path: Path, *, as_json: bool) -> None:
+    """Print all packed files in an archive."""
+    if as_json:
+        tables = []
+        for name, file in packed_members(path):
+            with _weights.open(file) as weights:
+                tables.append({"path": name, **_as_json(weights)})
+        print_json({"models": tables})
+        return
+    for name, file in packed_members(path):
+        _show_packed(file, f"{path}: {name}", as_json=False)
+
+
+def _show_packed(source: str | IO[bytes], title: str, *, as_json: bool) -> None:
+    with _weights.open(source) as weights:
+        if as_json:
             print_json(_as_json(weights))
             return
-        print_line(f"{arguments.file}: {describe(weights.manifest, weights.size)}")
+        print_line(f"{title}: {describe(weights.manifest, weights.size)}")
         _print_origin(weights)
         print_table(_as_table(weights))
 

@@ -62,6 +62,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         "integer": {"type": int, "metavar": option.metavar},
         "number": {"type": float, "metavar": option.metavar},
         "text": {"metavar": option.metavar},
+        "texts": {"action": "append", "metavar": option.metavar},
         "choice": {"choices": option.choices},
         "flag": {"action": argparse.BooleanOptionalAction},
         "list": {"action": "append", "metavar": option.metavar},
@@ -93,17 +94,20 @@ def given_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that were given, by name.
 
     Raises:
-        OptionError: a replacement has no equals sign.
+        OptionError: a pair has no equals sign.
 
     """
     given = {name: getattr(arguments, name) for name in ALL_OPTIONS if hasattr(arguments, name)}
-    if "rename" in given:
-        given["rename"] = [_parse_pair(text) for text in given["rename"]]
+    for option in OPTIONS:
+        if option.argument == "texts" and len(given.get(option.name, ())) == 1:
+            (given[option.name],) = given[option.name]
+        if option.argument == "pairs" and option.name in given:
+            given[option.name] = [_parse_pair(option, text) for text in given[option.name]]
     return given
 
 
-def _parse_pair(text: str) -> tuple[str, str]:
+def _parse_pair(option: Option, text: str) -> tuple[str, str]:
     pattern, equals, replacement = text.partition("=")
     if not equals:
-        raise OptionError([("rename", f"expected REGEX=TEXT, found {text!r}")])
+        raise OptionError([(option.name, f"expected {option.metavar}, found {text!r}")])
     return pattern, replacement

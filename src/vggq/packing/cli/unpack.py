@@ -57,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> None:
+    safetensors = require("safetensors", "build")
     save = require("safetensors.numpy", "build").save
     if _RESERVED_NAME in weights:
         raise TargetError(
@@ -66,7 +67,13 @@ def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> N
     for done, name in enumerate(weights, 1):
         tensors[name] = weights[name]
         advance(done, len(weights))
-    file.write(save(tensors))
+    try:
+        file.write(save(tensors))
+    except safetensors.SafetensorError as error:
+        # It has no complex128, and releases before 0.6 have no complex64.
+        raise TargetError(
+            f"safetensors cannot store the tensors ({error}); unpack to .npz instead"
+        ) from error
 
 
 def _write_npz(weights: Weights, file: IO[bytes], advance: Advance) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..metrics import as_real
 from .svg import ACCENT, INK, SECOND, render_svg
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class GridStep:
-    """The step size of a grid in units of the weights, and the number of taps of its basis."""
+    """The quantizer of a tensor with the ``grid`` codec.
+
+    Attributes:
+        step: the step size, in units of the weights.
+        taps: the number of weights that are transformed together; 1 if there is no transform.
+
+    """
 
     step: float
     taps: int
@@ -59,8 +66,11 @@ class TensorHistograms:
 
 
 def make_histogram(values: NDArray[Any]) -> Histogram:
-    """Return a histogram of the finite values of an array of any shape."""
-    flat = values.astype(np.float64).reshape(-1)
+    """Return a histogram of the finite values of an array of any shape.
+
+    That of a complex array has its real and imaginary parts.
+    """
+    flat = as_real(values).astype(np.float64).reshape(-1)
     return Histogram(*np.histogram(flat[np.isfinite(flat)], _HISTOGRAM_BINS))
 
 

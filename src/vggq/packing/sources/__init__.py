@@ -8,10 +8,19 @@ from ._hashing import check_unchanged, hash_file, hash_source
 from ._opening import open_source
 from ._registry import FORMATS, identify_format, list_source_files
 from ._selection import check_patterns, matches_any
-from ._source import Contents, Format, ReadOptions, Source, SourceTensor, natural_sort_key
+from ._source import (
+    UNKNOWN_DTYPE,
+    Contents,
+    Format,
+    ReadOptions,
+    Source,
+    SourceTensor,
+    natural_sort_key,
+)
 
 __all__ = [
     "FORMATS",
+    "UNKNOWN_DTYPE",
     "Contents",
     "Format",
     "ReadOptions",

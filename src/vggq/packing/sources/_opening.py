@@ -35,7 +35,8 @@ def open_source(
 
     Raises:
         OptionError: a pattern matches no tensor.
-        SourceError: the file cannot be read with these options, or two tensors get the same name.
+        SourceError: the file cannot be read with these options, a tensor cannot be packed, or two
+            tensors get the same name.
         MissingDependencyError: the library that reads the format is not installed.
 
     """
@@ -44,13 +45,22 @@ def open_source(
     # Hashed before anything is read, so that `check_unchanged` covers all that was read.
     sha256 = hash_source(path)
     with fmt.open(path, read_options) as contents:
-        tensors = select_tensors(contents.tensors, read_options)
+        tensors = _select_tensors(path, contents.tensors, read_options)
         _check_names(path, tensors)
         if not tensors:
             reason = "`drop` leaves no tensors" if contents.tensors else "contains no tensors"
             raise SourceError(reason, path=path)
         tensors = sorted(tensors, key=natural_sort_key)
-        yield Source(fmt.name, sha256, tensors, contents.chosen_key)
+        yield Source(fmt.name, sha256, tensors, contents.chosen_key, contents.remarks)
+
+
+def _select_tensors(
+    path: Path, tensors: Sequence[SourceTensor], read_options: ReadOptions
+) -> list[SourceTensor]:
+    try:
+        return select_tensors(tensors, read_options)
+    except SourceError as error:
+        raise error.locate(path=path) from None
 
 
 def _check_names(path: Path, tensors: Sequence[SourceTensor]) -> None:

@@ -25,6 +25,7 @@ FORMATS: Final[tuple[Format, ...]] = (
 )
 
 _HEAD_SIZE: Final = 1 << 17
+_GLOB_CHARACTERS: Final = frozenset("*?")
 
 
 def identify_format(path: Path) -> Format:
@@ -76,6 +77,11 @@ def _describe_mismatch(head: bytes, by_content: list[Format], by_suffix: list[Fo
     return f"the suffix is that of {expected}, but the content is {content}"
 
 
+def _glob_hint(path: Path) -> str:
+    is_glob = not _GLOB_CHARACTERS.isdisjoint(str(path))
+    return "; patterns are not supported, name one file" if is_glob else ""
+
+
 def _read_head(path: Path) -> bytes:
     try:
         if message := unsupported_by_location(path):
@@ -85,7 +91,7 @@ def _read_head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_HEAD_SIZE)
     except FileNotFoundError as error:
-        raise SourceError("no such file", path=path) from error
+        raise SourceError(f"no such file{_glob_hint(path)}", path=path) from error
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", path=path) from error
     except ValueError as error:

@@ -7,7 +7,7 @@ import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import PackedFileError, SourceError
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+UNKNOWN_DTYPE: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class SourceTensor:
         shape: final shape, after any layout.
         read: returns the values as an array in the little-endian storage dtype of `dtype`; may
             be called from any thread.
+        problem: why the tensor cannot be packed; only `drop` may exclude it. None if it can be.
+        untyped: whether the file does not state the dtype, so that `dtypes` may declare it.
 
     """
 
@@ -36,11 +41,32 @@ class SourceTensor:
     dtype: str
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
+    problem: str | None = None
+    untyped: bool = False
 
     @property
     def count(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+
+def unsupported_tensor(
+    name: str, problem: str, *, dtype: str = UNKNOWN_DTYPE, shape: tuple[int, ...] = ()
+) -> SourceTensor:
+    """Return a tensor that cannot be packed, so that `drop` can leave it out.
+
+    Args:
+        name: its name in the file.
+        problem: why it cannot be packed, as the reason of an error.
+        dtype: name of its dtype, in the words of its format, if it is known.
+        shape: its shape.
+
+    """
+
+    def read() -> NDArray[Any]:
+        raise SourceError(problem)
+
+    return SourceTensor(name, dtype, shape, read, problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +77,14 @@ class Contents:
         tensors: in the order of the file, with the file's names.
         chosen_key: the dict of a torch checkpoint that was taken for the state dict; None if
             there was no choice, or the caller made it.
+        remarks: one line for each fact that a packager should know, such as the names of objects
+            that are not packed.
 
     """
 
     tensors: list[SourceTensor]
     chosen_key: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +97,7 @@ class Source:
         tensors: in natural order of their names.
         chosen_key: the dict of a torch checkpoint that was taken for the state dict; None if
             there was no choice, or the caller made it.
+        remarks: as those of `Contents`.
 
     """
 
@@ -75,6 +105,7 @@ class Source:
     sha256: str
     tensors: list[SourceTensor]
     chosen_key: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +114,20 @@ class ReadOptions:
 
     Attributes:
         layout: "torch" to convert the names and axes of a Keras source to those of torch.
-        key: dict of a torch checkpoint that is the state dict.
+        key: dict of a torch checkpoint that is the state dict, or a tuple of several dicts, each
+            of which becomes the prefix of its tensors' names.
         drop: `fnmatch` patterns of tensors to leave out.
         rename: pairs of a regular expression and its replacement, applied to every name in order.
+        dtypes: pairs of an `fnmatch` pattern and a dtype's name in ml_dtypes, for tensors whose
+            dtype the file does not state.
 
     """
 
     layout: str | None = None
-    key: str | None = None
+    key: str | tuple[str, ...] | None = None
     drop: Sequence[str] = ()
     rename: Sequence[tuple[str, str]] = ()
+    dtypes: Sequence[tuple[str, str]] = ()
 
 
 def _single_file(path: Path) -> list[Path]:
@@ -179,13 +214,16 @@ def _digits_sort_key(digits: str) -> tuple[int, int, str]:
     return (0, len(significant), significant)
 
 
-def reject_options(format_name: str, *, layout: str | None = None, key: str | None = None) -> None:
+def reject_options(
+    format_name: str, *, layout: str | None = None, key: str | tuple[str, ...] | None = None
+) -> None:
     """Raise SourceError if an option is set that the format does not support."""
     if layout is not None:
         raise SourceError(
             f"layout = {layout!r} is for Keras sources only, and this file is {format_name}"
         )
     if key is not None:
+        shown = list(key) if isinstance(key, tuple) else key
         raise SourceError(
-            f"key = {key!r} is for torch checkpoints only, and this file is {format_name}"
+            f"key = {shown!r} is for torch checkpoints only, and this file is {format_name}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
@@ -19,15 +20,35 @@ ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueErr
 _MAX_EXPANSION: Final = 100
 _MIN_BOMB_SIZE: Final = 1 << 28
 _MAX_DESCRIPTOR_SIZE: Final = 24
+_LOCAL_SIGNATURE: Final = b"PK\x03\x04"
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 
 
 def first_record_name(head: bytes) -> bytes:
-    """Return the name of an archive's first record; empty if `head` does not begin an archive."""
-    if not head.startswith(b"PK\x03\x04"):
-        return b""
-    size = int.from_bytes(head[26:28], "little")
-    return head[30 : 30 + size]
+    """Return the name of an archive's first record that is not a folder.
+
+    It is empty if `head` does not begin an archive, or has only folders.
+    """
+    start = 0
+    while head.startswith(_LOCAL_SIGNATURE, start) and len(head) >= start + _LOCAL_HEADER.size:
+        *_, stored_size, _, name_size, extra_size = _LOCAL_HEADER.unpack_from(head, start)
+        begin = start + _LOCAL_HEADER.size
+        name = head[begin : begin + name_size]
+        if not name.endswith(b"/"):
+            return name
+        start = begin + name_size + extra_size + stored_size
+    return b""
+
+
+def has_record_suffix(head: bytes, suffix: bytes) -> bool:
+    """Return whether a record that starts in an archive's first bytes has a name with a suffix."""
+    if not head.startswith(_LOCAL_SIGNATURE):
+        return False
+    starts = [match.start() for match in re.finditer(re.escape(_LOCAL_SIGNATURE), head)]
+    ends = [
+        start + 30 + int.from_bytes(head[start + 26 : start + 28], "little") for start in starts
+    ]
+    return any(head[end - len(suffix) : end] == suffix for end in ends)
 
 
 def check_record_name(info: zipfile.ZipInfo) -> None:
@@ -37,9 +58,18 @@ def check_record_name(info: zipfile.ZipInfo) -> None:
         raise SourceError(f"the record name {name!r} leads out of the archive")
 
 
-def check_expansion(info: zipfile.ZipInfo) -> None:
-    """Raise SourceError if the record is a zip bomb."""
-    if info.file_size > max(_MIN_BOMB_SIZE, _MAX_EXPANSION * info.compress_size):
+def check_expansion(
+    info: zipfile.ZipInfo, factor: int = _MAX_EXPANSION, minimum: int = _MIN_BOMB_SIZE
+) -> None:
+    """Raise SourceError if the record is a zip bomb.
+
+    Args:
+        info: the record.
+        factor: how many times its compressed size the record may have.
+        minimum: size in bytes that any record may have.
+
+    """
+    if info.file_size > max(minimum, factor * info.compress_size):
         raise SourceError(
             f"the record {info.filename!r} would expand from {info.compress_size} to "
             f"{info.file_size} bytes, as only a zip bomb does"

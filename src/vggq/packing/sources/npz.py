@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import threading
 import zipfile
-import zlib
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from ..._reader import Reader
 from ...errors import SourceError
-from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options
-from ._zip import check_directory, check_expansion, first_record_name
-from .npy import NPY_ERRORS, read_npy_array, read_npy_header
+from ._members import PROBLEM, split_members
+from ._numpy_array import ARRAY_ERRORS, NPY_MAGIC, describe_array
+from ._remarks import remark_unpacked
+from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
+from ._zip import check_directory, check_expansion, has_record_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 _RECORD_SUFFIX: Final = ".npy"
-_NPZ_ERRORS: Final = (
-    *NPY_ERRORS, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError
-)  # fmt: skip
+_CHECKPOINT_MAGICS: Final = (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n")
 
 
 @contextmanager
@@ -37,40 +34,62 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
             check_directory(file, archive)
             for record in archive.infolist():
                 check_expansion(record)
-        except _NPZ_ERRORS as error:
+        except ARRAY_ERRORS as error:
             raise SourceError(f"damaged .npz archive: {error}") from error
-        lock = threading.Lock()
-        yield Contents([_describe_record(archive, lock, record) for record in archive.infolist()])
+        yield _Archive(archive).describe(read_options.dtypes)
 
 
-def _describe_record(
-    archive: zipfile.ZipFile, lock: threading.Lock, record: zipfile.ZipInfo
-) -> SourceTensor:
-    name = record.filename.removesuffix(_RECORD_SUFFIX)
-    try:
-        with archive.open(record) as file:
-            shape, dtype = read_npy_header(file, record.file_size)
-    except SourceError as error:
-        error.locate(tensor=name)
-        raise
-    except _NPZ_ERRORS as error:
-        raise SourceError(f"damaged: {error}", tensor=name) from error
-    return SourceTensor(name, dtype, shape, partial(_read_record, archive, lock, record, dtype))
+class _Archive:
+    """An open archive, of which any thread may read a record."""
 
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._lock = threading.Lock()
 
-def _read_record(
-    archive: zipfile.ZipFile, lock: threading.Lock, record: zipfile.ZipInfo, dtype: str
-) -> NDArray[Any]:
-    try:
-        with lock, archive.open(record) as file:
-            return read_npy_array(file, dtype)
-    except _NPZ_ERRORS as error:
-        raise SourceError(f"damaged: {error}") from error
+    def describe(self, declarations: Sequence[tuple[str, str]]) -> Contents:
+        """Return the arrays as tensors; another checkpoint in the archive is unsupported."""
+        tensors, others = [], []
+        for record in self._archive.infolist():
+            if record.filename.endswith(_RECORD_SUFFIX):
+                tensors.append(self._describe_array(record, declarations))
+            elif not record.is_dir():
+                start = self._read_start(record)
+                if start.startswith(NPY_MAGIC):
+                    tensors.append(self._describe_array(record, declarations))
+                elif start.startswith(_CHECKPOINT_MAGICS):
+                    tensors.append(unsupported_tensor(record.filename, PROBLEM))
+                else:
+                    others.append(record.filename)
+        checkpoints, rest = split_members(others)
+        return Contents(tensors + checkpoints, remarks=remark_unpacked({"members": rest}))
+
+    @contextmanager
+    def _open_record(self, record: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+        with self._lock, self._archive.open(record) as file:
+            yield file
+
+    def _read_start(self, record: zipfile.ZipInfo) -> bytes:
+        try:
+            with self._open_record(record) as file:
+                return file.read(max(map(len, _CHECKPOINT_MAGICS)))
+        except ARRAY_ERRORS as error:
+            name = record.filename
+            raise SourceError(f"damaged .npz archive: {name!r}: {error}") from error
+
+    def _describe_array(
+        self, record: zipfile.ZipInfo, declarations: Sequence[tuple[str, str]]
+    ) -> SourceTensor:
+        name = record.filename.removesuffix(_RECORD_SUFFIX)
+        open_file = partial(self._open_record, record)
+        try:
+            return describe_array(name, open_file, record.file_size, declarations)
+        except SourceError as error:
+            error.locate(tensor=name)
+            raise
 
 
 def _matches(head: bytes) -> bool:
-    name = first_record_name(head)
-    return head.startswith(b"PK\x05\x06") or name.endswith(_RECORD_SUFFIX.encode())
+    return head.startswith(b"PK\x05\x06") or has_record_suffix(head, _RECORD_SUFFIX.encode())
 
 
 FORMAT: Final = Format("npz", (".npz",), _matches, _open)

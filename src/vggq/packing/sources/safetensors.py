@@ -1,7 +1,7 @@
 """safetensors files.
 
-Read with the reader of the packed file's container, because the safetensors library needs another
-framework for bfloat16 and maps the file into memory.
+Read without the safetensors library, which needs another framework for bfloat16 and maps the file
+into memory.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..._container import LENGTH_SIZE, read_header
+from ..._container import LENGTH_SIZE
 from ..._dtypes import STORAGE
+from ..._json import is_shape
 from ..._manifest_json import METADATA_KEY
 from ..._reader import Reader
 from ...errors import HeaderError, SourceError
-from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options
+from ._remarks import remark_unpacked
+from ._safetensors_header import read_checkpoint_header
+from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +31,18 @@ if TYPE_CHECKING:
     from ..._container import Entry
 
 
+# The framework that wrote the file, such as "pt".
+_FRAMEWORK_KEY: Final = "format"
+_WHITESPACE: Final = b" \t\n\r"
+
+
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
     with path.open("rb") as binary:
         file = Reader(binary, path)
         try:
-            header = read_header(file.read_at, file.size)
+            header = read_checkpoint_header(file.read_at, file.size)
         except HeaderError as error:
             raise SourceError(error.reason) from error
         if METADATA_KEY in header.metadata:
@@ -42,12 +50,19 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
                 "already a packed file; use the checkpoint that it was packed from, or the output "
                 "of `vggq unpack`"
             )
-        yield Contents([_describe_entry(file, *item) for item in header.entries.items()])
+        metadata = [key for key in header.metadata if key != _FRAMEWORK_KEY]
+        yield Contents(
+            [_describe_entry(file, *item) for item in header.entries.items()],
+            remarks=remark_unpacked({"metadata": metadata}),
+        )
 
 
 def _describe_entry(file: Reader, name: str, entry: Entry) -> SourceTensor:
-    if entry.dtype not in STORAGE:
-        raise SourceError(f"the dtype {entry.dtype} is not supported", tensor=name)
+    if entry.dtype not in STORAGE or not is_shape(list(entry.shape)):
+        what = "shape" if entry.dtype in STORAGE else "dtype"
+        found = list(entry.shape) if entry.dtype in STORAGE else entry.dtype
+        problem = f"the {what} {found} is not supported"
+        return unsupported_tensor(name, problem, dtype=entry.dtype, shape=entry.shape)
     return SourceTensor(name, entry.dtype, entry.shape, partial(_read_entry, file, entry))
 
 
@@ -59,7 +74,7 @@ def _read_entry(file: Reader, entry: Entry) -> NDArray[Any]:
 
 
 def _matches(head: bytes) -> bool:
-    return head[LENGTH_SIZE : LENGTH_SIZE + 1] == b"{"
+    return head[LENGTH_SIZE:].lstrip(_WHITESPACE).startswith(b"{")
 
 
 FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open)

@@ -7,22 +7,19 @@ https://huggingface.co/docs/transformers/big_models#sharded-checkpoints
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..._json import parse_json
-from ...errors import HeaderError, SourceError
+from ...errors import SourceError
 from . import safetensors, torch
-from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options
+from ._shard_index import is_file_name, list_files, merge_remarks, open_shard, read_index
+from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _SHARD_FORMATS: Final = (safetensors.FORMAT, *torch.FORMATS)
-_SHARD_HEAD_SIZE: Final = 512
-_MAX_INDEX_SIZE: Final = 100_000_000
 
 
 @contextmanager
@@ -31,70 +28,40 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     weight_map = _read_weight_map(path)
     with ExitStack() as stack:
         shards = {
-            name: {tensor.name: tensor for tensor in _open_shard(stack, path, name).tensors}
+            name: open_shard(stack, path.parent / name, path, _SHARD_FORMATS, ReadOptions())
             for name in dict.fromkeys(weight_map.values())
         }
-        yield Contents(_merge_shards(weight_map, shards))
+        tensors = _merge_shards(weight_map, shards)
+        yield Contents(tensors, remarks=merge_remarks(shards.values()))
 
 
-def _open_shard(stack: ExitStack, index: Path, name: str) -> Contents:
-    path = index.parent / name
-    try:
-        with path.open("rb") as file:
-            head = file.read(_SHARD_HEAD_SIZE)
-    except OSError as error:
-        reason = f"cannot be read as a shard of {index.name}: {error.strerror}"
-        raise SourceError(reason, path=path) from error
-    fmt = next((fmt for fmt in _SHARD_FORMATS if fmt.matches(head)), None)
-    if fmt is None:
-        reason = f"not a safetensors or torch file, as a shard of {index.name} must be"
-        raise SourceError(reason, path=path)
-    return stack.enter_context(fmt.open(path, ReadOptions()))
-
-
-def _merge_shards(
-    weight_map: dict[str, str], shards: dict[str, dict[str, SourceTensor]]
-) -> list[SourceTensor]:
-    for shard, tensors in shards.items():
-        for name in tensors:
-            if weight_map.get(name) != shard:
-                reason = f"found in {shard}, where weight_map does not list it"
-                raise SourceError(reason, tensor=name)
+def _merge_shards(weight_map: dict[str, str], shards: dict[str, Contents]) -> list[SourceTensor]:
+    """Return all tensors; one that the index does not list has a problem."""
+    found = {
+        shard: {tensor.name: tensor for tensor in contents.tensors}
+        for shard, contents in shards.items()
+    }
     for name, shard in weight_map.items():
-        if name not in shards[shard]:
+        if name not in found[shard]:
             raise SourceError(f"missing from {shard}, where weight_map lists it", tensor=name)
-    return [shards[shard][name] for name, shard in weight_map.items()]
+    unlisted = [
+        unsupported_tensor(name, f"found in {shard}, where weight_map does not list it")
+        for shard, tensors in found.items()
+        for name in tensors
+        if weight_map.get(name) != shard
+    ]
+    return [found[shard][name] for name, shard in weight_map.items()] + unlisted
 
 
 def _list_files(path: Path) -> list[Path]:
-    names = dict.fromkeys(_read_weight_map(path).values())
-    shards = [path.parent / name for name in sorted(names)]
-    for shard in shards:
-        # Unlike `Path.is_file`, this returns False for a name that is too long.
-        if not os.path.isfile(shard):  # noqa: PTH113
-            raise SourceError(f"no such file, but {path.name} lists it as a shard", path=shard)
-    return [path, *shards]
+    return list_files(path, _read_weight_map(path).values())
 
 
 def _read_weight_map(path: Path) -> dict[str, str]:
-    try:
-        with path.open("rb") as file:
-            table = parse_json(file.read(_MAX_INDEX_SIZE))
-    except HeaderError as error:
-        raise SourceError(f"not a valid shard index: {error.reason}") from error
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror}") from error
-    weight_map = table.get("weight_map")
-    if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
+    weight_map, _ = read_index(path)
+    if not all(map(is_file_name, weight_map.values())):
         raise SourceError("weight_map must map each tensor to the name of a file in this folder")
     return weight_map
-
-
-def _is_file_name(value: Any) -> bool:
-    """Return whether a value is a file name that cannot leave the folder of the index."""
-    return (
-        isinstance(value, str) and value not in {"", ".", ".."} and not set(value) & set("/\\:\0")
-    )
 
 
 def _matches(head: bytes) -> bool:

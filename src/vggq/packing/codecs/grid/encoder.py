@@ -88,7 +88,7 @@ class GridEncoder:
         )
 
     def encode(self, step: float) -> tuple[Grid, list[bytes]]:
-        """Quantize with a step size in units of the weights.
+        """Quantize the tensor with a step size in units of its weights.
 
         Returns:
             The codec with its parameters, and the parts of the content before compression.

@@ -1,5 +1,5 @@
-"""Keras files: HDF5 of any version, and the archives of Keras 3."""
+"""Keras files: HDF5 of any version, and the archives and sharded weights of Keras 3."""
 
-from . import archive, hdf5
+from . import archive, hdf5, sharded
 
-FORMATS = (hdf5.FORMAT, archive.FORMAT)
+FORMATS = (hdf5.FORMAT, archive.FORMAT, sharded.FORMAT)

@@ -52,7 +52,9 @@ def check_heaps(
         next(objects)
         for size in _object_sizes(file, start, _size_width(head)):
             if not size:
-                raise SourceError(f"the HDF5 heap of strings at byte {start} has no end")
+                raise SourceError(
+                    f"the HDF5 heap of strings at byte {start} is damaged: an object has the size 0"
+                )
             if next(objects) >= max_objects:
                 raise SourceError(f"the HDF5 heaps hold more than {max_objects} strings")
 

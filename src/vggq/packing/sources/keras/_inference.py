@@ -27,21 +27,24 @@ _CLASSES_BY_WEIGHT: Final = {
 
 
 def infer_layers(name: str, directions: dict[str, dict[str, Any]]) -> list[KerasLayer]:
-    """Return a layer of unknown class, once per direction.
+    """Return a layer of unknown class, once per direction; with a problem if it stays unknown.
 
     Args:
         name: name of the layer.
         directions: the weights by name, for each suffix that torch appends to tensor names; more
             than one if the layer is bidirectional.
 
-    Raises:
-        SourceError: the class cannot be inferred.
-
     """
     return [
-        KerasLayer(name, _infer_class(name, weights), {}, weights, suffix)
-        for suffix, weights in directions.items() if weights
-    ]  # fmt: skip
+        _infer_layer(name, weights, suffix) for suffix, weights in directions.items() if weights
+    ]
+
+
+def _infer_layer(name: str, weights: dict[str, Any], suffix: str) -> KerasLayer:
+    try:
+        return KerasLayer(name, _infer_class(name, weights), {}, weights, suffix)
+    except SourceError as error:
+        return KerasLayer(name, "unknown", {}, weights, suffix, error.reason)
 
 
 def _infer_class(name: str, weights: dict[str, Any]) -> str:

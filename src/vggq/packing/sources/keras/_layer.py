@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ....errors import SourceError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class KerasLayer:
         config: its options; empty if the file does not have them.
         weights: datasets by Keras's name of the weight.
         suffix: appended to the names of the tensors in torch.
+        problem: why the layer cannot be converted, if that is known without its weights.
 
     """
 
@@ -33,6 +36,7 @@ class KerasLayer:
     config: dict[str, Any]
     weights: dict[str, Any]
     suffix: str = ""
+    problem: str | None = None
 
     def error(self, reason: str) -> SourceError:
         """Return an error that names this layer and says how to read its file anyway."""
@@ -47,6 +51,15 @@ class KerasLayer:
         shape = self.weights[weight].shape
         return self.error(f"the shape {shape} of its weight {weight!r} is not supported")
 
+    def unconverted(self, problem: str) -> list[TorchTensor]:
+        """Return the weights of a layer that cannot be converted, so that `drop` can name them."""
+        return [
+            TorchTensor(
+                f"{self.name}.{weight}{self.suffix}", data, data.shape, np.asarray, problem=problem
+            )
+            for weight, data in self.weights.items()
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class TorchTensor:
@@ -58,6 +71,7 @@ class TorchTensor:
         shape: shape in torch.
         convert: returns the tensor for the values of the dataset.
         dtype: safetensors name of its dtype, if it differs from the dataset's.
+        problem: why it cannot be packed, whatever its dataset is.
 
     """
 
@@ -66,3 +80,4 @@ class TorchTensor:
     shape: tuple[int, ...]
     convert: Callable[[NDArray[Any]], NDArray[Any]]
     dtype: str | None = None
+    problem: str | None = None

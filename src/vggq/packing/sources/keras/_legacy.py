@@ -21,7 +21,6 @@ from ._rules import LAYER_RULES
 
 # Keras 1 wrote W and b instead of kernel and bias.
 _KERAS_1_NAMES: Final = {"W": "kernel", "b": "bias"}
-_MODEL_WEIGHTS_GROUP: Final = "top_level_model_weights"
 _DIRECTION_PREFIXES: Final = ("forward_", "backward_")
 
 Datasets = dict[str, Any]
@@ -39,8 +38,6 @@ def find_legacy_layers(file: Any) -> list[KerasLayer]:
     names = _read_names(root, "layer_names")
     if names is None:
         raise SourceError("layout = 'torch' needs a Keras file that names its layers (layer_names)")
-    if _MODEL_WEIGHTS_GROUP in root and _read_names(root[_MODEL_WEIGHTS_GROUP], "weight_names"):
-        raise SourceError("layout = 'torch' does not support weights of the model itself")
     nodes = _read_nodes(file)
     return [
         layer
@@ -116,7 +113,7 @@ def _unwrap_leaf(trail: tuple[Node, ...], datasets: Datasets) -> list[KerasLayer
         KerasLayer(name, node.class_name, node.config, {}, suffix) for _, node, suffix in wrapped
     ]
     if unknown := [layer for layer in layers if layer.class_name not in LAYER_RULES]:
-        raise unknown[0].class_error()
+        return [replace(unknown[0], weights=datasets)]
     return [
         replace(layer, weights=_name_weights(leaf.name, directions.get(layer.suffix, {})))
         for layer in layers

@@ -16,6 +16,7 @@ from ....errors import SourceError
 from ._attributes import find_strings
 from ._layer import KerasLayer
 from ._rules import LAYER_RULES
+from ._tree import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 
 # Keras 2.12 used the second name.
 _LAYERS_GROUPS: Final = ("layers", "_layer_checkpoint_dependencies")
-# Groups with the state of training, and of random layers.
+# Groups with the state of training, and of random layers. Legacy files have the last one.
 _STATE_GROUPS: Final = frozenset(
-    {"compile_metrics", "loss_tracker", "metrics", "optimizer", "seed_generator"}
+    {
+        "compile_metrics",
+        "loss_tracker",
+        "metrics",
+        "optimizer",
+        "seed_generator",
+        "optimizer_weights",
+    }
 )
 
 
@@ -34,6 +42,11 @@ def is_numbered(file: Any) -> bool:
     """Return whether a file is of Keras 3; a legacy file may have a layer called "layers"."""
     legacy = "model_weights" in file or "layer_names" in file.attrs
     return not legacy and any(name in file for name in _LAYERS_GROUPS)
+
+
+def is_training_state(path: str) -> bool:
+    """Return whether the dataset at a path is no weight, but state of training."""
+    return not _STATE_GROUPS.isdisjoint(part.lstrip("_") for part in path.split("/"))
 
 
 def find_numbered_layers(file: Any, model: Node) -> list[KerasLayer]:
@@ -44,29 +57,18 @@ def find_numbered_layers(file: Any, model: Node) -> list[KerasLayer]:
         model: the model's configuration.
 
     Raises:
-        SourceError: file and model have different layers, or the class of a layer is unknown.
+        SourceError: file and model have different layers.
 
     """
     if not model.is_model:
         raise SourceError(f"the model is a {model.class_name}, which does not describe its layers")
-    layers = list(_layers_of_model(file, model, ()))
-    used = {dataset.name for layer in layers for dataset in layer.weights.values()}
-    if unused := sorted(set(_weight_paths(file)) - used):
-        raise SourceError(f"the model has no layer for the weight {unused[0]!r}")
-    return layers
+    return list(_layers_of_model(file, model, ()))
 
 
-def _weight_paths(group: Any) -> list[str]:
-    """Return the paths of all datasets below a group that are weights."""
-    found: list[str] = []
-
-    def visit(path: str, item: Any) -> None:
-        parts = {part.lstrip("_") for part in path.split("/")}
-        if hasattr(item, "shape") and not parts & _STATE_GROUPS:
-            found.append(f"{group.name.rstrip('/')}/{path}")
-
-    group.visititems(visit)
-    return found
+def _find_weights(group: Any) -> dict[str, Any]:
+    """Return the datasets below a group that are weights, by path from the group."""
+    datasets = read_tree(group).datasets
+    return {path: item for path, item in datasets.items() if not is_training_state(path)}
 
 
 def _layers_of_model(group: Any, model: Node, trail: tuple[str, ...]) -> Iterator[KerasLayer]:
@@ -87,7 +89,7 @@ def _groups_of_class(layers: Any, base_name: str) -> list[Any]:
         if match := re.fullmatch(rf"{re.escape(base_name)}(?:_([0-9]+))?", name):
             numbers[name] = int(match[1] or 0)
     groups = [layers[name] for name in sorted(numbers, key=numbers.__getitem__)]
-    return [group for group in groups if _weight_paths(group)]
+    return [group for group in groups if _find_weights(group)]
 
 
 def _match_groups(groups: list[Any], nodes: list[Node]) -> list[tuple[Node, Any]]:
@@ -134,7 +136,8 @@ def _layers_of_node(group: Any, node: Node, trail: tuple[str, ...]) -> Iterator[
     for path, inner, suffix in node.unwrap():
         layer = KerasLayer(".".join(trail), inner.class_name, inner.config, {}, suffix)
         if (rule := LAYER_RULES.get(inner.class_name)) is None:
-            raise layer.class_error()
+            yield replace(layer, weights=_find_weights(group))
+            return
         numbered = group[f"{path}{rule.group}/vars".lstrip("/")]
         datasets = [numbered[name] for name in sorted(numbered, key=int)]
         names = rule.expected_weights(inner.config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ....errors import SourceError
 from ._feedforward import (
     convert_batch_norm,
     convert_convolution,
@@ -106,13 +107,17 @@ LAYER_RULES: Final[dict[str, LayerRule]] = {
 
 
 def convert_layer(layer: KerasLayer) -> list[TorchTensor]:
-    """Return the tensors of a layer of one of these classes, with their names in the state dict.
+    """Return the tensors of a layer, with their names in the state dict.
 
     Raises:
         SourceError: torch has no counterpart of the layer, or its weights do not fit its class.
 
     """
-    rule = LAYER_RULES[layer.class_name]
+    if layer.problem is not None:
+        raise SourceError(layer.problem)
+    rule = LAYER_RULES.get(layer.class_name)
+    if rule is None:
+        raise layer.class_error()
     weights = {rule.renamed_weights.get(name, name): data for name, data in layer.weights.items()}
     layer = replace(layer, weights=weights)
     _check_layer(layer, rule)

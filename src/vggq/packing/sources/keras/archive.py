@@ -5,25 +5,26 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from ...._reader import Reader
 from ....errors import SourceError
+from .._members import split_members
 from .._source import Contents, Format, ReadOptions, reject_options
 from .._zip import ZIP_ERRORS, check_expansion, check_record_name, data_offset, first_record_name
 from ._file_window import FileWindow
-from .hdf5 import open_tensors
+from .hdf5 import open_contents
 from .layout import convert_archived_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from ._layer import TorchTensor
 
 _WEIGHTS_RECORD: Final = "model.weights.h5"
 _CONFIG_RECORD: Final = "config.json"
+_READ_RECORDS: Final = (_WEIGHTS_RECORD, "metadata.json")
 # Other zip archives may start with other records; Keras starts with one of these.
 _FIRST_RECORDS: Final = (
     b"metadata.json", _CONFIG_RECORD.encode(), _WEIGHTS_RECORD.encode(), b"assets/"
@@ -41,12 +42,20 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         raise SourceError(f"damaged archive: {error}") from error
     with archive:
         try:
-            convert = None if read_options.layout is None else _make_converter(archive)
+            config = b"" if read_options.layout is None else _read_config(archive)
             content = _open_weights(path, archive)
         except ZIP_ERRORS as error:
             raise SourceError(f"damaged archive: {error}") from error
-        with content, open_tensors(content, path, convert) as tensors:
-            yield Contents(tensors)
+        convert = partial(convert_archived_file, config=config)
+        checkpoints, records = split_members(_other_records(archive))
+        unread = {"records": records}
+        with content, open_contents(content, path, read_options, convert, unread) as contents:
+            yield replace(contents, tensors=contents.tensors + checkpoints)
+
+
+def _other_records(archive: zipfile.ZipFile) -> list[str]:
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    return [name for name in names if name not in _READ_RECORDS]
 
 
 def _find_record(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
@@ -62,14 +71,14 @@ def _find_record(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _make_converter(archive: zipfile.ZipFile) -> Callable[[Any], list[TorchTensor]]:
+def _read_config(archive: zipfile.ZipFile) -> bytes:
     info = _find_record(archive, _CONFIG_RECORD)
     if info.file_size > _MAX_CONFIG_SIZE:
         raise SourceError(
             f"the record {_CONFIG_RECORD!r} has {info.file_size} bytes, more than the limit of "
             f"{_MAX_CONFIG_SIZE}"
         )
-    return partial(convert_archived_file, config=archive.read(info))
+    return archive.read(info)
 
 
 def _open_weights(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:

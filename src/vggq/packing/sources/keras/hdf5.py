@@ -2,74 +2,84 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .... import _dtypes
 from ...._reader import Reader
 from ....errors import SourceError
 from ...optional import require
-from .._source import Contents, Format, ReadOptions, SourceTensor, reject_options
-from ._attributes import find_strings
+from .._remarks import remark_unpacked
+from .._source import Contents, Format, ReadOptions, reject_options, unsupported_tensor
+from ._dataset import H5PY_ERRORS, describe_dataset
 from ._heap import SIGNATURE, check_heaps
 from ._layer import TorchTensor
-from .layout import convert_file
+from ._tree import object_key, read_tree
+from .layout import convert_file, is_training_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from numpy.typing import NDArray
+    from ._tree import Tree
 
-# The exception that h5py raises for a damaged file depends on where the damage is.
-_H5PY_ERRORS: Final = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError,
-                       IndexError, MemoryError, OverflowError)  # fmt: skip
-_BFLOAT16: Final = np.dtype("V2")
-# The filters that Keras uses expand no byte to more than this.
-_MAX_FILTER_EXPANSION: Final = 1100
-_MIN_CHECKED_SIZE: Final = 1 << 28
+# Attributes that only serve to read the file: names, dtypes and versions.
+_READING_ATTRIBUTES: Final = re.compile(
+    r"(layer_names|weight_names)[0-9]*|backend|dtype|keras_version|name"
+)
+_NO_LAYER: Final = "layout = 'torch' finds no layer of this weight"
+_NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, key=read_options.key)
-    convert = None if read_options.layout is None else convert_file
-    with open_tensors(path, path, convert) as tensors:
-        yield Contents(tensors)
+    with open_contents(path, path, read_options, convert_file) as contents:
+        yield contents
 
 
 @contextmanager
-def open_tensors(
-    content: Path | IO[bytes], path: Path, convert: Callable[[Any], list[TorchTensor]] | None
-) -> Iterator[list[SourceTensor]]:
+def open_contents(
+    content: Path | IO[bytes],
+    path: Path,
+    read_options: ReadOptions,
+    convert: Callable[[Any], list[TorchTensor]],
+    unread: Mapping[str, Collection[str]] = _NOTHING,
+) -> Iterator[Contents]:
     """Open an HDF5 file and describe its tensors.
 
     Args:
         content: the file.
         path: path of the file, or of the archive that contains it.
-        convert: returns the tensors for torch of the open file; None to take every dataset
-            unchanged.
+        read_options: options for reading it.
+        convert: returns the tensors for torch of the open file; called if there is a layout.
+            Without one, every dataset is taken unchanged.
+        unread: names of what is not packed of the archive that contains the file, by their kind.
 
     Raises:
-        SourceError: the file is damaged, has dtypes that cannot be stored, or cannot be converted.
+        SourceError: the file is damaged, or cannot be converted.
 
     """
     h5py = require("h5py", "build")
     _check_before_hdf5(content, path)
     try:
         file = h5py.File(content, "r")
-    except _H5PY_ERRORS as error:
+    except H5PY_ERRORS as error:
         raise SourceError(f"cannot be read as HDF5: {error}") from error
     with file:
         try:
-            found = _all_datasets(h5py, file) if convert is None else convert(file)
-            tensors = [_describe_dataset(file, tensor) for tensor in found]
-        except _H5PY_ERRORS as error:
+            tree = read_tree(file)
+            converted = None if read_options.layout is None else convert(file)
+            found, left_out = _choose_datasets(tree, converted)
+            tensors = [describe_dataset(file, tensor, read_options.dtypes) for tensor in found]
+        except H5PY_ERRORS as error:
             raise SourceError(f"damaged HDF5 file: {error}") from error
-        yield tensors
+        problems = sorted(tree.problems.items())
+        tensors += [unsupported_tensor(path, problem) for path, problem in problems]
+        yield Contents(tensors, remarks=_remarks(tree, {**unread, **left_out}))
 
 
 def _check_before_hdf5(content: Path | IO[bytes], path: Path) -> None:
@@ -81,52 +91,38 @@ def _check_before_hdf5(content: Path | IO[bytes], path: Path) -> None:
         raise SourceError(f"cannot be read: {error.strerror or error}") from error
 
 
-def _all_datasets(h5py: Any, file: Any) -> list[TorchTensor]:
-    datasets: list[Any] = []
-    file.visititems(
-        lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
-    )
-    return [
-        TorchTensor(dataset.name.lstrip("/"), dataset, dataset.shape, np.asarray)
-        for dataset in datasets
-    ]
+def _choose_datasets(
+    tree: Tree, converted: list[TorchTensor] | None
+) -> tuple[list[TorchTensor], dict[str, list[str]]]:
+    """Return the tensors to describe, and the names of datasets that are left out, by their kind.
+
+    Args:
+        tree: the content of the file.
+        converted: the tensors for torch; None if there is no layout.
+
+    """
+    datasets = sorted(tree.datasets.items())
+    if converted is None:
+        return [_unchanged(path, dataset) for path, dataset in datasets], {}
+    used = {object_key(tensor.dataset) for tensor in converted}
+    used_names = {tensor.dataset.name.lstrip("/") for tensor in converted}
+    others = [(path, dataset) for path, dataset in datasets if object_key(dataset) not in used]
+    lost = [_unchanged(*item, _NO_LAYER) for item in others if not is_training_state(item[0])]
+    further_names = {path for path, _ in datasets} - {path for path, _ in others} - used_names
+    return converted + lost, {
+        "state of training": [path for path, _ in others if is_training_state(path)],
+        "further names of packed weights": sorted(further_names),
+    }
 
 
-def _describe_dataset(file: Any, tensor: TorchTensor) -> SourceTensor:
-    name, dataset = tensor.name, tensor.dataset
-    stored_dtype = _dtype_name(dataset)
-    if stored_dtype is None or dataset.shape is None:
-        raise SourceError(f"the dtype {dataset.dtype} is not supported", tensor=name)
-    if dataset.is_virtual or dataset.external or dataset.file.filename != file.filename:
-        raise SourceError("stored in another file, which is not supported", tensor=name)
-    stored_size = dataset.id.get_storage_size()
-    if dataset.nbytes > max(_MIN_CHECKED_SIZE, _MAX_FILTER_EXPANSION * stored_size):
-        raise SourceError(
-            f"its shape needs {dataset.nbytes} bytes, but the file stores only {stored_size}",
-            tensor=name,
-        )
-    dtype = tensor.dtype or stored_dtype
-    read = partial(_read_dataset, dataset, tensor.convert, dtype)
-    return SourceTensor(name, dtype, tensor.shape, read)
+def _unchanged(path: str, dataset: Any, problem: str | None = None) -> TorchTensor:
+    return TorchTensor(path, dataset, dataset.shape, np.asarray, problem=problem)
 
 
-def _dtype_name(dataset: Any) -> str | None:
-    # HDF5 has no bfloat16: Keras stores two opaque bytes per value, and an attribute.
-    if dataset.dtype == _BFLOAT16 and find_strings(dataset, "dtype") == "bfloat16":
-        return "BF16"
-    return _dtypes.dtype_name(dataset.dtype)
-
-
-def _read_dataset(
-    dataset: Any, convert: Callable[[NDArray[Any]], NDArray[Any]], dtype: str
-) -> NDArray[Any]:
-    try:
-        values = np.asarray(dataset[()])
-        if values.dtype == _BFLOAT16:
-            values = values.view(_dtypes.STORAGE["BF16"])
-        return np.asarray(convert(values), _dtypes.STORAGE[dtype], order="C")
-    except _H5PY_ERRORS as error:
-        raise SourceError(f"the dataset {dataset.name!r} is damaged: {error}") from error
+def _remarks(tree: Tree, unread: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    attributes = [name for name in tree.attributes if not _READING_ATTRIBUTES.fullmatch(name)]
+    found = {"attributes": sorted(attributes), "links back to a group above them": tree.cycles}
+    return remark_unpacked({**unread, **found})
 
 
 def _matches(head: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Dtype, shape and values of an initializer (TensorProto) of an ONNX model.
 
-The functions take an initializer and raise SourceError if a part of it is invalid.
+Most functions take an initializer and raise SourceError if a part of it is invalid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ONNX_TYPES: Final[dict[str, tuple[str, str]]] = {
     "BFLOAT16": ("BF16", "int32_data"),
     "BOOL": ("BOOL", "int32_data"),
+    "COMPLEX64": ("C64", "float_data"),
+    "COMPLEX128": ("C128", "double_data"),
     "DOUBLE": ("F64", "double_data"),
     "FLOAT": ("F32", "float_data"),
     "FLOAT16": ("F16", "int32_data"),
@@ -36,26 +38,37 @@ _ONNX_TYPES: Final[dict[str, tuple[str, str]]] = {
     "UINT8": ("U8", "int32_data"),
 }
 _FIELD_DTYPES: Final = {
-    "double_data": "f8",
-    "float_data": "f4",
-    "int32_data": "i4",
-    "int64_data": "i8",
-    "uint64_data": "u8",
+    "double_data": "<f8",
+    "float_data": "<f4",
+    "int32_data": "<i4",
+    "int64_data": "<i8",
+    "uint64_data": "<u8",
 }
 _EXTERNAL_DATA_KEYS: Final = ("location", "offset", "length", "checksum", "basepath")
 _MAX_VALUES: Final = 1 << 48
 
 
-def get_dtype(initializer: Any) -> str:
-    """Return the safetensors name of the dtype."""
+def dtype_label(initializer: Any) -> str:
+    """Return ONNX's name of the dtype."""
     types = type(initializer).DataType
     number = initializer.data_type
     name: str = types.Name(number) if number in types.values() else f"number {number}"
-    dtype, _ = _ONNX_TYPES.get(name, (name, ""))
-    if dtype not in STORAGE:
-        raise SourceError(f"the dtype {name} is not supported")
-    if initializer.HasField("segment"):
-        raise SourceError("segments of tensors are not supported")
+    return name
+
+
+def find_problem(initializer: Any) -> str | None:
+    """Return why an initializer cannot be packed, or None if it can be."""
+    name = dtype_label(initializer)
+    if name not in _ONNX_TYPES or _ONNX_TYPES[name][0] not in STORAGE:
+        return f"the dtype {name} is not supported"
+    if len(initializer.dims) > MAX_DIMENSIONS:
+        return f"tensors of more than {MAX_DIMENSIONS} dimensions are not supported"
+    return "segments of tensors are not supported" if initializer.HasField("segment") else None
+
+
+def get_dtype(initializer: Any) -> str:
+    """Return the safetensors name of the dtype of an initializer that has no problem."""
+    dtype, _ = _ONNX_TYPES[dtype_label(initializer)]
     return dtype
 
 
@@ -64,7 +77,7 @@ def get_shape(initializer: Any) -> tuple[int, ...]:
     shape = tuple(initializer.dims)
     # Zero sizes do not count: numpy rejects empty arrays that would be too large without them.
     count = math.prod(size or 1 for size in shape)
-    if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0 or count > _MAX_VALUES:
+    if min(shape, default=0) < 0 or count > _MAX_VALUES:
         raise SourceError(f"the shape {list(shape)} is invalid")
     return shape
 
@@ -111,4 +124,7 @@ def decode_values(initializer: Any, dtype: str) -> NDArray[Any]:
     if dtype == "F16":
         # The integers are the bits of the values.
         return values.astype("<u2").view(STORAGE[dtype])
+    if STORAGE[dtype].kind == "c":
+        # Pairs of a real and an imaginary part.
+        return decode_bytes(values.tobytes(), dtype)
     return values.astype(STORAGE[dtype])

@@ -1,7 +1,7 @@
 """ONNX models: the initializers of the main graph, with values in the model or in other files.
 
-The values of `Constant` nodes, and the initializers of subgraphs (the bodies of `If` and `Loop`),
-are not read.
+Other tensors of a model are not read. Those as large as weights need `drop`; the smaller ones are
+named in a remark.
 """
 
 from __future__ import annotations
@@ -15,11 +15,22 @@ from typing import TYPE_CHECKING, Any, Final
 from ...._dtypes import STORAGE
 from ....errors import SourceError
 from ...optional import require
-from .._source import Contents, Format, ReadOptions, SourceTensor, reject_options
+from .._remarks import remark_unpacked
+from .._source import (
+    Contents,
+    Format,
+    ReadOptions,
+    SourceTensor,
+    reject_options,
+    unsupported_tensor,
+)
 from ._external import Extent, find_data_file, find_extent
+from ._graph import OtherTensor, find_other_tensors
 from ._initializer import (
     decode_bytes,
     decode_values,
+    dtype_label,
+    find_problem,
     get_dtype,
     get_external_data,
     get_shape,
@@ -27,7 +38,7 @@ from ._initializer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,22 +51,46 @@ _MODEL_START: Final = re.compile(rb"\x08[\x03-\x7f][\x12\x1a\x22\x28\x32\x3a\x42
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
-    yield Contents([_describe_initializer(path, item) for item in _load_initializers(path)])
+    model = _load_model(path)
+    tensors = [_describe_initializer(path, item) for item in model.graph.initializer]
+    others = list(find_other_tensors(model))
+    tensors += [_describe_other(other) for other in others if other.is_weight]
+    yield Contents(tensors, remarks=_remarks(model, others))
+
+
+def _remarks(model: Any, others: Iterable[OtherTensor]) -> tuple[str, ...]:
+    """Return the remark on what is not packed."""
+    nodes = len(model.graph.node)
+    return remark_unpacked(
+        {
+            f"graph of {nodes} nodes": [to_text(model.graph.name)] if nodes else [],
+            "small tensors of its nodes": [other.name for other in others if not other.is_weight],
+            "functions": [to_text(function.name) for function in model.functions],
+            "metadata": [to_text(entry.key) for entry in model.metadata_props],
+        }
+    )
+
+
+def _describe_other(other: OtherTensor) -> SourceTensor:
+    problem = f"{other.place}, and only dense initializers of the main graph can be packed"
+    return unsupported_tensor(other.name, problem, dtype=other.dtype, shape=other.shape)
 
 
 def _list_files(path: Path) -> list[Path]:
     """Return the model, and the other files with values of its tensors."""
+    model = _load_model(path)
+    protos = [other.proto for other in find_other_tensors(model) if other.proto is not None]
     files = set()
-    for initializer in _load_initializers(path):
-        if initializer.data_location == initializer.EXTERNAL:
-            with _name_tensor(initializer):
-                location = get_external_data(initializer).get("location", "")
+    for proto in (*model.graph.initializer, *protos):
+        if proto.data_location == proto.EXTERNAL:
+            with _name_tensor(proto):
+                location = get_external_data(proto).get("location", "")
                 find_data_file(path.parent, location)
                 files.add(path.parent / location)
     return [path, *sorted(files)]
 
 
-def _load_initializers(path: Path) -> Sequence[Any]:
+def _load_model(path: Path) -> Any:
     onnx = require("onnx", "onnx")
     protobuf = require("google.protobuf.message", "onnx")
     try:
@@ -65,10 +100,7 @@ def _load_initializers(path: Path) -> Sequence[Any]:
     # Every model names its operator sets after the weights, so a truncated model lacks them.
     if not model.opset_import:
         raise SourceError("truncated: the model names no operator sets")
-    if sparse := [to_text(tensor.values.name) for tensor in model.graph.sparse_initializer]:
-        raise SourceError("sparse tensors are not supported", tensor=sparse[0])
-    initializers: Sequence[Any] = model.graph.initializer
-    return initializers
+    return model
 
 
 @contextmanager
@@ -82,14 +114,16 @@ def _name_tensor(initializer: Any) -> Iterator[None]:
 
 
 def _describe_initializer(path: Path, initializer: Any) -> SourceTensor:
+    name, extent = to_text(initializer.name), None
+    if problem := find_problem(initializer):
+        return unsupported_tensor(name, problem, dtype=dtype_label(initializer))
     with _name_tensor(initializer):
         dtype, shape = get_dtype(initializer), get_shape(initializer)
-        extent = None
         if initializer.data_location == initializer.EXTERNAL:
             size = math.prod(shape) * STORAGE[dtype].itemsize
             extent = find_extent(path.parent, get_external_data(initializer), size)
     read = partial(_read_initializer, initializer, dtype, extent)
-    return SourceTensor(to_text(initializer.name), dtype, shape, read)
+    return SourceTensor(name, dtype, shape, read)
 
 
 def _read_initializer(initializer: Any, dtype: str, extent: Extent | None) -> NDArray[Any]:

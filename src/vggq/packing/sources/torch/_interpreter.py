@@ -1,7 +1,8 @@
-"""An interpreter of the pickle opcodes in state dicts, which never runs code of the pickle.
+"""An interpreter of the pickle opcodes in checkpoints, which never runs code of the pickle.
 
-The standard library's `pickletools.genops` parses the opcodes. A fixed table lists the globals that
-a pickle may refer to; any other global is rejected by name before it is used.
+The standard library's `pickletools.genops` parses the opcodes. A fixed table has stand-ins for the
+globals that tensors need. Any other global is neither imported nor called: an object of such a
+class becomes a `Placeholder`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ import pickletools
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ....errors import SourceError
+from ._objects import (
+    DeviceTensor,
+    NamedConstant,
+    Placeholder,
+    Tensor,
+    UnknownGlobal,
+    UnsupportedTensor,
+)
+from ._stack import PickleStack, damaged_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAX_LINE_SIZE: Final = 1 << 16
-_MAX_NAME_SHOWN: Final = 200
-_MAX_KEY_BITS: Final = 64
 _MAX_ARGUMENTS: Final = 16
 # Limits the work of calls that iterate over an argument: a pickle can pass one list many times.
 _MAX_ITEMS: Final = 1_000_000
@@ -26,11 +34,6 @@ _MIN_BOUNDED_READ: Final = 1 << 12
 # The exception that damage causes in pickletools, or in a stand-in, depends on where the damage is.
 _PICKLE_ERRORS: Final = (ValueError, IndexError, KeyError, TypeError, AttributeError,
                          RecursionError)  # fmt: skip
-
-
-def damaged_pickle(reason: str) -> SourceError:
-    """Return the error to raise for a damaged pickle."""
-    return SourceError(f"damaged pickle: {reason}")
 
 
 class _BoundedFile:
@@ -53,30 +56,33 @@ class _BoundedFile:
         return self._file.readline(_MAX_LINE_SIZE)
 
 
-class PickleInterpreter:
+class PickleInterpreter(PickleStack):
     """Interpreter for one pickle.
 
     Args:
-        allowed_globals: stand-ins for the globals that the pickle may refer to, by "module name".
+        known_globals: stand-ins for globals, by "module name".
         load_persistent: returns the object for a persistent id.
 
     """
 
     def __init__(
-        self, allowed_globals: dict[str, Any], load_persistent: Callable[[Any], Any]
+        self, known_globals: dict[str, Any], load_persistent: Callable[[Any], Any]
     ) -> None:
-        self._globals = allowed_globals
+        super().__init__()
+        self._globals = known_globals
         self._load_persistent = load_persistent
-        self._stack: list[Any] = []
-        self._marks: list[list[Any]] = []
         self._items = 0
         self._memo: dict[int, Any] = {}
+        self._actions = {
+            opcode.name: getattr(self, f"_{opcode.name.lower()}", None)
+            for opcode in pickletools.opcodes
+        }
 
     def load(self, file: IO[bytes]) -> Any:
         """Return the pickled object, and leave the file positioned after the pickle.
 
         Raises:
-            SourceError: the pickle is damaged, or refers to a global that is not allowed.
+            SourceError: the pickle is damaged, or needs too much work.
 
         """
         try:
@@ -99,105 +105,55 @@ class PickleInterpreter:
         elif name in _MEMO_READS:
             self._stack.append(self._memo[argument])
         elif name not in _IGNORED:
-            action = getattr(self, f"_{name.lower()}", None)
+            action = self._actions[name]
             if action is None:
-                raise SourceError(f"the pickle uses the opcode {name}, which no state dict needs")
+                raise SourceError(f"the pickle uses the opcode {name}, which no checkpoint needs")
             action(argument)
 
-    def _pop_to_mark(self) -> list[Any]:
-        items, self._stack = self._stack, self._marks.pop()
-        return items
-
-    def _mark(self, _: object) -> None:
-        self._marks.append(self._stack)
-        self._stack = []
-
-    def _tuple(self, _: object) -> None:
-        items = self._pop_to_mark()
-        self._stack.append(tuple(items))
-
-    def _tuple1(self, _: object) -> None:
-        self._join_top(1)
-
-    def _tuple2(self, _: object) -> None:
-        self._join_top(2)
-
-    def _tuple3(self, _: object) -> None:
-        self._join_top(3)
-
-    def _join_top(self, count: int) -> None:
-        items = tuple(self._stack[-count:])
-        if len(items) < count:
-            raise damaged_pickle("its stack is empty")
-        self._stack[-count:] = [items]
-
-    def _list(self, _: object) -> None:
-        items = self._pop_to_mark()
-        self._stack.append(items)
-
-    # A frozenset becomes a list: nothing looks items up in it, and hashing them takes time.
-    _frozenset = _list
-
-    def _dict(self, _: object) -> None:
-        items = self._pop_to_mark()
-        self._stack.append({})
-        self._set_items(items)
-
-    def _append(self, _: object) -> None:
-        item = self._stack.pop()
-        self._top(list).append(item)
-
-    def _appends(self, _: object) -> None:
-        items = self._pop_to_mark()
-        self._top(list).extend(items)
-
-    _additems = _appends
-
-    def _setitem(self, _: object) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._set_items([key, value])
-
-    def _setitems(self, _: object) -> None:
-        self._set_items(self._pop_to_mark())
-
-    def _set_items(self, items: list[Any]) -> None:
-        target = self._top(dict)
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[check_key(key)] = value
-
-    def _top(self, kind: type) -> Any:
-        if type(self._stack[-1]) is not kind:
-            raise damaged_pickle(f"expected a {kind.__name__}")
-        return self._stack[-1]
-
-    def _pop(self, _: object) -> None:
-        self._stack.pop()
-
-    def _binstring(self, argument: str) -> None:
-        """Push a string of Python 2; pickletools returns one character per byte."""
-        self._stack.append(argument.encode("latin-1").decode("utf-8", "surrogateescape"))
-
-    _short_binstring = _string = _binstring
-
     def _global(self, argument: str) -> None:
-        self._push_global(argument)
+        self._stack.append(self._find_global(argument))
 
     def _stack_global(self, _: object) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._push_global(f"{module} {name}")
+        if type(name) is not str or type(module) is not str:
+            raise damaged_pickle("the name of a global is not a string")
+        self._stack.append(self._find_global(f"{module} {name}"))
 
-    def _push_global(self, name: str) -> None:
-        if name not in self._globals:
-            shown = name[:_MAX_NAME_SHOWN].replace(" ", ".")
-            raise SourceError(
-                f"the pickle refers to {shown}, which no state dict needs; no code was run. "
-                "Save the model's state dict instead: torch.save(model.state_dict(), path)"
-            )
-        self._stack.append(self._globals[name])
+    def _ext1(self, code: int) -> None:
+        """Push a global by its number in a registry of Python, which is not looked up."""
+        self._stack.append(UnknownGlobal(f"the copyreg extension {code}"))
+
+    _ext2 = _ext4 = _ext1
+
+    def _find_global(self, name: str) -> Any:
+        return self._globals[name] if name in self._globals else UnknownGlobal(_dotted(name))
 
     def _reduce(self, _: object) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
-        if not callable(function) or type(arguments) is not tuple:
+        self._call(function, arguments)
+
+    # A stand-in for a class does not distinguish between `cls.__new__(cls, …)` and `cls(…)`.
+    _newobj = _reduce
+
+    def _newobj_ex(self, _: object) -> None:
+        keywords, arguments = self._stack.pop(), self._stack.pop()
+        self._call(self._stack.pop(), (arguments, keywords))
+
+    def _obj(self, _: object) -> None:
+        function, *arguments = self._pop_to_mark()
+        self._call(function, tuple(arguments))
+
+    def _inst(self, argument: str) -> None:
+        arguments = tuple(self._pop_to_mark())
+        self._call(self._find_global(argument), arguments)
+
+    def _call(self, function: Any, arguments: Any) -> None:
+        if type(arguments) is not tuple:
+            raise damaged_pickle("the arguments of a call are not a tuple")
+        if isinstance(function, UnknownGlobal | NamedConstant | Placeholder):
+            self._stack.append(Placeholder(function, arguments))
+            return
+        if not callable(function):
             raise damaged_pickle("it calls an object that is not a function")
         self._items += sum(len(item) for item in arguments[:1] if isinstance(item, list | tuple))
         if len(arguments) > _MAX_ARGUMENTS or self._items > _MAX_ITEMS:
@@ -205,31 +161,24 @@ class PickleInterpreter:
         self._stack.append(function(*arguments))
 
     def _build(self, _: object) -> None:
-        # torch attaches metadata to a state dict: the versions of modules, no tensors.
-        self._stack.pop()
-        self._top(dict)
+        state, target = self._stack.pop(), self._stack[-1]
+        if isinstance(target, Placeholder):
+            target.parts.append(state)
+        elif not isinstance(target, _WITH_ATTRIBUTES):
+            raise damaged_pickle(f"a {type(target).__name__} has no attributes")
 
     def _binpersid(self, _: object) -> None:
         self._stack.append(self._load_persistent(self._stack.pop()))
 
 
-def check_key(key: object) -> Any:
-    """Return the key of a dict if it is a string or a number.
-
-    Hashing nested tuples or long numbers could take forever.
-
-    Raises:
-        SourceError: the key is of another type, or too long a number.
-
-    """
-    if key is None or type(key) in (str, bytes, float, bool):
-        return key
-    if type(key) is int and key.bit_length() <= _MAX_KEY_BITS:
-        return key
-    kind = "long int" if type(key) is int else type(key).__name__
-    raise SourceError(f"unsupported key type {kind} in a dict of the checkpoint")
+def _dotted(name: str) -> str:
+    module, _, attribute = name.partition(" ")
+    return f"{module}.{attribute}"
 
 
+# The attributes that torch adds to these are not weights: the versions of a state dict's modules,
+# and whether a tensor requires a gradient.
+_WITH_ATTRIBUTES: Final = (dict, Tensor, UnsupportedTensor, DeviceTensor)
 _VALUES: Final = frozenset(
     {
         "BINBYTES", "BINBYTES8", "BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE",

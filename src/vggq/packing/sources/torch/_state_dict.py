@@ -1,170 +1,111 @@
-"""Find the state dict in an unpickled checkpoint, and describe its tensors."""
+"""The tensors of the state dict in an unpickled checkpoint."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from ...._dtypes import STORAGE
 from ....errors import SourceError
-from .._source import Contents, SourceTensor
-from ._objects import Storage, Tensor, UnsupportedTensor
+from .._source import Contents
+from ._choice import choose
+from ._containers import CONTAINERS, Checkpoint, is_data, join_names, keyed_items
+from ._left_out import LeftOut
+from ._objects import OpaqueKey, Placeholder, UnsupportedTensor, with_article
+from ._tensors import describe_tensor
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-ByteOrder = Literal["<", ">"]
-ReadStorage = Callable[[Storage, int, int], bytes]
-"""Returns `size` bytes from `start` of a storage, or raises SourceError if they are not there."""
+    from ._tensors import StorageReader
 
-# Keys under which training scripts usually keep the state dict.
-_USUAL_KEYS: Final[tuple[str, ...]] = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "module",
-    "net",
-    "network",
-)
-_ROOT_KEY: Final = "."
-# `Module.get_extra_state` may return anything; torch stores it under a key with this suffix.
-_EXTRA_STATE_SUFFIX: Final = "_extra_state"
-# A broadcast tensor may have more elements than its storage, up to this number.
-_MAX_BROADCAST: Final = 1 << 24
+# A pickle can nest one list many times, so that a short file has endless names.
+_MAX_DEPTH: Final = 50
+_MAX_ITEMS: Final = 500_000
+_MAX_NESTED_TENSORS: Final = 100_000
+_MAX_NESTED_NAMES_SIZE: Final = 1 << 24
 
 
-def find_contents(
-    root: Any, key: str | None, read: ReadStorage, byte_order: ByteOrder = "<"
-) -> Contents:
+def find_contents(root: Any, key: str | Sequence[str] | None, storages: StorageReader) -> Contents:
     """Return the tensors of the state dict in a checkpoint.
+
+    Tensors in containers of the state dict get joined names, such as "blocks.0.weight".
 
     Args:
         root: the unpickled object.
-        key: place of the state dict: keys of nested dicts, joined by dots, or "." for the root;
-            None to look for it.
-        read: reads bytes of a storage.
-        byte_order: of the elements in the storages, in numpy's notation.
+        key: as for `choose`.
+        storages: the storages of the tensors.
 
     Raises:
         SourceError: there is no state dict at the key, or there are several and no key; a tensor
-            reaches beyond its storage, or is of a kind that cannot be stored.
+            reaches beyond its storage; or the containers are nested too deep or too often.
 
     """
-    if not isinstance(root, dict):
-        raise SourceError(f"contains a {type(root).__name__}, not a state dict")
-    if key is not None:
-        return Contents(_describe_tensors(_dict_at(root, key), read, byte_order))
-    chosen_key, state = _choose_state_dict(root)
-    return Contents(_describe_tensors(state, read, byte_order), chosen_key)
+    checkpoint = Checkpoint.from_root(root)
+    chosen = choose(checkpoint, key)
+    collector = _Collector(checkpoint, LeftOut(checkpoint))
+    for one in chosen:
+        collector.collect(one.container, one.prefix)
+    collector.left_out.add_all_but([one.path for one in chosen], root)
+    tensors = [describe_tensor(name, value, storages) for name, value in collector.tensors]
+    return Contents(tensors, chosen[0].key, collector.left_out.remarks())
 
 
-def _choose_state_dict(root: dict[Any, Any]) -> tuple[str | None, dict[Any, Any]]:
-    """Return the state dict, and its key if there was a choice."""
-    found = {name: inner for name, inner in _inner_dicts(root).items() if _has_tensors(inner)}
-    usual = [name for name in _USUAL_KEYS if name in found]
-    if _has_tensors(root):
-        if not found:
-            return None, root
-        found[_ROOT_KEY] = root
-    elif not found:
-        found = {
-            f"{outer}.{name}": inner
-            for outer, middle in _inner_dicts(root).items()
-            for name, inner in _inner_dicts(middle).items() if _has_tensors(inner)
-        }  # fmt: skip
-    candidates = usual or list(found)
-    if not candidates:
-        raise SourceError("none of its dicts contains tensors")
-    if len(candidates) > 1:
-        raise SourceError(f"several dicts contain tensors; set `key` to one of {_quoted(found)}")
-    return candidates[0], found[candidates[0]]
+@dataclass(slots=True)
+class _Collector:
+    """The tensors in the chosen containers, and the objects that are left out.
 
+    Attributes:
+        checkpoint: the checkpoint.
+        left_out: the objects that are not packed.
+        tensors: pairs of a name and a tensor, or an object that holds tensors.
 
-def _inner_dicts(outer: dict[Any, Any]) -> dict[str, dict[Any, Any]]:
-    """Return the dicts in a dict, without the extra state of modules."""
-    return {
-        str(name): value
-        for name, value in outer.items()
-        if isinstance(value, dict) and not str(name).endswith(_EXTRA_STATE_SUFFIX)
-    }
+    """
 
+    checkpoint: Checkpoint
+    left_out: LeftOut
+    tensors: list[tuple[str, Any]] = field(default_factory=list)
+    _items: int = 0
+    _nested: int = 0
+    _nested_names_size: int = 0
 
-def _dict_at(root: dict[Any, Any], key: str) -> dict[Any, Any]:
-    if key == _ROOT_KEY:
-        return root
-    found = _inner_dicts(root)
-    outer, _, inner = key.partition(".")
-    if key not in found and inner:
-        middle = found.get(outer, {})
-        found |= {f"{outer}.{name}": value for name, value in _inner_dicts(middle).items()}
-    if key not in found:
-        raise SourceError(f"no dict has the key {key!r}; found {_quoted(found) or 'none'}")
-    return found[key]
+    def collect(self, container: Any, prefix: str, depth: int = 0) -> None:
+        """Collect the tensors in a container, and those in its containers."""
+        self._items += len(container)
+        if depth > _MAX_DEPTH or (depth and self._items > _MAX_ITEMS):
+            raise _too_nested()
+        for key, value in keyed_items(container):
+            name = join_names(prefix, str(key))
+            if not self._holds_data(value):
+                self.left_out.add(name, value)
+            elif isinstance(key, OpaqueKey):
+                kind = f"tensor with {with_article(key.kind)} as its key"
+                self._add(name, UnsupportedTensor(kind, "it with a string as its key"), depth)
+            elif isinstance(value, CONTAINERS):
+                self.collect(value, name, depth + 1)
+            else:
+                self._add(name, value, depth)
 
-
-def _quoted(names: dict[str, Any]) -> str:
-    return ", ".join(map(repr, sorted(names)))
-
-
-def _has_tensors(state: dict[Any, Any]) -> bool:
-    return any(isinstance(value, Tensor | UnsupportedTensor) for value in state.values())
-
-
-def _describe_tensors(
-    state: dict[Any, Any], read: ReadStorage, byte_order: ByteOrder
-) -> list[SourceTensor]:
-    """Return the tensors of a state dict; other values, such as a step count, are left out."""
-    return [
-        _describe_tensor(str(name), tensor, read, byte_order)
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor | UnsupportedTensor)
-    ]
-
-
-def _describe_tensor(
-    name: str, tensor: Tensor | UnsupportedTensor, read: ReadStorage, byte_order: ByteOrder
-) -> SourceTensor:
-    if isinstance(tensor, UnsupportedTensor):
-        raise SourceError(
-            f"a {tensor.kind} is not supported; save {tensor.remedy} instead", tensor=name
-        )
-    if tensor.dtype not in STORAGE:
-        raise SourceError(f"the dtype {tensor.dtype} is not supported", tensor=name)
-    _check_bounds(name, tensor)
-    read_values = partial(_read_values, tensor, read, byte_order)
-    return SourceTensor(name, tensor.dtype, tensor.shape, read_values)
-
-
-def _check_bounds(name: str, tensor: Tensor) -> None:
-    available = tensor.storage.size // STORAGE[tensor.dtype].itemsize
-    count = math.prod(tensor.shape)
-    if count and _end_index(tensor) > available:
-        raise SourceError(f"extends beyond its storage of {available} elements", tensor=name)
-    # Zero sizes do not count: numpy rejects empty arrays that would be too large without them.
-    if math.prod(size or 1 for size in tensor.shape) > max(available, _MAX_BROADCAST):
-        raise SourceError(
-            f"broadcasts {available} elements to {count}, more than the limit of {_MAX_BROADCAST}",
-            tensor=name,
+    def _holds_data(self, value: Any) -> bool:
+        """Return whether a value is or holds tensors; numpy arrays in objects do not count."""
+        if isinstance(value, CONTAINERS):
+            return id(value) in self.checkpoint.data_holders
+        return is_data(value) or (
+            isinstance(value, Placeholder) and self.checkpoint.holds_tensors(value)
         )
 
+    def _add(self, name: str, value: Any, depth: int) -> None:
+        if depth:
+            self._nested += 1
+            self._nested_names_size += len(name)
+            if (
+                self._nested > _MAX_NESTED_TENSORS
+                or self._nested_names_size > _MAX_NESTED_NAMES_SIZE
+            ):
+                raise _too_nested()
+        self.tensors.append((name, value))
 
-def _end_index(tensor: Tensor) -> int:
-    """Return the largest index into the storage, plus one."""
-    steps = zip(tensor.shape, tensor.strides, strict=True)
-    return tensor.offset + sum((size - 1) * stride for size, stride in steps) + 1
 
-
-def _read_values(tensor: Tensor, read: ReadStorage, byte_order: ByteOrder) -> NDArray[Any]:
-    dtype = STORAGE[tensor.dtype]
-    if 0 in tensor.shape:
-        return np.zeros(tensor.shape, dtype)
-    start, end = tensor.offset, _end_index(tensor)
-    content = read(tensor.storage, start * dtype.itemsize, (end - start) * dtype.itemsize)
-    strides = [stride * dtype.itemsize for stride in tensor.strides]
-    flat = np.frombuffer(content, dtype.newbyteorder(byte_order))
-    view = np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False)
-    return view.astype(dtype, order="C")
+def _too_nested() -> SourceError:
+    return SourceError(
+        "the containers of the state dict are nested too often; save a dict of tensors instead"
+    )

@@ -12,20 +12,32 @@ from typing import IO, TYPE_CHECKING, Final
 from ...._reader import Reader
 from ....errors import SourceError
 from .._source import Contents, Format, ReadOptions, reject_options
-from .._zip import ZIP_ERRORS, check_record_name, data_offset, first_record_name
-from ._globals import ALLOWED_GLOBALS, load_storage
+from .._zip import (
+    ZIP_ERRORS,
+    check_expansion,
+    check_record_name,
+    data_offset,
+    first_record_name,
+)
+from ._globals import KNOWN_GLOBALS
 from ._interpreter import PickleInterpreter
+from ._rebuild import load_persistent
 from ._state_dict import find_contents
+from ._tensors import StorageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ._objects import Storage
-    from ._state_dict import ByteOrder
+    from ._tensors import ByteOrder
 
 _CHUNK_SIZE: Final = 1 << 20
 _MAX_PICKLE_SIZE: Final = 1 << 27
+# The pickle of a state dict has five times the size of its compressed bytes. A pickle that exceeds
+# both limits would only take long to interpret.
+_MAX_PICKLE_EXPANSION: Final = 20
+_MIN_PICKLE_BOMB_SIZE: Final = 1 << 20
 # torch.save writes the pickle first, TorchScript the data.
 _FIRST_RECORD: Final = re.compile(rb"[^/]+/(data\.pkl|data/|version|byteorder|\.)")
 _UNSUPPORTED_ARCHIVES: Final = {
@@ -45,9 +57,9 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         raise SourceError(f"damaged archive: {error}") from error
     with archive, path.open("rb") as file:
         records = _Records(archive, Reader(file, path))
-        root = PickleInterpreter(ALLOWED_GLOBALS, load_storage).load(records.open_pickle())
-        byte_order = records.byte_order()
-        yield find_contents(root, read_options.key, records.read_storage, byte_order)
+        root = PickleInterpreter(KNOWN_GLOBALS, load_persistent).load(records.open_pickle())
+        storages = StorageReader(records.read_storage, records.byte_order())
+        yield find_contents(root, read_options.key, storages)
 
 
 class _Records:
@@ -77,11 +89,13 @@ class _Records:
 
     def open_pickle(self) -> IO[bytes]:
         """Return the pickle as a file."""
-        size = self._infos[f"{self._folder}/data.pkl"].file_size
+        info = self._infos[f"{self._folder}/data.pkl"]
+        size = info.file_size
         if size > _MAX_PICKLE_SIZE:
             raise SourceError(
                 f"the record 'data.pkl' has {size} bytes, more than the limit of {_MAX_PICKLE_SIZE}"
             )
+        check_expansion(info, _MAX_PICKLE_EXPANSION, _MIN_PICKLE_BOMB_SIZE)
         return io.BytesIO(self.read("data.pkl", 0, size))
 
     def byte_order(self) -> ByteOrder:
@@ -98,26 +112,56 @@ class _Records:
         info = self._infos.get(f"{self._folder}/{name}")
         if info is None:
             raise SourceError(f"the record {name!r} is missing")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise SourceError(f"the record {name!r} is compressed, which torch never does")
         if start + size > info.file_size:
             raise SourceError(
                 f"the record {name!r} has {info.file_size} bytes, but {start + size} are needed"
             )
+        if info.compress_type != zipfile.ZIP_STORED:
+            return self._read_compressed(info, start, size)
+        if info.file_size != info.compress_size:
+            raise SourceError(f"the record {name!r} is damaged: it has two sizes")
         self._check_crc(info)
         return self._file.read_at(data_offset(self._file, info) + start, size)
+
+    def _read_compressed(self, info: zipfile.ZipInfo, start: int, size: int) -> bytes:
+        """Return bytes of a record that another program than torch has compressed.
+
+        The bytes before and after them are decompressed as well: zipfile compares the checksum at
+        the end of the record.
+        """
+        check_expansion(info)
+        with _damaged(info), self._archive.open(info) as record:
+            _skip(record, start)
+            content = record.read(size)
+            rest = info.file_size - start - len(content)
+            if len(content) != size or _skip(record, rest + 1) != rest:
+                raise SourceError(f"the record {info.filename!r} is damaged: it has another size")
+        return content
 
     def _check_crc(self, info: zipfile.ZipInfo) -> None:
         with self._lock:
             if info.filename in self._checked:
                 return
-            try:
-                with self._archive.open(info) as record:
-                    while record.read(_CHUNK_SIZE):
-                        pass
-            except ZIP_ERRORS as error:
-                raise SourceError(f"the record {info.filename!r} is damaged: {error}") from error
+            with _damaged(info), self._archive.open(info) as record:
+                _skip(record, info.file_size + 1)
             self._checked.add(info.filename)
+
+
+def _skip(record: IO[bytes], size: int) -> int:
+    """Read bytes of a record, and return how many there are up to a size."""
+    left = size
+    while left and (chunk := record.read(min(_CHUNK_SIZE, left))):
+        left -= len(chunk)
+    return size - left
+
+
+@contextmanager
+def _damaged(info: zipfile.ZipInfo) -> Iterator[None]:
+    """Turn the errors of zipfile into a SourceError."""
+    try:
+        yield
+    except ZIP_ERRORS as error:
+        raise SourceError(f"the record {info.filename!r} is damaged: {error}") from error
 
 
 def _matches(head: bytes) -> bool:

@@ -13,19 +13,22 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ...._reader import Reader
 from ....errors import SourceError
 from .._source import Contents, Format, ReadOptions, reject_options
-from ._globals import ALLOWED_GLOBALS, load_storage
+from ._globals import KNOWN_GLOBALS
 from ._interpreter import PickleInterpreter
+from ._objects import Storage
+from ._rebuild import load_persistent
 from ._state_dict import find_contents
+from ._tensors import StorageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ._objects import Storage
-
-# The pickled number 0x1950a86a20f9469cfc6c, in any binary protocol; protocols 4 and 5 use a frame.
+# The pickled number 0x1950a86a20f9469cfc6c: in decimal in protocol 1, and with a frame in protocols
+# 4 and 5.
 _LEGACY_MAGIC: Final = re.compile(
     rb"\x80[\x02-\x05](\x95\x0d\0{7})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\."
+    rb"|L119547037146038801333356L\n\."
 )
 _LEGACY_VERSION: Final = 1001
 _COUNT_SIZE: Final = 8
@@ -38,7 +41,7 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         root, storages = _load_pickles(file)
         data_start = file.tell()
         data = _Storages(Reader(file, path), storages, data_start)
-        yield find_contents(root, read_options.key, data.read)
+        yield find_contents(root, read_options.key, StorageReader(data.read))
 
 
 def _load_pickles(file: IO[bytes]) -> tuple[Any, list[Storage]]:
@@ -51,11 +54,11 @@ def _load_pickles(file: IO[bytes]) -> tuple[Any, list[Storage]]:
         raise SourceError("written on a big-endian machine; load it with torch, and save it again")
     found: dict[str, Storage] = {}
 
-    def load_and_record(pid: Any) -> Storage:
-        storage = load_storage(pid)
-        return found.setdefault(storage.key, storage)
+    def load_and_record(pid: Any) -> Any:
+        loaded = load_persistent(pid)
+        return found.setdefault(loaded.key, loaded) if isinstance(loaded, Storage) else loaded
 
-    root = PickleInterpreter(ALLOWED_GLOBALS, load_and_record).load(file)
+    root = PickleInterpreter(KNOWN_GLOBALS, load_and_record).load(file)
     keys = _load_plain(file)
     if type(keys) is not list or not all(type(key) is str and key in found for key in keys):
         raise SourceError("the list of storages is damaged")
@@ -64,7 +67,7 @@ def _load_pickles(file: IO[bytes]) -> tuple[Any, list[Storage]]:
 
 def _load_plain(file: IO[bytes]) -> Any:
     """Return the object of a pickle that refers to no globals."""
-    return PickleInterpreter({}, load_storage).load(file)
+    return PickleInterpreter({}, load_persistent).load(file)
 
 
 class _Storages:
@@ -75,6 +78,11 @@ class _Storages:
         self._starts: dict[str, int] = {}
         position = data_start
         for storage in storages:
+            if not storage.kind.itemsize:
+                raise SourceError(
+                    f"the size of the elements of a {storage.kind.dtype} is not known; load the "
+                    "checkpoint with torch and save it again"
+                )
             count = int.from_bytes(file.read_at(position, _COUNT_SIZE), "little")
             start = position + _COUNT_SIZE
             if count != storage.count or start + storage.size > file.size:

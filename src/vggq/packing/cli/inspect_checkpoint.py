@@ -1,0 +1,97 @@
+"""Show the tensors of a checkpoint for ``vggq inspect``, before anything is packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..._dtypes import STORAGE
+from ..sizes import megabytes
+from ..sources import UNKNOWN_DTYPE, identify_format, natural_sort_key
+from ..summary import printable
+from .console import (
+    escape_cell,
+    format_shape,
+    make_table,
+    print_json,
+    print_line,
+    print_remark,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..sources import Contents, ReadOptions, SourceTensor
+
+
+def show_checkpoint(file: str, read_options: ReadOptions, *, as_json: bool) -> None:
+    """Print the tensors of a checkpoint, also those that cannot be packed.
+
+    Raises:
+        SourceError: the file is no checkpoint, or cannot be read with these options.
+        MissingDependencyError: the library that reads its format is not installed.
+
+    """
+    path = Path(file)
+    fmt = identify_format(path)
+    with fmt.open(path, read_options) as contents:
+        tensors = sorted(contents.tensors, key=natural_sort_key)
+        if as_json:
+            print_json(_as_json(fmt.name, contents, tensors))
+            return
+        size = megabytes(sum(map(_size, tensors)))
+        plural = "" if len(tensors) == 1 else "s"
+        print_line(f"{file}: {fmt.name}, {len(tensors)} tensor{plural}, {size}")
+        print_table(_as_table(tensors))
+        _print_problems(tensors)
+        for remark in _remarks(contents):
+            print_remark(f"{file}: {remark}")
+
+
+def _print_problems(tensors: list[SourceTensor]) -> None:
+    for tensor in tensors:
+        if tensor.problem:
+            print_line(f"cannot be packed: {tensor.name!r}: {printable(tensor.problem)}")
+
+
+def _remarks(contents: Contents) -> list[str]:
+    key = contents.chosen_key
+    chosen = [] if key is None else [f"the state dict is under the key {key!r}"]
+    return [*chosen, *contents.remarks]
+
+
+def _size(tensor: SourceTensor) -> int:
+    """Return the bytes of a tensor's values; 0 if it cannot be packed."""
+    return 0 if tensor.problem else tensor.count * STORAGE[tensor.dtype].itemsize
+
+
+def _as_table(tensors: list[SourceTensor]) -> Table:
+    table = make_table(("tensor", "shape", "dtype"), ("size",))
+    for tensor in tensors:
+        is_known = tensor.dtype != UNKNOWN_DTYPE
+        table.add_row(
+            escape_cell(tensor.name),
+            format_shape(tensor.shape) if is_known else "",
+            escape_cell(tensor.dtype),
+            "" if tensor.problem else megabytes(_size(tensor)),
+        )
+    return table
+
+
+def _as_json(fmt: str, contents: Contents, tensors: list[SourceTensor]) -> dict[str, Any]:
+    return {
+        "format": fmt,
+        "key": contents.chosen_key,
+        "remarks": list(contents.remarks),
+        "tensors": [
+            {
+                "name": tensor.name,
+                "shape": list(tensor.shape),
+                "dtype": tensor.dtype,
+                "bytes": _size(tensor),
+                "problem": tensor.problem,
+            }
+            for tensor in tensors
+        ],
+    }
