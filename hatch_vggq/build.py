@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import vggq
-from vggq.errors import OptionError, SourceError, TargetError, VggqError
+from vggq.errors import (
+    MissingDependencyError,
+    OptionError,
+    SourceError,
+    TargetError,
+    VggqError,
+)
 from vggq.packing import (
     Size,
     check_target,
@@ -20,46 +26,79 @@ from vggq.packing import (
 )
 
 from .messages import BuildError, format_error
-from .model_files import get_scratch_folder, has_source, is_file, list_source_paths
+from .missing_source import advise_on_missing_source, describe_pattern
+from .model_files import (
+    get_scratch_folder,
+    has_source,
+    is_file,
+    is_unpacked_sdist,
+    list_source_paths,
+)
 from .prepared_model import ship_packed_file, ship_source
+from .requirements import explain_missing_library
 from .rollback import Rollback
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .config import Model
     from .prepared_model import PreparedModel
 
 
-def prepare_model(root: Path, model: Model, build_target: str) -> PreparedModel:
-    """Prepare a model for a wheel or an sdist.
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build of one artifact.
 
-    Args:
+    Attributes:
         root: the project's root.
-        model: the model.
-        build_target: hatchling's name of the artifact's kind: "wheel" or "sdist".
+        target_name: hatchling's name of the artifact's kind, such as "wheel" or "sdist".
+        models: the models of the package.
+        later_hooks: the names of the build hooks that run after this one.
+
+    """
+
+    root: Path
+    target_name: str
+    models: Sequence[Model]
+    later_hooks: Sequence[str] = ()
+
+
+def prepare_model(build: Build, model: Model) -> PreparedModel:
+    """Prepare a model for an artifact.
 
     Raises:
         BuildError: the files that have to ship are missing, invalid, or cannot be written.
 
     """
     try:
-        if build_target == "sdist" and model.sdist == "source":
-            return ship_source(root, model)
-        return _prepare_packed_file(root, model)
+        if build.target_name == "sdist" and model.sdist == "source":
+            return _prepare_source(build, model)
+        return _prepare_packed_file(build, model)
+    except MissingDependencyError as error:
+        lines = explain_missing_library(build.root, model, build.models, error)
+        raise BuildError(lines) from error
     except VggqError as error:
-        raise BuildError(format_error(root, model, error)) from error
+        raise BuildError(format_error(build.root, model, error)) from error
 
 
-def _prepare_packed_file(root: Path, model: Model) -> PreparedModel:
+def _prepare_source(build: Build, model: Model) -> PreparedModel:
+    if not has_source(build.root, model):
+        advice = advise_on_missing_source(build.root, model.source, build.later_hooks)
+        raise SourceError(f"no such file; {advice}", path=build.root / model.source)
+    return ship_source(build.root, model)
+
+
+def _prepare_packed_file(build: Build, model: Model) -> PreparedModel:
     """Pack the source, unless it is missing or the packed file is current."""
+    root = build.root
     source, target = root / model.source, root / model.target
     # A killed build leaves temporary files, which a build that packs nothing would not remove.
     remove_leftovers(target, get_scratch_folder(target))
     _check_location(root, target)
     model = _read_importance(root, model)
     if not has_source(root, model):
-        return _use_packed_file(root, model)
+        return _use_packed_file(build, model)
     check_target(source, target)
     source_paths = list_source_paths(root, model)
     if is_current(target, source, model.options):
@@ -93,6 +132,7 @@ def _pack_source(root: Path, model: Model, source_paths: list[str]) -> PreparedM
     try:
         packed = pack_with(root / model.source, target, model.options, scratch=scratch)
     except BaseException:
+        rollback.restore()
         rollback.release()
         raise
     rollback.mark_written()
@@ -102,25 +142,27 @@ def _pack_source(root: Path, model: Model, source_paths: list[str]) -> PreparedM
     return replace(prepared, warnings=warnings, rollback=rollback)
 
 
-def _use_packed_file(root: Path, model: Model) -> PreparedModel:
+def _use_packed_file(build: Build, model: Model) -> PreparedModel:
     """Verify and ship the packed file, because the source is not in this tree."""
-    target = root / model.target
+    root, target = build.root, build.root / model.target
     if not target.is_file():
+        advice = advise_on_missing_source(
+            root, model.source, build.later_hooks, "commit the packed file"
+        )
         raise SourceError(
-            f"no such file, and no packed file {model.target} to use instead",
+            f"no such file, and no packed file {model.target} to use instead; {advice}",
             path=root / model.source,
         )
     _verify_packed_file(target, model)
     message = f"using the packed file: {model.source} is not in this tree"
     prepared = ship_packed_file(root, model, message, [model.source])
     # An sdist does not contain the source. In any other tree, its path may be misspelled.
-    if (root / "PKG-INFO").is_file():
+    if is_unpacked_sdist(root):
         return prepared
-    warning = (
-        f"vggq: {model.source}: no such file; {model.target} may have been packed from other "
-        "weights"
+    problem = describe_pattern(root, model.source) or (
+        f"{model.target} may have been packed from other weights"
     )
-    return replace(prepared, warnings=[warning])
+    return replace(prepared, warnings=[f"vggq: {model.source}: no such file; {problem}"])
 
 
 def _verify_packed_file(target: Path, model: Model) -> None:
@@ -133,12 +175,16 @@ def _verify_packed_file(target: Path, model: Model) -> None:
     """
     with vggq.open(target) as weights:
         packed = flat_options(recorded_options(weights.manifest).to_record())
+        requested = flat_options(model.options.to_record())
+        if "dtypes" in packed:
+            # This option is recorded only where it is given.
+            requested.setdefault("dtypes", [])
         problems = [
             (
                 name,
                 _describe_difference(model, packed.get(name), value),
             )
-            for name, value in flat_options(model.options.to_record()).items()
+            for name, value in requested.items()
             # The path of a missing file says nothing about the factors in it.
             if packed.get(name) != value and not (name == "importance" and isinstance(value, str))
         ]

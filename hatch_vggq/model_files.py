@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+import vggq
 from vggq.errors import SourceError, VggqError
+from vggq.packing import remove_leftovers
+from vggq.packing.sources import hash_file, list_source_files
 
 if TYPE_CHECKING:
     from .config import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The size of a file in bytes, and the SHA-256 of its content."""
+
+    size: int
+    sha256: str
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Return the size and the SHA-256 of a file."""
+    return Fingerprint(path.stat().st_size, hash_file(path))
+
+
+def is_unpacked_sdist(root: Path) -> bool:
+    """Return whether a project is an unpacked sdist, which carries no source of its models."""
+    return is_file(root / "PKG-INFO")
 
 
 def has_source(root: Path, model: Model) -> bool:
@@ -36,8 +58,6 @@ def list_source_paths(root: Path, model: Model) -> list[str]:
         SourceError: the source is missing, or too damaged to find its shards.
 
     """
-    from vggq.packing.sources import list_source_files  # noqa: PLC0415
-
     folder = PurePath(model.source).parent
     source = root / model.source
     names = [os.path.relpath(file, source.parent) for file in list_source_files(source)]
@@ -60,9 +80,6 @@ def remove_packed_file(root: Path, model: Model) -> None:
 
     Without its source, a packed file cannot be written again and is kept.
     """
-    import vggq  # noqa: PLC0415
-    from vggq.packing import remove_leftovers  # noqa: PLC0415
-
     target = root / model.target
     remove_leftovers(target, get_scratch_folder(target))
     if not is_file(root / model.source) or not is_file(target):

@@ -57,6 +57,9 @@ def _find_target_errors(key: str, value: str) -> Iterator[str]:
     path = normalize_path(value)
     if is_outside(path):
         yield f"{key}: expected a path inside the project, found {value!r}"
+    if {"*", "?"} & {*path}:
+        # Windows has no files with these characters, so nobody could install the wheel there.
+        yield f"{key}: expected the path of one file, found the pattern {value!r}"
     if posixpath.splitext(path)[1] != _SUFFIX:
         yield f"{key}: expected a path that ends in {_SUFFIX}, found {value!r}"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vggq.packing.sources import hash_file
-
-from .model_files import list_source_paths
+from .model_files import fingerprint, list_source_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .config import Model
+    from .model_files import Fingerprint
     from .rollback import Rollback
 
 
@@ -23,19 +21,19 @@ class PreparedModel:
 
     Attributes:
         message: the line to print.
-        artifact_patterns: hatchling's patterns of the files to ship although Git ignores them.
+        shipped_paths: the paths of the files to ship although Git ignores them.
         excluded_paths: the paths of the files not to ship.
         warnings: the warnings to print, one line each.
-        sha256: the SHA-256 of the packed file; empty if the artifact does not contain it.
+        packed: the size and SHA-256 of the packed file; None if the artifact does not contain it.
         rollback: the previous packed file, if this build has replaced it.
 
     """
 
     message: str
-    artifact_patterns: list[str]
+    shipped_paths: list[str]
     excluded_paths: list[str]
     warnings: list[str] = field(default_factory=list)
-    sha256: str = ""
+    packed: Fingerprint | None = None
     rollback: Rollback | None = None
 
 
@@ -48,7 +46,7 @@ def ship_source(root: Path, model: Model) -> PreparedModel:
     """
     return PreparedModel(
         message=f"vggq: {model.source}: shipped instead of the packed file (sdist = 'source')",
-        artifact_patterns=[_exact_pattern(path) for path in list_source_paths(root, model)],
+        shipped_paths=list_source_paths(root, model),
         excluded_paths=[model.target],
     )
 
@@ -59,12 +57,7 @@ def ship_packed_file(
     """Return a model whose packed file ships instead of its source."""
     return PreparedModel(
         message=f"vggq: {model.target}: {message}",
-        artifact_patterns=[_exact_pattern(model.target)],
+        shipped_paths=[model.target],
         excluded_paths=source_paths,
-        sha256=hash_file(root / model.target),
+        packed=fingerprint(root / model.target),
     )
-
-
-def _exact_pattern(path: str) -> str:
-    """Return the pattern, in the syntax of .gitignore, that matches this path alone."""
-    return "/" + re.sub(r"([\\\[\]*?!# ])", r"\\\1", path)

@@ -6,31 +6,69 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from vggq.errors import SourceError
-from vggq.packing.sources import identify_format
+from vggq.packing.sources import FORMATS, identify_format
 
-from .model_files import has_source
+from .model_files import has_source, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from vggq.errors import MissingDependencyError
 
     from .config import Model
 
 _PACKING: Final = ("kmeans1d>=0.4", "zstandard>=0.22")
 
 
-def list_requirements(root: Path, models: Iterable[Model]) -> list[str]:
-    """Return the requirements of packing; a model whose source is not in this tree has none."""
+def list_requirements(
+    root: Path, models: Iterable[Model], *, made_by_hook: bool = False
+) -> list[str]:
+    """Return the requirements of packing.
+
+    A model whose source is not in this tree has none: its packed file will be used.
+
+    Args:
+        root: the project's root.
+        models: the models of the package.
+        made_by_hook: whether an earlier hook of the build may make a source. Then a model without
+            a packed file has requirements as well.
+
+    """
     needed: set[str] = set()
     for model in models:
         # Problems with a source are reported later, when it is packed.
         with suppress(SourceError):
-            if has_source(root, model):
-                needed.update(_PACKING)
-                needed.update(_reader_requirement(root / model.source))
+            if has_source(root, model) or (made_by_hook and not is_file(root / model.target)):
+                needed |= _requirements_of(root, model)
     return sorted(needed)
 
 
-def _reader_requirement(source: Path) -> list[str]:
-    requirement = identify_format(source).requirement
-    return [requirement] if requirement else []
+def explain_missing_library(
+    root: Path, model: Model, models: Iterable[Model], error: MissingDependencyError
+) -> list[str]:
+    """Return the lines of the error for a library that is missing in the build's environment."""
+    problem, _, command = error.reason.partition(": ")
+    needed = set().union(*(_requirements_of(root, other) for other in models))
+    quoted = ", ".join(f'"{line}"' for line in sorted(needed))
+    return [
+        f"{model.key}: {problem}",
+        (
+            f"  in an isolated environment: add {quoted} to build-system.requires, because "
+            f"{model.source} did not exist when the build began"
+        ),
+        f"  without build isolation: {command}",
+    ]
+
+
+def _requirements_of(root: Path, model: Model) -> set[str]:
+    """Return the requirements of packing a model, whose source may not exist yet."""
+    source = root / model.source
+    reader = None
+    if is_file(source):
+        with suppress(SourceError):
+            reader = identify_format(source).requirement
+    else:
+        formats = [fmt for fmt in FORMATS if source.name.lower().endswith(fmt.suffixes)]
+        reader = formats[0].requirement if formats else None
+    return {*_PACKING, *([reader] if reader else [])}

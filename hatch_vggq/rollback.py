@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shutil
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from vggq.errors import TargetError
 from vggq.packing import atomic_write
 
 if TYPE_CHECKING:
@@ -18,13 +21,15 @@ class Rollback:
 
     Args:
         target: the packed file that is about to be written.
-        scratch: the folder for temporary files.
+        scratch: the folder for temporary files, below that of the target.
 
     """
 
     def __init__(self, target: Path, scratch: Path) -> None:
         self._target = target
         self._scratch = scratch
+        folders = (scratch, *target.parents)
+        self._new_folders = [*itertools.takewhile(lambda folder: not folder.exists(), folders)]
         self._previous = _open_previous(target) if target.is_file() else None
         self._written: tuple[int, int] | None = None
 
@@ -33,19 +38,40 @@ class Rollback:
         self._written = _identify_file(self._target)
 
     def restore(self) -> None:
-        """Restore the previous content, unless another build has replaced the file since."""
-        if self._written is None or _identify_file(self._target) != self._written:
-            return
-        if self._previous is None:
-            self._target.unlink(missing_ok=True)
-            return
-        with atomic_write(self._target, self._scratch) as file:
-            shutil.copyfileobj(self._previous, file)
+        """Restore the previous content, unless another build has replaced the file since.
+
+        Folders that did not exist before are removed if they are empty.
+
+        Raises:
+            TargetError: the previous content cannot be written; the packed file is removed then.
+
+        """
+        if self._written is not None and _identify_file(self._target) == self._written:
+            self._restore_file()
+        for folder in self._new_folders:
+            with suppress(OSError):
+                folder.rmdir()
 
     def release(self) -> None:
         """Close the previous content; `restore` must not be called afterwards."""
         if self._previous is not None:
             self._previous.close()
+
+    def _restore_file(self) -> None:
+        if self._previous is None:
+            self._target.unlink()
+            return
+        try:
+            self._write(self._previous)
+        except TargetError:
+            # On a full disk, the previous file may fit into the place of the new one.
+            self._target.unlink()
+            self._write(self._previous)
+
+    def _write(self, previous: IO[bytes]) -> None:
+        previous.seek(0)
+        with atomic_write(self._target, self._scratch) as file:
+            shutil.copyfileobj(previous, file)
 
 
 def _open_previous(path: Path) -> IO[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import vggq
 from vggq.packing import MAX_BITS, Bits, megabytes, recorded_options
 
-from .artifact_members import iter_members
+from .artifact_members import read_members
 from .config import BASE_KEY
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _name_other_file(artifact: Path, expected: set[str], limit: int) -> Iterator
     """Yield a line for the largest other file, if it takes a notable share of the limit."""
     others = [
         (member.size, member.name)
-        for member in iter_members(artifact)
+        for member in read_members(artifact)
         if member.name not in expected and ".dist-info/" not in member.name
     ]
     size, name = max(others, default=(0, ""))

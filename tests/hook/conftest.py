@@ -40,6 +40,12 @@ target = "src/tiny/tiny.vggq"
 """
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that build the project."""
+    if isinstance(item, pytest.Function) and "project" in item.fixturenames:
+        item.add_marker("build")
+
+
 @dataclass
 class Result:
     """The exit code and the output (stdout and stderr together) of a command."""

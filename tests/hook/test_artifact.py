@@ -39,16 +39,6 @@ def errors_of_build(project: Project, *arguments: str) -> list[str]:
     return [line for line in result.lines if line.startswith(starts) and not line.startswith("  -")]
 
 
-def test_target_outside_the_packages_is_an_error(project: Project) -> None:
-    project.configure(MODEL.replace("src/tiny/tiny.vggq", "elsewhere/tiny.vggq"))
-    assert errors_of_build(project) == [
-        (
-            f"{KEY}.target: elsewhere/tiny.vggq is missing from {WHEEL}; the settings packages, "
-            "include or exclude of the build target leave it out"
-        )
-    ]
-
-
 def test_target_ships_even_if_excluded(project: Project) -> None:
     project.configure(MODEL + '[tool.hatch.build.targets.wheel]\nexclude = ["*.vggq"]\n')
     assert project.build().code == 0
@@ -62,7 +52,8 @@ def test_failing_second_model_removes_the_first_packed_file(project: Project) ->
     assert errors_of_build(project) == [
         (
             f"{key}.source: weights/gone.npz: no such file, and no packed file src/tiny/gone.vggq "
-            "to use instead"
+            "to use instead; get it with the project's download script or `git lfs pull`, or "
+            "commit the packed file"
         )
     ]
 
@@ -90,6 +81,13 @@ def test_raw_weights_under_another_name_are_an_error(project: Project) -> None:
             "src/tiny/copy.bin; exclude that file"
         )
     ]
+
+
+def test_other_file_of_the_size_of_the_raw_weights_ships(project: Project) -> None:
+    other = project.root / "src" / "tiny" / "other.bin"
+    other.write_bytes(bytes(project.source.stat().st_size))
+    assert project.build("wheel", "sdist").code == 0
+    assert "tiny/other.bin" in wheel_names(project.wheel)
 
 
 @pytest.fixture
@@ -148,7 +146,10 @@ def test_failed_build_restores_the_old_packed_file(large: Project) -> None:
 @pytest.mark.parametrize(
     ("meanwhile", "problem"),
     [
-        ("path.unlink()", f"src/tiny/tiny.vggq is missing from {WHEEL}; the settings packages"),
+        (
+            "path.unlink()",
+            f"src/tiny/tiny.vggq is missing from {WHEEL}: it was removed while the archive",
+        ),
         (
             "path.write_bytes(b'another')",
             f"src/tiny/tiny.vggq in {WHEEL} is not the file that this build prepared; another",
@@ -316,7 +317,12 @@ def test_missing_shard_is_an_error(sharded: Project) -> None:
 def test_sdist_source_without_a_source_is_an_error(project: Project) -> None:
     project.configure(MODEL + 'sdist = "source"\n')
     project.source.unlink()
-    assert errors_of_build(project, "sdist") == [f"{KEY}.source: weights/tiny.npz: no such file"]
+    assert errors_of_build(project, "sdist") == [
+        (
+            f"{KEY}.source: weights/tiny.npz: no such file; get it with the project's download "
+            "script or `git lfs pull`"
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -325,11 +331,17 @@ def test_sdist_source_without_a_source_is_an_error(project: Project) -> None:
         ("[]", 'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"'),
         (
             "[\"hatch-vggq; extra == 'x'\"]",
-            'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"',
+            (
+                "the package needs hatch-vggq to restore its weights, and 'hatch-vggq; extra == "
+                '"x"\' never installs it by default; write "hatch-vggq>=0.1.0"'
+            ),
         ),
         (
             "[\"hatch-vggq; python_version < '3'\"]",
-            'the package needs hatch-vggq to restore its weights; add "hatch-vggq>=0.1.0"',
+            (
+                "the package needs hatch-vggq to restore its weights, and 'hatch-vggq; "
+                'python_version < "3"\' never installs it by default; write "hatch-vggq>=0.1.0"'
+            ),
         ),
         (
             '["hatch-vggq<0.1"]',
@@ -384,6 +396,25 @@ def test_dependencies_with_a_suitable_reader_are_accepted(
     project.configure(MODEL, head)
     result = project.build()
     assert result.code == 0, result.output
+
+
+def test_environments_without_the_reader_are_a_warning(project: Project) -> None:
+    line = "hatch-vggq; sys_platform == 'win32' or python_version < '3.11'"
+    head = PYPROJECT.replace('["hatch-vggq"]', f'["{line}"]\nrequires-python = ">=3.10"')
+    project.configure(MODEL, head)
+    for kind in ("wheel", "sdist"):
+        result = project.build(kind)
+        assert result.code == 0, result.output
+        assert result.lines[:2] == [
+            (
+                "vggq: project.dependencies: hatch-vggq is missing on Linux and macOS, where the "
+                "package cannot restore its weights"
+            ),
+            (
+                "vggq: project.requires-python: '>=3.10' admits Python 3.10, which hatch-vggq does "
+                'not support; write ">=3.11"'
+            ),
+        ]
 
 
 def test_dynamic_dependencies_are_not_checked(project: Project) -> None:

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -158,6 +159,22 @@ def test_importance_is_read_from_a_file_of_the_project(project: Project) -> None
     assert "models[0].importance: " in project.build().output
 
 
+def test_packed_file_with_declared_dtypes_needs_them(project: Project) -> None:
+    """The manifest records `dtypes` only where it is given."""
+    weights = np.zeros((40, 30), ml_dtypes.bfloat16)
+    save_npz(project.source, {"layer.weight": weights})
+    project.configure(MODEL + 'dtypes = { "*.weight" = "bfloat16" }\n')
+    assert project.build().code == 0
+    project.source.unlink()
+    assert project.build().code == 0
+    project.configure(MODEL)
+    result = project.build()
+    assert result.code == 1
+    assert (
+        f"{KEY}.dtypes: src/tiny/tiny.vggq was packed with [['*.weight', 'bfloat16']] instead of []"
+    ) in result.output
+
+
 def test_packed_file_with_other_options_is_an_error(project: Project) -> None:
     assert project.build().code == 0
     project.source.unlink()
@@ -266,7 +283,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             b"",
             (
                 ".source: gone.npz: no such file, and no packed file src/tiny/tiny.vggq to use "
-                "instead"
+                "instead; get it with the project's download script or `git lfs pull`, or commit "
+                "the packed file"
             ),
         ),
         ('source = "weights"', b"", ".source: weights: a directory, not a file"),
@@ -285,7 +303,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             b"?",
             (
                 ".source: n.foo: unknown format; the supported formats have the suffixes .h5, "
-                ".hdf5, .keras, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                ".hdf5, .keras, .weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, "
+                ".npy, .onnx"
             ),
         ),
         (
@@ -352,7 +371,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             b"",
             (
                 ".source: weights/tiny.npz/a.npz: no such file, and no packed file "
-                "src/tiny/tiny.vggq to use instead"
+                "src/tiny/tiny.vggq to use instead; get it with the project's download script or "
+                "`git lfs pull`, or commit the packed file"
             ),
         ),
         (
@@ -443,6 +463,7 @@ def test_hook_module_imports_only_hatchling(project: Project) -> None:
     assert project.run(sys.executable, "-c", code).lines == ["set()"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["-m", "build"], ["-m", "pip", "wheel", ".", "-w", "dist"]])
 def test_isolated_build_installs_its_requirements(
     project: Project, wheelhouse: Path, command: list[str]

@@ -55,6 +55,11 @@ def test_model_with_all_keys() -> None:
     )
 
 
+def test_key_may_be_a_list() -> None:
+    (model,) = parse_config({"models": [GOOD | {"key": ["encoder", "decoder"]}]}).models
+    assert model.options == Options(key=("encoder", "decoder"))
+
+
 def test_paths_are_normalized() -> None:
     paths = {"source": "./weights//a.npz", "target": "src\\a\\.\\a.vggq"}
     (model,) = parse_config({"models": [paths]}).models
@@ -157,7 +162,7 @@ def test_keys_of_hatchling_are_ignored() -> None:
         ({"bits": 8.0}, ".bits: expected an integer from 1 to 8, found 8.0"),
         ({"bits": True}, ".bits: expected an integer from 1 to 8, found True"),
         ({"layout": "keras"}, ".layout: expected 'torch', found 'keras'"),
-        ({"key": 3}, ".key: expected the key of a dict, found 3"),
+        ({"key": 3}, ".key: expected the key of a dict, or a list of keys, found 3"),
         ({"keep": "*.bias"}, ".keep: expected a list of patterns such as '*.bias', found '*.bias'"),
         (
             {"drop": "optimizer.*"},
@@ -213,7 +218,7 @@ def test_keys_of_hatchling_are_ignored() -> None:
             (
                 ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, "
                 "objective, importance, dependent, tensors, keep, layout, key, drop, rename, "
-                "license, description, url"
+                "dtypes, license, description, url"
             ),
         ),
         ({"aim": "overall"}, ".aim: renamed to 'objective'"),
@@ -232,6 +237,14 @@ def test_keys_of_hatchling_are_ignored() -> None:
             ".target: expected a path inside the project, found 'src/../../a.vggq'",
         ),
         ({"target": "/a.vggq"}, ".target: expected a path inside the project, found '/a.vggq'"),
+        (
+            {"target": "src/*.vggq"},
+            ".target: expected the path of one file, found the pattern 'src/*.vggq'",
+        ),
+        (
+            {"target": "src/a?.vggq"},
+            ".target: expected the path of one file, found the pattern 'src/a?.vggq'",
+        ),
         (
             {"target": "C:\\a.vggq"},
             ".target: expected a path inside the project, found 'C:\\\\a.vggq'",

@@ -129,7 +129,7 @@ def test_build_after_killed_builds_succeeds_and_leaves_no_files(
     project: Project, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
-    arrays = {f"w{i}": rng.standard_normal((70, 70)).astype(np.float32) for i in range(8)}
+    arrays = {f"w{i}": rng.standard_normal((40, 40)).astype(np.float32) for i in range(8)}
     save_npz(project.source, arrays)
     whole = {}
     delays = random.Random(1)
