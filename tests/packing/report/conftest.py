@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.helpers import save_npz
 from vggq.packing import pack
 
+from .browsers import find_chromium, install_chromium
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from playwright.sync_api import Browser
 
 MARKUP_NAME = "<script>alert('x')</script> & \"y\""
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -29,10 +30,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-)
-NO_BROWSER = (
-    "no browser is installed: run `apt-get install chromium` or `playwright install chromium`, or "
-    "skip these tests with `-m 'not browser'`"
 )
 
 
@@ -60,15 +57,43 @@ def packed(source: Path) -> Path:
     return pack(source, source.with_suffix(".vggq"), bits=4).target
 
 
+def provide_chromium(shared: Path, downloaded: Path) -> Path | str:
+    """Return a Chromium, or the reason why none can be had; only one process tries to install it.
+
+    Args:
+        shared: a folder that all processes of the test run share.
+        downloaded: the path where Playwright puts its Chromium.
+
+    """
+    with FileLock(shared / "chromium.lock"):
+        if (found := find_chromium(downloaded)) is not None:
+            return found
+        outcome = shared / "no-chromium.txt"
+        if not outcome.exists():
+            installed = install_chromium(downloaded)
+            if isinstance(installed, Path):
+                return installed
+            outcome.write_text(installed, encoding="utf-8")
+        return outcome.read_text(encoding="utf-8")
+
+
+def shared_folder(factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the temporary folder of the test run; each worker of pytest-xdist has one inside."""
+    base = factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium: that of the system, or the one that Playwright installs."""
+def browser(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Browser]:
+    """Start a headless Chromium; skip the tests if none can be had, but fail in CI."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path)
-        if not os.path.exists(found):  # noqa: PTH110
-            pytest.fail(NO_BROWSER)
+        downloaded = Path(playwright.chromium.executable_path)
+        found = provide_chromium(shared_folder(tmp_path_factory, worker_id), downloaded)
+        if isinstance(found, str):
+            stop = pytest.fail if os.environ.get("CI") else pytest.skip
+            stop(f"no Chromium for the tests of the HTML pages: {found}")
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()
