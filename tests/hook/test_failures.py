@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NoReturn
@@ -297,10 +296,8 @@ def test_interrupted_build_restores_the_old_packed_file(
         "process.send_signal(signal.SIGINT)\n"
         "sys.exit(process.wait() == 0)\n"
     )
-    start = time.monotonic()
     result = project.run(sys.executable, "-c", code)
     assert result.code == 0, result.output
-    assert time.monotonic() - start < 50
     assert "KeyboardInterrupt" in result.output
     assert packed_file(project) == before
 

@@ -40,7 +40,7 @@ import json, os, signal, sys, tempfile, time
 import hatchling.build
 import hatchling.builders.wheel
 import vggq.packing
-import hatch_vggq.artifact, hatch_vggq.build, hatch_vggq.dependencies, hatch_vggq.sbom
+import hatch_vggq.session
 
 for line in sys.stdin:
     out, delay = json.loads(line)

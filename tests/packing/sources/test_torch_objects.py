@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
-from tests.packing.sources.pickles import save_archive, save_legacy, tensor_pickle
+from tests.packing.sources.pickles import Call, save_archive, save_legacy, tensor_pickle
 from vggq.errors import SourceError
 from vggq.packing.sources import ReadOptions, open_source
+from vggq.packing.sources.torch import _interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,6 +273,26 @@ def test_plain_objects_in_the_state_dict_are_left_out_and_named(
     assert remark.endswith(f" and {len(without) - 8} more")
 
 
+@pytest.mark.torch
+def test_large_sets_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a stand-in iterates over counts as work, and a pickle can repeat."""
+    import torch  # noqa: PLC0415
+
+    monkeypatch.setattr(_interpreter, "_MAX_ITEMS", 10)
+    path = tmp_path / "m.pth"
+    state = {"w": torch.ones(3)}
+    torch.save({"model": state, "vocabulary": set(range(1000))}, path)
+    with open_source(path) as source:
+        assert [tensor.name for tensor in source.tensors] == ["w"]
+    torch.save({"model": state, "odd": pickle_of_ordered_dict(11)}, path)
+    with pytest.raises(SourceError, match="more work than any state dict"), open_source(path):
+        pass
+
+
+def pickle_of_ordered_dict(count: int) -> Call:
+    return Call(collections.OrderedDict, [[str(index), 0] for index in range(count)])
+
+
 @pytest.fixture
 def explosive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Return the name of a module that must not be imported."""
@@ -344,9 +365,10 @@ def test_classes_of_tensors_are_not_imported(tmp_path: Path, explosive: str) -> 
 
 def test_a_pickled_object_is_named_instead_of_a_state_dict(tmp_path: Path) -> None:
     path = save_archive(tmp_path / "m.pt", pickle.dumps(Plain(), 2))
-    with pytest.raises(SourceError) as caught, open_source(path):
-        pass
-    assert caught.value.reason == (
-        f"contains an object of {__name__}.Plain, not a state dict: no code was run; save the "
-        "model's state dict instead: torch.save(model.state_dict(), path)"
-    )
+    for key in (None, "model", "."):
+        with pytest.raises(SourceError) as caught, open_source(path, ReadOptions(key=key)):
+            pass
+        assert caught.value.reason == (
+            f"contains an object of {__name__}.Plain, not a state dict: no code was run; save the "
+            "model's state dict instead: torch.save(model.state_dict(), path)"
+        )

@@ -65,7 +65,7 @@ def choose(checkpoint: Checkpoint, key: str | Sequence[str] | None) -> list[Chos
             several.
 
     """
-    if key is None:
+    if key is None or not isinstance(checkpoint.root, CONTAINERS):
         return [_find_state_dict(checkpoint)]
     if isinstance(key, str):
         return [_at_key(checkpoint, key)]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ...._dtypes import STORAGE
 from . import _rebuild as rebuild
-from ._objects import NamedConstant, StorageType, TensorClass, make_key
+from ._objects import IteratingFunction, NamedConstant, StorageType, TensorClass, make_key
 from ._stack import damaged_pickle
 
 
@@ -87,9 +87,9 @@ def _storage_type(dtype: str) -> StorageType:
 
 
 KNOWN_GLOBALS: Final[dict[str, Any]] = {
-    "collections OrderedDict": _ordered_dict,
+    "collections OrderedDict": IteratingFunction(_ordered_dict),
     "collections defaultdict": _empty_dict,
-    "collections deque": _deque,
+    "collections deque": IteratingFunction(_deque),
     "collections Counter": _first_argument,
     "_codecs encode": _first_argument,
     **{

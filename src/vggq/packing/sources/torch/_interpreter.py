@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ....errors import SourceError
 from ._objects import (
     DeviceTensor,
+    IteratingFunction,
     NamedConstant,
     Placeholder,
     Tensor,
@@ -155,7 +156,10 @@ class PickleInterpreter(PickleStack):
             return
         if not callable(function):
             raise damaged_pickle("it calls an object that is not a function")
-        self._items += sum(len(item) for item in arguments[:1] if isinstance(item, list | tuple))
+        if isinstance(function, IteratingFunction):
+            self._items += sum(
+                len(item) for item in arguments[:1] if isinstance(item, list | tuple)
+            )
         if len(arguments) > _MAX_ARGUMENTS or self._items > _MAX_ITEMS:
             raise SourceError("the pickle needs more work than any state dict")
         self._stack.append(function(*arguments))

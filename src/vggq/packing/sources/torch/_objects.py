@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MAX_NAME_SHOWN: Final = 200
 _MAX_KEY_BITS: Final = 64
@@ -107,6 +110,17 @@ class NamedConstant:
 @dataclass(frozen=True, slots=True)
 class TensorClass(NamedConstant):
     """A class of tensors, such as torch.Tensor; old releases of torch made objects of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class IteratingFunction:
+    """A stand-in for a function that iterates over its first argument."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the stand-in."""
+        return self.function(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
