@@ -258,7 +258,7 @@ def test_tensors_of_old_releases_are_read(tmp_path: Path, label: str) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("label", set(OLD) - {"FloatTensor of a GPU"})
+@pytest.mark.parametrize("label", sorted(set(OLD) - {"FloatTensor of a GPU"}))
 def test_torch_reads_the_same_from_tensors_of_old_releases(tmp_path: Path, label: str) -> None:
     import torch  # noqa: PLC0415
 
