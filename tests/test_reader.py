@@ -6,13 +6,15 @@ import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import vggq
-from vggq import errors
+from vggq import _positional, errors
 from vggq._reader import Reader
+
+from .helpers import assert_same_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +74,61 @@ def test_system_that_reads_fewer_bytes_than_requested(
     assert reader.read_at(len(DATA) - 9, 100) == DATA[-9:]
     assert reader.read_into(7, memoryview(bytearray(100))) == DATA[7:107]
     reader.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="the system has no preadv")
+def test_one_call_of_the_system_reads_less_than_2_gib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is smaller here; macOS refuses larger reads."""
+    assert _positional._MAX_READ < 1 << 31
+    monkeypatch.setattr(_positional, "_MAX_READ", 7)
+    path = tmp_path / "data"
+    path.write_bytes(DATA)
+    pread, preadv = os.pread, os.preadv
+    sizes = []
+
+    def record_pread(descriptor: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        return pread(descriptor, size, offset)
+
+    def record_preadv(descriptor: int, parts: list[memoryview], offset: int) -> int:
+        sizes.extend(map(len, parts))
+        return preadv(descriptor, parts, offset)
+
+    monkeypatch.setattr(os, "pread", record_pread)
+    monkeypatch.setattr(os, "preadv", record_preadv)
+    reader = Reader(path.open("rb"), path)
+    assert reader.read_at(7, 100) == DATA[7:107]
+    assert reader.read_into(7, memoryview(bytearray(100))) == DATA[7:107]
+    assert max(sizes) == 7
+    reader.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_path_that_cannot_seek_is_closed(tmp_path: Path) -> None:
+    """If the file were left open, its ResourceWarning would fail the test."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        with pytest.raises(errors.PackedFileError, match=f"^{path}: cannot be opened: .*seek"):
+            vggq.open(path)
+    finally:
+        os.close(descriptor)
+
+
+class OtherBuffers(io.BytesIO):
+    """A file that gives bytearray, and more than was asked for."""
+
+    def read(self, size: int | None = -1) -> Any:
+        del size
+        return bytearray(super().read())
+
+
+def test_file_that_gives_more_than_requested(packed: Path) -> None:
+    found = vggq.load(OtherBuffers(packed.read_bytes()))
+    assert_same_arrays(found, vggq.load(packed))
 
 
 def test_reads_after_the_file_is_closed_raise_closed_error(tmp_path: Path) -> None:

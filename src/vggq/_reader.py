@@ -6,16 +6,14 @@ import operator
 import os
 import threading
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any
 
+from ._positional import positional_descriptor, pread, pread_into, read_fully
 from .errors import ClosedError, PackedFileError, VggqError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-# Bytes to read with one call of the system: some systems refuse 2 GiB.
-_MAX_READ: Final = 1 << 30
 
 
 class Reader:
@@ -41,7 +39,7 @@ class Reader:
         self._owned = owned
         self._closed = False
         self._lock = threading.Lock()
-        self._descriptor = _positional_descriptor(file) if owned else None
+        self._descriptor = positional_descriptor(file) if owned else None
         self.path = path
         try:
             # Not the result of seek, which is None for an mmap.
@@ -89,9 +87,9 @@ class Reader:
             with self._lock:
                 self._check_open()
                 self._file.seek(offset)
-                return _read_fully(self._file, size)
+                return read_fully(self._file, size)
         self._check_open()
-        data = _pread(self._descriptor, offset, size)
+        data = pread(self._descriptor, offset, size)
         # If the file was closed meanwhile, the descriptor may have been another file's.
         self._check_open()
         return data
@@ -102,7 +100,7 @@ class Reader:
             out[: len(data)] = data
             return len(data)
         self._check_open()
-        size = _pread_into(self._descriptor, offset, out)
+        size = pread_into(self._descriptor, offset, out)
         self._check_open()
         return size
 
@@ -154,56 +152,3 @@ def unreadable(path: Path | str, error: Exception) -> PackedFileError:
 def reason_of(error: Exception) -> str:
     """Return the system's words for an error, without the path that OSError adds."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _positional_descriptor(file: IO[bytes]) -> int | None:
-    """Return a descriptor for reading at offsets; None where the system or the file has none.
-
-    Reading at offsets does not use the file's position, which forked processes share without a
-    common lock.
-    """
-    try:
-        return file.fileno() if hasattr(os, "preadv") else None
-    except OSError:
-        return None
-
-
-def _pread(descriptor: int, offset: int, size: int) -> bytes:
-    """Read `size` bytes from `offset`; one call of the system may return fewer."""
-    data = os.pread(descriptor, min(size, _MAX_READ), offset)
-    while len(data) < size and (
-        more := os.pread(descriptor, min(size - len(data), _MAX_READ), offset + len(data))
-    ):
-        data += more
-    return data
-
-
-def _pread_into(descriptor: int, offset: int, out: memoryview) -> int:
-    """Read bytes from `offset` into `out`, and return the number of bytes read."""
-    size = 0
-    while size < len(out) and (
-        more := os.preadv(descriptor, [out[size : size + _MAX_READ]], offset + size)
-    ):
-        size += more
-    return size
-
-
-def _read_fully(file: IO[bytes], size: int) -> bytes:
-    """Read `size` bytes from the file's position; one read of an unbuffered file may give fewer."""
-    data = _read_once(file, size)
-    while len(data) < size and (more := _read_once(file, size - len(data))):
-        data += more
-    return data[:size]
-
-
-def _read_once(file: IO[bytes], size: int) -> bytes:
-    """Read up to `size` bytes from the file's position.
-
-    Raises:
-        TypeError: the file gives something else, since it is in text mode or does not block.
-
-    """
-    data: object = file.read(size)
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"a read gives {type(data).__name__}, expected bytes")
-    return bytes(data)
