@@ -17,7 +17,7 @@ from vggq.packing import FIRST_READER, FORMAT_VERSION, vendoring
 
 from .environments import list_environments, list_old_environments, supported_pythons
 from .messages import BuildError
-from .needs import Need, describe_gaps, find_problem, is_installed
+from .needs import Need, describe_gaps, find_need_problem, is_installed
 from .words import join_words
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _find_problems(needs: Iterable[Need], metadata: Metadata) -> Iterator[str]:
     for need in needs:
         if metadata.dependencies is None:
             continue
-        if problem := find_problem(need, metadata.dependencies, requires_python):
+        if problem := find_need_problem(need, metadata.dependencies, requires_python):
             yield f"{_KEY}: {problem}"
 
 

@@ -48,7 +48,7 @@ class Need:
         return canonicalize_name(self.requirement.name)
 
 
-def find_problem(need: Need, dependencies: Sequence[str], requires_python: str) -> str | None:
+def find_need_problem(need: Need, dependencies: Sequence[str], requires_python: str) -> str | None:
     """Return why no environment of a package can have what it needs; None if one can."""
     found = _requirements_on(need.name, dependencies)
     markers = [r.marker for r in (need.requirement, *found) if r.marker is not None]

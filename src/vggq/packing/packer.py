@@ -112,7 +112,7 @@ def pack_with(
             encoded.write_to(file)
             written = file.tell()
     seconds = time.perf_counter() - begin
-    return Packed(target, encoded.manifest, written, seconds, _remarks(opened, encoded))
+    return Packed(target, encoded.manifest, written, seconds, _all_remarks(opened, encoded))
 
 
 def check_names(options: Options, names: Sequence[str]) -> None:
@@ -132,7 +132,7 @@ def check_names(options: Options, names: Sequence[str]) -> None:
         check_factor_names(options.goal.factors, names)
 
 
-def _remarks(source: Source, encoded: EncodedFile) -> tuple[str, ...]:
+def _all_remarks(source: Source, encoded: EncodedFile) -> tuple[str, ...]:
     remarks = (*source.remarks, *encoded.remarks)
     if source.chosen_key is None:
         return remarks

@@ -79,10 +79,10 @@ def find_copies(root: Path, target: Path, packages: Iterable[Path] = ()) -> list
             break
     folders = [package] if package else [target.parent, *packages]
     stamps = {stamp for folder in folders if folder != root for stamp in folder.rglob(STAMP)}
-    return [_read(stamp) for stamp in sorted(stamps)]
+    return [_read_stamp(stamp) for stamp in sorted(stamps)]
 
 
-def _read(stamp: Path) -> Copy:
+def _read_stamp(stamp: Path) -> Copy:
     try:
         table = json.loads(stamp.read_text(encoding="utf-8"))
         return Copy(stamp.parent, str(table[_DISTRIBUTION]), int(table["format"]))

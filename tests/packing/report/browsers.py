@@ -36,7 +36,7 @@ def install_chromium(downloaded: Path) -> Path | str:
         downloaded: the path where Playwright puts its Chromium.
 
     Returns:
-        The path of the Chromium, or the reason why there is none.
+        The path of the Chromium, or the reason why none can be had.
 
     """
     reasons = [_run(PLAYWRIGHT)]

@@ -45,7 +45,7 @@ def show_checkpoint(file: str, read_options: ReadOptions, *, as_json: bool) -> N
         print_line(f"{file}: {fmt.name}, {len(tensors)} tensor{plural}, {size}")
         print_table(_as_table(tensors))
         _print_problems(tensors)
-        for remark in _remarks(contents):
+        for remark in _all_remarks(contents):
             print_remark(f"{file}: {remark}")
 
 
@@ -55,7 +55,7 @@ def _print_problems(tensors: list[SourceTensor]) -> None:
             print_line(f"cannot be packed: {tensor.name!r}: {printable(tensor.problem)}")
 
 
-def _remarks(contents: Contents) -> list[str]:
+def _all_remarks(contents: Contents) -> list[str]:
     key = contents.chosen_key
     chosen = [] if key is None else [f"the state dict is under the key {key!r}"]
     return [*chosen, *contents.remarks]

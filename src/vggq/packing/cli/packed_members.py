@@ -56,7 +56,7 @@ def packed_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
     """
     found = False
-    with _locate_errors(path):
+    with _as_packed_file_errors(path):
         for name, content in _members(path):
             found = True
             yield name, _MemberFile(content, f"{path}: {name}")
@@ -65,7 +65,7 @@ def packed_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 @contextmanager
-def _locate_errors(path: Path) -> Iterator[None]:
+def _as_packed_file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

@@ -77,21 +77,21 @@ def describe_array(
     declared = declared_dtype(name, header.dtype, declarations) if untyped else None
     dtype = declared or _dtypes.dtype_name(header.dtype)
     if dtype is None or len(header.shape) > MAX_DIMENSIONS:
-        problem = untyped_problem(name, header.dtype) if untyped else _unsupported(header)
+        problem = untyped_problem(name, header.dtype) if untyped else _unsupported_reason(header)
         tensor = unsupported_tensor(name, problem, dtype=str(header.dtype), shape=header.shape)
     else:
-        _check_size(header, available)
+        _check_array_size(header, available)
         tensor = SourceTensor(name, dtype, header.shape, partial(_read_array, open_file, dtype))
     return replace(tensor, untyped=untyped)
 
 
-def _unsupported(header: _Header) -> str:
+def _unsupported_reason(header: _Header) -> str:
     if len(header.shape) > MAX_DIMENSIONS:
         return f"tensors of more than {MAX_DIMENSIONS} dimensions are not supported"
     return f"the dtype {header.dtype} is not supported"
 
 
-def _check_size(header: _Header, available: int) -> None:
+def _check_array_size(header: _Header, available: int) -> None:
     if min(header.shape, default=0) < 0:
         raise SourceError(f"damaged: the shape {header.shape} is invalid")
     expected = math.prod(header.shape) * header.dtype.itemsize

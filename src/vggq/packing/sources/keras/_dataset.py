@@ -63,7 +63,7 @@ def describe_dataset(
     """
     name, dataset = tensor.name, tensor.dataset
     stored = _stored_dtype(name, dataset, declarations)
-    problem = tensor.problem or stored.problem or _find_problem(file, dataset)
+    problem = tensor.problem or stored.problem or _find_storage_problem(file, dataset)
     if stored.name is None or problem:
         shape = dataset.shape or ()
         described = unsupported_tensor(name, problem or "", dtype=stored.shown, shape=shape)
@@ -87,10 +87,10 @@ def _stored_dtype(name: str, dataset: Any, declarations: Sequence[tuple[str, str
         problem = "" if declared else untyped_problem(name, dtype)
         return _StoredDtype(declared, str(dtype), problem, untyped=True)
     found = _dtypes.dtype_name(dtype)
-    return _StoredDtype(found, str(dtype), "" if found else _unsupported(dtype))
+    return _StoredDtype(found, str(dtype), "" if found else _unsupported_reason(dtype))
 
 
-def _unsupported(dtype: np.dtype[Any]) -> str:
+def _unsupported_reason(dtype: np.dtype[Any]) -> str:
     """Return why a dtype that has no safetensors name cannot be packed."""
     h5py = require("h5py", "build")
     if dtype.kind == "S" or h5py.check_string_dtype(dtype):
@@ -102,7 +102,7 @@ def _unsupported(dtype: np.dtype[Any]) -> str:
     return f"the dtype {dtype} is not supported"
 
 
-def _find_problem(file: Any, dataset: Any) -> str | None:
+def _find_storage_problem(file: Any, dataset: Any) -> str | None:
     """Return why a dataset cannot be packed, whatever its dtype is."""
     if dataset.shape is None:
         return "an empty dataset, which has no shape, is not supported"

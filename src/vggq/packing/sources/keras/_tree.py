@@ -16,7 +16,7 @@ from ...optional import require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_DEPTH: Final = 256
+MAX_GROUP_DEPTH: Final = 256
 # Without a limit, two links to one group at each of n levels would give 2^n names.
 MAX_FURTHER_NAMES: Final = 1 << 13
 
@@ -71,7 +71,7 @@ def _key_of(h5py: Any, identifier: Any) -> ObjectKey:
 
 
 def read_tree(
-    group: Any, *, max_depth: int = MAX_DEPTH, max_further_names: int = MAX_FURTHER_NAMES
+    group: Any, *, max_depth: int = MAX_GROUP_DEPTH, max_further_names: int = MAX_FURTHER_NAMES
 ) -> Tree:
     """Return the content of an open group. Links to other files are not followed.
 

@@ -79,7 +79,7 @@ def open_contents(
             raise SourceError(f"damaged HDF5 file: {error}") from error
         problems = sorted(tree.problems.items())
         tensors += [unsupported_tensor(path, problem) for path, problem in problems]
-        yield Contents(tensors, remarks=_remarks(tree, {**unread, **left_out}))
+        yield Contents(tensors, remarks=_remark_leftovers(tree, {**unread, **left_out}))
 
 
 def _check_before_hdf5(content: Path | IO[bytes], path: Path) -> None:
@@ -119,7 +119,7 @@ def _unchanged(path: str, dataset: Any, problem: str | None = None) -> TorchTens
     return TorchTensor(path, dataset, dataset.shape, np.asarray, problem=problem)
 
 
-def _remarks(tree: Tree, unread: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+def _remark_leftovers(tree: Tree, unread: Mapping[str, Collection[str]]) -> tuple[str, ...]:
     attributes = [name for name in tree.attributes if not _READING_ATTRIBUTES.fullmatch(name)]
     found = {"attributes": sorted(attributes), "links back to a group above them": tree.cycles}
     return remark_unpacked({**unread, **found})

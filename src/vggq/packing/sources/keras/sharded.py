@@ -61,7 +61,7 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         }
         _check_groups(index, shards)
         tensors = [tensor for contents in shards.values() for tensor in contents.tensors]
-        _check_size(index, tensors)
+        _check_total_size(index, tensors)
         yield Contents(tensors, remarks=merge_remarks(shards.values()))
 
 
@@ -77,7 +77,7 @@ def _check_groups(index: _Index, shards: dict[str, Contents]) -> None:
                 raise SourceError(f"{group!r} is missing from {name}, where weight_map lists it")
 
 
-def _check_size(index: _Index, tensors: list[SourceTensor]) -> None:
+def _check_total_size(index: _Index, tensors: list[SourceTensor]) -> None:
     """Check that no file is missing from the index."""
     sizes = [
         tensor.count * STORAGE[tensor.dtype].itemsize for tensor in tensors if not tensor.problem

@@ -56,7 +56,7 @@ def dtype_label(initializer: Any) -> str:
     return name
 
 
-def find_problem(initializer: Any) -> str | None:
+def find_initializer_problem(initializer: Any) -> str | None:
     """Return why an initializer cannot be packed, or None if it can be."""
     name = dtype_label(initializer)
     if name not in _ONNX_TYPES or _ONNX_TYPES[name][0] not in STORAGE:

@@ -30,7 +30,7 @@ from ._initializer import (
     decode_bytes,
     decode_values,
     dtype_label,
-    find_problem,
+    find_initializer_problem,
     get_dtype,
     get_external_data,
     get_shape,
@@ -55,10 +55,10 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     tensors = [_describe_initializer(path, item) for item in model.graph.initializer]
     others = list(find_other_tensors(model))
     tensors += [_describe_other(other) for other in others if other.is_weight]
-    yield Contents(tensors, remarks=_remarks(model, others))
+    yield Contents(tensors, remarks=_remark_leftovers(model, others))
 
 
-def _remarks(model: Any, others: Iterable[OtherTensor]) -> tuple[str, ...]:
+def _remark_leftovers(model: Any, others: Iterable[OtherTensor]) -> tuple[str, ...]:
     """Return the remark on what is not packed."""
     nodes = len(model.graph.node)
     return remark_unpacked(
@@ -115,7 +115,7 @@ def _name_tensor(initializer: Any) -> Iterator[None]:
 
 def _describe_initializer(path: Path, initializer: Any) -> SourceTensor:
     name, extent = to_text(initializer.name), None
-    if problem := find_problem(initializer):
+    if problem := find_initializer_problem(initializer):
         return unsupported_tensor(name, problem, dtype=dtype_label(initializer))
     with _name_tensor(initializer):
         dtype, shape = get_dtype(initializer), get_shape(initializer)

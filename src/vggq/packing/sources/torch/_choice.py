@@ -28,7 +28,9 @@ _EXTRA_STATE_SUFFIX: Final = "_extra_state"
 _MAX_NAMES: Final = 6
 _MAX_NAMES_IN_EXAMPLE: Final = 3
 _MAX_NAME_SHOWN: Final = 60
-_ADVICE: Final = "save the model's state dict instead: torch.save(model.state_dict(), path)"
+_STATE_DICT_ADVICE: Final = (
+    "save the model's state dict instead: torch.save(model.state_dict(), path)"
+)
 
 Path = tuple[str, ...]
 """The names that lead from the root to a container."""
@@ -79,7 +81,7 @@ def _at_key(checkpoint: Checkpoint, key: str, prefix: str = "") -> Chosen:
     value = _value_at(checkpoint.root, path)
     if isinstance(value, Placeholder):
         reason = f"the key {show(key)} is that of an object of {value.kind}, which is not read"
-        raise SourceError(f"{reason}; {_ADVICE}")
+        raise SourceError(f"{reason}; {_STATE_DICT_ADVICE}")
     if not isinstance(value, CONTAINERS):
         reason = f"the key {show(key)} is that of {with_article(kind_of(value))}, not of a dict"
         raise _no_tensors_at(reason, checkpoint)
@@ -192,7 +194,7 @@ def _find_unread_object(checkpoint: Checkpoint) -> str | None:
         if isinstance(value, Placeholder) and checkpoint.holds_tensors(value):
             return (
                 f"the key {show(name)} is that of an object of {value.kind}, whose tensors are not "
-                f"read: no code was run; {_ADVICE}"
+                f"read: no code was run; {_STATE_DICT_ADVICE}"
             )
     return None
 
@@ -200,7 +202,8 @@ def _find_unread_object(checkpoint: Checkpoint) -> str | None:
 def _describe_root(checkpoint: Checkpoint) -> str:
     root = checkpoint.root
     if isinstance(root, Placeholder):
-        return f"contains an object of {root.kind}, not a state dict: no code was run; {_ADVICE}"
+        problem = f"contains an object of {root.kind}, not a state dict"
+        return f"{problem}: no code was run; {_STATE_DICT_ADVICE}"
     problem = f"contains {with_article(kind_of(root))}, not a state dict"
     if isinstance(root, CONTAINERS) and checkpoint.holds_tensors(root):
         return f"{problem}; set `key` to the index of an item, or to '{ROOT_KEY}' for all of them"

@@ -66,7 +66,7 @@ class Checkpoint:
     @classmethod
     def from_root(cls, root: Any) -> Checkpoint:
         """Look for the tensors in an unpickled object."""
-        links = _Links()
+        links = _Nesting()
         links.follow(root)
         direct = links.of_tensors or links.of_arrays
         data_holders = links.holders(links.of_tensors | links.of_arrays)
@@ -82,7 +82,7 @@ class Checkpoint:
 
 
 @dataclass(slots=True)
-class _Links:
+class _Nesting:
     """The containers and placeholders of a checkpoint, by their ids.
 
     Attributes:

@@ -14,7 +14,7 @@ from ...._json import MAX_DIMENSIONS
 from ....errors import SourceError
 from .._source import SourceTensor
 from ._objects import Placeholder, UnknownGlobal
-from ._rebuild import is_count
+from ._rebuild import is_small_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _MAX_EMPTY: Final = 1 << 24
 _BYTE_ORDERS: Final[dict[str, Literal["<", ">"]]] = {"<": "<", ">": ">", "|": "<", "=": "<"}
 
 
-def describe_array(name: str, value: Any) -> SourceTensor | None:
+def describe_pickled_array(name: str, value: Any) -> SourceTensor | None:
     """Return the numpy array that a placeholder stands for.
 
     Returns:
@@ -40,7 +40,7 @@ def describe_array(name: str, value: Any) -> SourceTensor | None:
     if parts is None:
         return None
     shape, dtype, is_fortran, content = parts
-    parsed = _parse_dtype(dtype)
+    parsed = _parse_pickled_dtype(dtype)
     if parsed is None or not isinstance(content, bytes | bytearray | str) or not _is_shape(shape):
         return None
     stored = dtype_name(parsed)
@@ -50,12 +50,12 @@ def describe_array(name: str, value: Any) -> SourceTensor | None:
     if math.prod(size or 1 for size in shape) > max(len(content), _MAX_EMPTY):
         return None
     order = "F" if is_fortran else "C"
-    return SourceTensor(name, stored, shape, partial(_read, content, parsed, shape, order))
+    return SourceTensor(name, stored, shape, partial(_read_values, content, parsed, shape, order))
 
 
 def is_array(value: Any) -> bool:
-    """Return whether a value is a numpy array that `describe_array` can describe."""
-    return describe_array("", value) is not None
+    """Return whether a value is a numpy array that `describe_pickled_array` can describe."""
+    return describe_pickled_array("", value) is not None
 
 
 def _parts_of_array(value: Any) -> tuple[Any, Any, Any, Any] | None:
@@ -74,7 +74,7 @@ def _parts_of_array(value: Any) -> tuple[Any, Any, Any, Any] | None:
     return None
 
 
-def _parse_dtype(value: Any) -> np.dtype[Any] | None:
+def _parse_pickled_dtype(value: Any) -> np.dtype[Any] | None:
     """Return the dtype of numbers that a placeholder stands for; None for any other dtype."""
     if not isinstance(value, Placeholder) or value.kind != "numpy.dtype" or not value.arguments:
         return None
@@ -88,10 +88,10 @@ def _parse_dtype(value: Any) -> np.dtype[Any] | None:
 
 
 def _is_shape(shape: Any) -> bool:
-    return type(shape) is tuple and len(shape) <= MAX_DIMENSIONS and all(map(is_count, shape))
+    return type(shape) is tuple and len(shape) <= MAX_DIMENSIONS and all(map(is_small_count, shape))
 
 
-def _read(
+def _read_values(
     content: bytes | bytearray | str, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any
 ) -> NDArray[Any]:
     # Pickle protocols up to 2 store bytes as a string of Latin-1.

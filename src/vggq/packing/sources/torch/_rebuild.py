@@ -45,7 +45,7 @@ def load_storage(pid: Any) -> Storage:
     if isinstance(kind, UnknownGlobal):
         # A class of a later release of torch.
         kind = StorageType(repr(kind), 0)
-    if not isinstance(kind, StorageType) or type(key) is not str or not is_count(count):
+    if not isinstance(kind, StorageType) or type(key) is not str or not is_small_count(count):
         raise damaged_pickle(f"{short(pid)} is not a storage")
     if len(pid) == 6 and pid[5] is not None:
         raise SourceError(
@@ -95,7 +95,7 @@ def _make_tensor(
     if type(shape) is not tuple or type(strides) is not tuple or len(shape) > MAX_DIMENSIONS:
         raise damaged_pickle("a tensor has an invalid shape")
     counts = (offset, *shape, *strides)
-    if not all(map(is_count, counts)) or len(shape) != len(strides):
+    if not all(map(is_small_count, counts)) or len(shape) != len(strides):
         raise damaged_pickle("a tensor has an invalid shape")
     flags = metadata if type(metadata) is dict else {}
     # The storage contains the values without the sign.
@@ -194,6 +194,6 @@ def is_old_tensor(value: Any) -> bool:
     return isinstance(value, Placeholder) and isinstance(value.maker, TensorClass)
 
 
-def is_count(value: object) -> bool:
+def is_small_count(value: object) -> bool:
     """Return whether a value is a size, an offset or a stride."""
     return type(value) is int and 0 <= value < 2**62

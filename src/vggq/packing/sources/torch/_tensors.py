@@ -14,7 +14,7 @@ from .... import _dtypes
 from ...._dtypes import STORAGE
 from ....errors import SourceError
 from .._source import SourceTensor, unsupported_tensor
-from ._numpy import describe_array
+from ._numpy import describe_pickled_array
 from ._objects import DeviceTensor, Placeholder, Storage, Tensor, UnsupportedTensor, kind_of
 from ._rebuild import is_old_tensor, rebuild_old_tensor
 
@@ -61,7 +61,7 @@ def describe_tensor(name: str, value: Any, storages: StorageReader) -> SourceTen
         problem = f"a {value.kind} is not supported; save {value.remedy} instead"
         return unsupported_tensor(name, problem)
     if isinstance(value, Placeholder):
-        return describe_array(name, value) or _describe_object(name, value)
+        return describe_pickled_array(name, value) or _describe_object(name, value)
     return unsupported_tensor(
         name, f"a {kind_of(value)} is not supported; save torch.tensor(storage) instead"
     )
