@@ -121,6 +121,13 @@ def wheel_names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
+def extract_sdist(path: Path, folder: Path) -> None:
+    """Extract an sdist; the first releases of Python 3.11 have no filters."""
+    options = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, **options)  # type: ignore[arg-type]
+
+
 def sdist_names(sdist: Path) -> set[str]:
     with tarfile.open(sdist) as archive:
         return set(archive.getnames())

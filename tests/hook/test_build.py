@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import vggq
 from tests.helpers import save_npz
 from vggq.packing import flat_options, pack
 
-from .conftest import MODEL, Project, read_packed_file, sdist_names, wheel_names
+from .conftest import MODEL, Project, extract_sdist, read_packed_file, sdist_names, wheel_names
 
 KEY = "tool.hatch.build.hooks.vggq.models[0]"
 DIST_INFO = {
@@ -131,8 +130,7 @@ def test_build_of_an_unpacked_sdist_does_not_warn_of_a_missing_source(project: P
     assert project.build("sdist").code == 0
     project.source.unlink()
     project.target.unlink()
-    with tarfile.open(project.sdist) as archive:
-        archive.extractall(project.root.parent, filter="data")
+    extract_sdist(project.sdist, project.root.parent)
     result = Project(project.root.parent / "tiny-1.0").build()
     assert result.code == 0, result.output
     assert "using the packed file" in result.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import pytest
 
 import vggq
 
-from .conftest import MODEL, PYPROJECT, Project, sdist_names, wheel_names
+from .conftest import MODEL, PYPROJECT, Project, extract_sdist, sdist_names, wheel_names
 from .in_process import build_here, fail_here
 
 if TYPE_CHECKING:
@@ -249,8 +248,7 @@ def test_editable_build_does_not_need_a_selection(
 
 
 def unpack(project: Project, folder: Path) -> Project:
-    with tarfile.open(project.sdist) as archive:
-        archive.extractall(folder, filter="data")
+    extract_sdist(project.sdist, folder)
     return Project(folder / "tiny-1.0")
 
 

@@ -17,10 +17,10 @@ import pytest
 import safetensors.numpy
 
 from tests.helpers import save_npz
-from vggq import _container
 from vggq.errors import SourceError
 from vggq.packing import atomic_file, pack
 from vggq.packing.atomic_file import atomic_write, remove_leftovers
+from vggq.packing.sources import _safetensors_header
 from vggq.packing.sources import safetensors as safetensors_source
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_pack_rejects_a_source_that_changes_between_header_and_digest(
     source = tmp_path / "s.safetensors"
     first, second = {"a": np.zeros(3), "b": np.ones(3)}, {"a": np.ones(3), "b": np.zeros(3)}
     safetensors.numpy.save_file(first, source)
-    read_header = _container.read_header
+    read_header = _safetensors_header.read_checkpoint_header
 
     def late(*arguments: Any) -> Any:
         header = read_header(*arguments)
@@ -171,7 +171,7 @@ def test_pack_rejects_a_source_that_changes_between_header_and_digest(
         shutil.copyfile(tmp_path / "new", source)
         return header
 
-    monkeypatch.setattr(safetensors_source, "read_header", late)
+    monkeypatch.setattr(safetensors_source, "read_checkpoint_header", late)
     with pytest.raises(SourceError, match=CHANGED):
         pack(source, tmp_path / "s.vggq")
     assert names(tmp_path) == {"s.safetensors", "new"}

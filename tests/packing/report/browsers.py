@@ -12,7 +12,11 @@ from typing import Final
 COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
 PLAYWRIGHT: Final = (sys.executable, "-m", "playwright", "install", "chromium")
 # The package lists of a new system are empty or old.
-DEBIAN: Final = (("apt-get", "-qq", "update"), ("apt-get", "-qq", "install", "-y", "chromium"))
+UPDATE: Final = ("apt-get", "-qq", "update")
+INSTALL: Final = ("apt-get", "-qq", "install", "-y")
+# The driver is a Node.js, which a minimal Debian lacks a library for.
+DRIVER_LIBRARY: Final = "libatomic1"
+DRIVER: Final = (sys.executable, "-m", "playwright", "--version")
 _TIMEOUT: Final = 600
 
 
@@ -44,12 +48,24 @@ def install_chromium(downloaded: Path) -> Path | str:
         # The libraries that Chromium needs are part of the system.
         reasons.append(_run((str(downloaded), "--version")))
     if reasons[-1] is not None and _can_use_apt():
-        reasons.append(next(filter(None, map(_run, DEBIAN)), None))
+        reasons.append(_install_debian("chromium"))
     if reasons[-1] is None and (found := find_chromium(downloaded)) is not None:
         return found
     return (
         "; ".join(reason for reason in reasons if reason) or "none was found after installing one"
     )
+
+
+def prepare_driver() -> str | None:
+    """Make the driver of Playwright run; return the reason if it does not."""
+    reason = _run(DRIVER)
+    if reason is None or not _can_use_apt():
+        return reason
+    return _install_debian(DRIVER_LIBRARY) or _run(DRIVER)
+
+
+def _install_debian(package: str) -> str | None:
+    return _run(UPDATE) or _run((*INSTALL, package))
 
 
 def _can_use_apt() -> bool:

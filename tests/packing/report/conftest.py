@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from filelock import FileLock
 from tests.helpers import save_npz
 from vggq.packing import pack
 
-from .browsers import find_chromium, install_chromium
+from .browsers import find_chromium, install_chromium, prepare_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,17 +83,25 @@ def shared_folder(factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return base if worker_id == "master" else base.parent
 
 
+def stop_without_browser(reason: str) -> NoReturn:
+    stop = pytest.fail if os.environ.get("CI") else pytest.skip
+    stop(f"no Chromium for the tests of the HTML pages: {reason}")
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Browser]:
     """Start a headless Chromium; skip the tests if none can be had, but fail in CI."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
+    shared = shared_folder(tmp_path_factory, worker_id)
+    with FileLock(shared / "driver.lock"):
+        reason = prepare_driver()
+    if reason is not None:
+        stop_without_browser(reason)
     with sync_playwright() as playwright:
-        downloaded = Path(playwright.chromium.executable_path)
-        found = provide_chromium(shared_folder(tmp_path_factory, worker_id), downloaded)
+        found = provide_chromium(shared, Path(playwright.chromium.executable_path))
         if isinstance(found, str):
-            stop = pytest.fail if os.environ.get("CI") else pytest.skip
-            stop(f"no Chromium for the tests of the HTML pages: {found}")
+            stop_without_browser(found)
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import browsers
-from .browsers import find_chromium, install_chromium
+from .browsers import find_chromium, install_chromium, prepare_driver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +83,21 @@ def test_reason_names_every_failed_attempt(
     assert isinstance(reason, str)
     assert "no connection" in reason
     assert "`apt-get -qq update` failed: E: no such package" in reason
+
+
+def test_driver_that_runs_needs_nothing(bare_path: Path) -> None:
+    script(bare_path, "apt-get", "import sys; sys.exit('E: not to be called')")
+    assert prepare_driver() is None
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_library_of_the_driver_is_installed_as_root(
+    bare_path: Path, monkeypatch: pytest.MonkeyPatch, *, root: bool
+) -> None:
+    library = bare_path / "library"
+    script(bare_path, "apt-get", f"import pathlib; pathlib.Path({str(library)!r}).touch()")
+    check = f"import pathlib, sys; sys.exit(not pathlib.Path({str(library)!r}).exists())"
+    monkeypatch.setattr(browsers, "DRIVER", (sys.executable, "-c", check))
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    assert (prepare_driver() is None) is root
+    assert library.exists() is root
