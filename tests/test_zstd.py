@@ -138,12 +138,15 @@ def test_every_flipped_bit(content: bytes, buffers: Buffers | None) -> None:
 def test_messages_do_not_depend_on_the_library(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = set()
+    found = []
     for library in LIBRARIES.values():
         monkeypatch.setattr(_zstd, "_stdlib", library)
         for buffers in (None, Buffers(read_nothing)):
-            found.add(tuple(outcomes_of_flipped_bits(content, buffers)))
-    assert len(found) == 1
+            outcomes = list(outcomes_of_flipped_bits(content, buffers))
+            found.append(outcomes)
+    for messages in zip(*found, strict=True):
+        # Older versions of zstd ignore a few more bits.
+        assert len(set(messages) - {"harmless"}) <= 1
 
 
 def test_frame_with_more_content_than_it_declares(buffers: Buffers | None) -> None:

@@ -290,6 +290,8 @@ def test_interrupted_build_restores_the_old_packed_file(
     add_hook(project, INITIALIZE, action, is_first=False)
     code = (
         "import os, signal, subprocess, sys, time\n"
+        # Processes inherit that the signal is ignored, as it is in background jobs of a shell.
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "build = [sys.executable, '-m', 'hatchling', 'build', '-t', 'wheel']\n"
         "process = subprocess.Popen(build)\n"
         "while not os.path.exists('waits'): time.sleep(0.05)\n"

@@ -238,6 +238,15 @@ def test_control_characters_in_names_are_escaped(
         assert "\x1b" not in out + err
 
 
+def library_stores(values: np.ndarray) -> bool:
+    """Return whether the installed safetensors can store an array of this dtype."""
+    try:
+        safetensors.numpy.save({"w": values})
+    except (KeyError, ValueError, safetensors.SafetensorError):
+        return False
+    return True
+
+
 def test_unpack_writes_complex_arrays_that_the_format_can_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,7 +256,7 @@ def test_unpack_writes_complex_arrays_that_the_format_can_store(
         for suffix in ("npz", "safetensors"):
             out = tmp_path / f"out.{suffix}"
             stored = main(["unpack", str(packed), str(out)]) == 0
-            assert stored == (suffix == "npz" or dtype == np.complex64)
+            assert stored == (suffix == "npz" or library_stores(values))
             if stored:
                 with open_source(out) as source:
                     np.testing.assert_array_equal(source.tensors[0].read(), values)

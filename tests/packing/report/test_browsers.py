@@ -85,7 +85,8 @@ def test_reason_names_every_failed_attempt(
     assert "`apt-get -qq update` failed: E: no such package" in reason
 
 
-def test_driver_that_runs_needs_nothing(bare_path: Path) -> None:
+def test_driver_that_runs_needs_nothing(bare_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browsers, "DRIVER", (sys.executable, "-c", ""))
     script(bare_path, "apt-get", "import sys; sys.exit('E: not to be called')")
     assert prepare_driver() is None
 
