@@ -290,7 +290,7 @@ def test_interrupted_build_restores_the_old_packed_file(
     add_hook(project, INITIALIZE, action, is_first=False)
     code = (
         "import os, signal, subprocess, sys, time\n"
-        # Processes inherit that the signal is ignored, as it is in background jobs of a shell.
+        # Background jobs of a shell ignore the signal, and their processes inherit that.
         "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "build = [sys.executable, '-m', 'hatchling', 'build', '-t', 'wheel']\n"
         "process = subprocess.Popen(build)\n"
