@@ -84,7 +84,7 @@ def _errors_reported(path: Path) -> Iterator[None]:
 def _read_wheel(path: Path, sizes: Collection[int]) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 continue
             if info.file_size in sizes:
                 with archive.open(info) as file:

@@ -134,6 +134,14 @@ def test_wheel_has_no_folders(tmp_path: Path) -> None:
     assert read_members(tmp_path / "a.whl") == [Member("a/b", 3)]
 
 
+def test_member_without_a_name_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("#", CONTENT)
+    path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
+    assert read_members(path) == [Member("", 3)]
+
+
 def damage(data: bytes, how: str) -> bytes:
     half = len(data) // 2
     return {

@@ -138,6 +138,13 @@ def test_open_rejects_record_names_that_lead_out(tmp_path: Path, name: str) -> N
     assert error_of(path) == f"the record name {name!r} leads out of the archive"
 
 
+def test_a_record_may_have_no_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.keras", members={"#record": b"?"})
+    path.write_bytes(path.read_bytes().replace(b"#record", b"\0record"))
+    with open_source(path, ReadOptions()) as source:
+        assert source.remarks == ("not packed: the records 'config.json', ''",)
+
+
 def test_open_rejects_archives_that_are_no_models(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     with zipfile.ZipFile(path, "w") as archive:

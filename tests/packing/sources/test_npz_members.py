@@ -73,6 +73,13 @@ def test_an_array_needs_no_suffix(tmp_path: Path) -> None:
     assert read(path) == (["b", "w"], ())
 
 
+def test_a_member_may_have_no_name(tmp_path: Path) -> None:
+    """In Python, a name ends at a null character."""
+    path = save(tmp_path / "m.npz", {"#": b"?", "w.npy": npy()})
+    path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
+    assert read(path) == (["w"], ("not packed: the members ''",))
+
+
 @pytest.mark.parametrize("first", ["README.md", "data/"])
 def test_an_archive_may_start_with_another_member(tmp_path: Path, first: str) -> None:
     path = save(tmp_path / "m.npz", {first: b"", "w.npy": npy()})

@@ -52,7 +52,7 @@ class _Archive:
         for record in self._archive.infolist():
             if record.filename.endswith(_RECORD_SUFFIX):
                 tensors.append(self._describe_array(record, declarations))
-            elif not record.is_dir():
+            elif not record.filename.endswith("/"):
                 start = self._read_start(record)
                 if start.startswith(NPY_MAGIC):
                     tensors.append(self._describe_array(record, declarations))

@@ -54,7 +54,7 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
 
 
 def _other_records(archive: zipfile.ZipFile) -> list[str]:
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    names = [info.filename for info in archive.infolist() if not info.filename.endswith("/")]
     return [name for name in names if name not in _READ_RECORDS]
 
 
