@@ -16,7 +16,7 @@ import vggq
 from vggq import _dtypes, _rounding
 from vggq._codecs import Codebook, Codec, Grid, Raw
 from vggq._codecs._streams import Plain
-from vggq.packing import pack
+from vggq.packing import compare, pack, verify_against
 from vggq.packing.codecs.grid import streams
 
 from .helpers import assert_same_arrays, saturated, save_npz, save_safetensors
@@ -219,7 +219,12 @@ def test_float64_beyond_float32_is_stored_exactly_and_saturates(tmp_path: Path) 
     """Codebooks and grids have the range of float32, so the tensor is not quantized."""
     values = np.ones((40, 40))
     values[0, :3] = 1e300, -1e300, np.inf
-    packed = pack(save_npz(tmp_path / "s.npz", {"w": values}), tmp_path / "s.vggq")
+    source = save_npz(tmp_path / "s.npz", {"w": values})
+    packed = pack(source, tmp_path / "s.vggq")
+    with vggq.open(packed.target) as weights:
+        verify_against(weights, source)
+    (comparison,) = compare(packed.target, source)
+    assert comparison.same
     assert not packed.manifest.tensors[0].quantized
     largest = np.finfo(np.float32).max
     assert vggq.load(packed.target)["w"][0, :4].tolist() == [largest, -largest, np.inf, 1]

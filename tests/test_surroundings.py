@@ -108,6 +108,25 @@ atexit.register(read)
 }
 
 
+PACK = """\
+import sys, threading
+from vggq.packing import pack
+threading.stack_size(1 << 46)
+try:
+    threading.Thread(target=int).start()
+except RuntimeError:
+    pack(sys.argv[1], sys.argv[2], threads=4)
+"""
+
+
+def test_pack_where_no_thread_can_be_started(large: Path, tmp_path: Path) -> None:
+    source, target = large.with_name("s.safetensors"), tmp_path / "s.vggq"
+    expected = pack(source, tmp_path / "expected.vggq").target.read_bytes()
+    command = [sys.executable, "-c", PACK, str(source), str(target)]
+    subprocess.run(command, env=untraced(), check=True, timeout=120)
+    assert target.read_bytes() == expected
+
+
 @pytest.mark.parametrize("code", SURROUNDINGS.values(), ids=SURROUNDINGS)
 def test_load_with_few_threads_or_late(large: Path, code: str) -> None:
     arrays = vggq.load(large)

@@ -57,6 +57,16 @@ def test_map_threaded_starts_with_the_largest_items_and_keeps_the_order() -> Non
     assert list(results) == list("012345")
 
 
+def test_map_threaded_can_begin_in_order(refuse_after: Callable[[int], None]) -> None:
+    refuse_after(0)
+    begun: list[int] = []
+    results = _threads.map_threaded(
+        begun.append, range(5), [10, 30, 20, 50, 40], 2, min_threaded=0, largest_first=False
+    )
+    assert list(results) == [None] * 5
+    assert begun == list(range(5))
+
+
 @pytest.mark.parametrize(
     ("threads", "counts", "workers"),
     [(2, [9, 9], 2), (8, [9, 1, 9], 2), (3, [9, 9, 9], 3), (1, [9, 9], 0), (8, [9, 1], 0)],
@@ -155,7 +165,7 @@ def test_map_threaded_stops_if_its_results_are_not_needed() -> None:
     results = _threads.map_threaded(begin, range(100), [9] * 100, 2, min_threaded=1)
     assert next(results) == 0
     first.set()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert set(threading.enumerate()) == before
     assert len(begun) < 100
 

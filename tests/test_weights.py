@@ -231,8 +231,8 @@ def test_resource_of_a_package_is_opened_again(
     if "zip" in kind:
         site = Path(shutil.make_archive(str(tmp_path / "site"), "zip", site))
     monkeypatch.syspath_prepend(site)
+    sys.modules.pop(name, None)
     module = importlib.import_module(name)
-    monkeypatch.delitem(sys.modules, name)
     traversable = importlib.resources.files(name) / "w.vggq"
     arguments: Any = {
         "module": (module, "w.vggq"),
@@ -244,6 +244,23 @@ def test_resource_of_a_package_is_opened_again(
         if not kind.startswith("traversable"):
             assert copied.name == weights.name == f"'w.vggq' in package {name!r}"
             assert str(site).encode() not in pickle.dumps(weights)
+
+
+def test_resource_of_the_main_module_is_opened_by_its_path(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duplicate: Duplicate
+) -> None:
+    """Another process has another main module."""
+    folder = tmp_path / "site" / "used_as_main"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "w.vggq").write_bytes(packed.read_bytes())
+    monkeypatch.syspath_prepend(folder.parent)
+    sys.modules.pop(folder.name, None)
+    monkeypatch.setitem(sys.modules, "__main__", importlib.import_module(folder.name))
+    with vggq.open("__main__", "w.vggq") as weights:
+        assert weights.name == "'w.vggq' in package '__main__'"
+        with duplicate(weights) as copied:
+            assert copied.name == str(folder / "w.vggq")
 
 
 def open_file(path: Path) -> IO[bytes]:

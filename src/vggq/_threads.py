@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from .errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,12 +42,13 @@ def map_threaded(
     threads: int | None,
     *,
     min_threaded: int = _MIN_THREADED,
-) -> Iterator[Result]:
+    largest_first: bool = True,
+) -> Generator[Result]:
     """Yield the function's result for each item, in order; large items are processed in threads.
 
     If the system allows fewer threads, or none, the calling thread processes large items as well.
     Once an item has failed, no more are begun. If several have, the error of a small item is
-    raised, or else that of the largest item.
+    raised, or else that of the item that was begun first.
 
     Args:
         function: called with each item, in any thread.
@@ -56,15 +57,17 @@ def map_threaded(
         threads: the maximum number of threads; None for the number of processors.
         min_threaded: the number of elements from which on a tensor is processed in a thread of its
             own; smaller tensors are processed in the calling thread.
+        largest_first: whether large tensors are begun by size, so that the threads finish at nearly
+            the same time. If not, they are begun in order, so that results are not kept for long.
 
     Raises:
         OptionError: `threads` is not an integer.
 
     """
     sizes = dict(enumerate(counts))
-    # The largest tensors go first, so that the threads finish at nearly the same time.
     large = [index for index, size in sizes.items() if size >= min_threaded]
-    large.sort(key=sizes.__getitem__, reverse=True)
+    if largest_first:
+        large.sort(key=sizes.__getitem__, reverse=True)
     workers = min(_max_workers(threads), len(large))
     if workers <= 1:
         yield from map(function, items)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 from .._container import build_header
 from .._manifest import Manifest
 from .._manifest_json import manifest_to_metadata
+from .._threads import map_threaded
 from ..errors import OptionError
 from .codecs.raw import is_stored_exactly
 from .encoded_tensor import encode_tensor
@@ -242,19 +242,22 @@ def encode_all(
         MissingDependencyError: a library of the `build` extra is not installed.
 
     """
-    total = sum(tensor.count for tensor in tensors)
+    counts = [tensor.count for tensor in tensors]
     done = 0
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            results = pool.map(lambda tensor: encode_tensor(tensor, options, scale), tensors)
-            for tensor, result in zip(tensors, results, strict=True):
-                yield result
-                done += tensor.count
-                if progress:
-                    progress(done, total)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    results = map_threaded(
+        lambda tensor: encode_tensor(tensor, options, scale),
+        tensors,
+        counts,
+        threads,
+        min_threaded=0,
+        largest_first=False,
+    )
+    with closing(results):
+        for count, result in zip(counts, results, strict=True):
+            yield result
+            done += count
+            if progress:
+                progress(done, sum(counts))
 
 
 def _add_frames(
