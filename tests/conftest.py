@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from vggq.packing import pack
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     BuildOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+# A limit of wall time for each example fails by chance on a busy machine.
+settings.register_profile("no-deadline", settings(), deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import tracemalloc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from vggq.packing import pack
 from vggq.packing.compression import compress
 
 from .helpers import save_npz
+from .packed_models import PackedModel, codebook, grid, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -121,6 +124,75 @@ def hostile(frame: bytes, **tensor: Any) -> bytes:
     text = json.dumps(manifest)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return build_header({"0": len(frame)}, {"vggq": digest + text}) + frame
+
+
+def restored_files(data: bytes) -> dict[str, bytes]:
+    """Restore each file of a model to memory."""
+    with vggq.open(data) as weights:
+        return {
+            member.path: vggq.read_bytes(data, member=member.path) for member in weights.members
+        }
+
+
+def written_files(data: bytes) -> dict[str, bytes]:
+    """Write a model that is a folder, and read its files."""
+    with vggq.as_file(data) as folder:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def packed_model() -> bytes:
+    """Return a model of two files, with tensors of each codec."""
+    stored = [
+        raw("exact", "U8", b"exact"),
+        codebook("half", "F16", [0.1, 7e4, -1e-7], [2, 1, 0, 1]),
+        grid("brain", "BF16", 0.3, [3, -2, 127]),
+    ]
+    members: dict[str, list[bytes | str]] = {
+        "m.onnx": [b"begin", "half", "exact"],
+        "d/m.bin": ["brain", b"end", b"{}" * 30],
+    }
+    return PackedModel(members, stored, main=".", block_size=40).build()
+
+
+@pytest.mark.parametrize("restore", [restored_files, written_files])
+def test_truncated_model_is_rejected(
+    packed_model: bytes, restore: Callable[[bytes], dict[str, bytes]], temporary: Path
+) -> None:
+    for length in range(len(packed_model)):
+        with pytest.raises(FormatError):
+            restore(packed_model[:length])
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restore", [restored_files, written_files])
+def test_every_flipped_bit_of_a_model_is_rejected_or_harmless(
+    packed_model: bytes, restore: Callable[[bytes], dict[str, bytes]], temporary: Path
+) -> None:
+    expected = restore(packed_model)
+    rejected = 0
+    for position in range(8 * len(packed_model)):
+        damaged = bytearray(packed_model)
+        damaged[position // 8] ^= 1 << position % 8
+        try:
+            restored = restore(bytes(damaged))
+        except FormatError:
+            rejected += 1
+            continue
+        assert restored == expected
+    assert rejected > 0.98 * 8 * len(packed_model)
+    assert not list(temporary.iterdir())
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that is the system's folder for temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.parametrize("open_", [vggq.open, vggq.load])

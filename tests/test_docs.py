@@ -12,11 +12,13 @@ import pytest
 
 import vggq
 from hatch_vggq.config import parse_config
+from vggq._codecs import Grid
 from vggq.packing import pack
 from vggq.packing.cli import main
 from vggq.packing.options import OPTION_NAMES, Options
 
 from .helpers import save_npz
+from .packed_models import small_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,16 +57,20 @@ def table_keys(text: str, header: str) -> list[str]:
     return [name for column in columns for name in re.findall(r"`(.+?)`", column)]
 
 
-def documented_reader() -> Any:
-    (code,) = [code for code in code_blocks("docs/format.md", "python") if "def read(" in code]
+def documented_reader() -> dict[str, Any]:
+    """Return the functions of the reader in the format page."""
+    blocks = code_blocks("docs/format.md", "python")
+    (code,) = [code for code in blocks if "def read(" in code]
+    (restore,) = [code for code in blocks if "def restore(" in code]
+    assert len(code.splitlines()) <= 60
     names: dict[str, Any] = {}
     exec(compile(code, "docs/format.md", "exec"), names)
-    assert len(code.splitlines()) <= 40
-    return names["read"]
+    exec(compile(restore, "docs/format.md", "exec"), names)
+    return names
 
 
 def test_documented_reader_agrees_with_library(packed: Path) -> None:
-    arrays: dict[str, NDArray[Any]] = dict(documented_reader()(packed))
+    arrays: dict[str, NDArray[Any]] = dict(documented_reader()["read"](packed))
     expected = vggq.load(packed)
     assert list(arrays) == list(expected)
     for name, array in expected.items():
@@ -75,8 +81,32 @@ def test_documented_reader_agrees_with_library(packed: Path) -> None:
 def test_documented_reader_saturates_float64(tmp_path: Path) -> None:
     values = np.array([1e300, -1e300, np.inf, -np.inf, np.nan, 1 / 3])
     target = pack(save_npz(tmp_path / "s.npz", {"w": values}), tmp_path / "s.vggq").target
-    ((_, array),) = documented_reader()(target)
+    ((_, array),) = documented_reader()["read"](target)
     np.testing.assert_array_equal(array, vggq.load(target)["w"])
+
+
+def test_documented_reader_restores_models(tmp_path: Path) -> None:
+    """The model has all dtypes but those of eight bits, and all codecs but the grid."""
+    model = small_model()
+    left_out = {
+        stored.info.name
+        for stored in model.tensors
+        if stored.info.source_dtype.startswith("F8") or isinstance(stored.info.codec, Grid)
+    }
+    model.tensors = [stored for stored in model.tensors if stored.info.name not in left_out]
+    model.members = {
+        path: [part for part in parts if part not in left_out]
+        for path, parts in model.members.items()
+    }
+    path = tmp_path / "m.vggq"
+    path.write_bytes(model.build())
+    reader = documented_reader()
+    assert dict(reader["restore"](path)) == model.contents()
+    found = {stored.info.source_dtype for stored in model.tensors if stored.info.quantized}
+    assert found == {"F16", "BF16", "F32", "F64"}
+    expected = vggq.load(path)
+    for name, array in reader["read"](path):
+        np.testing.assert_array_equal(array, expected[name])
 
 
 def test_quick_start_is_a_valid_configuration() -> None:

@@ -26,7 +26,11 @@ from .manifests import (
     ("change", "message"),
     [
         ({"source_dtype": "I64"}, "source_dtype 'I64' cannot be quantized"),
-        ({"stored_dtype": "F16"}, "stored_dtype is 'F16', expected 'F32'"),
+        ({"stored_dtype": "BF16"}, "stored_dtype is 'BF16', expected 'F32' or 'F16'"),
+        (
+            {"source_dtype": "F64", "stored_dtype": "F64"},
+            "stored_dtype is 'F64', expected 'F32'",
+        ),
         ({"size": 19}, "size is 19, expected 18"),
         ({"size": 17}, "size is 17, expected 18"),
         ({"size": 18.0}, "size is 18.0, expected 18"),

@@ -16,6 +16,7 @@ from vggq._codecs import Codebook
 from vggq.packing import pack
 
 from .helpers import save_safetensors
+from .packed_models import expected_bytes, small_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,10 +201,33 @@ def test_device_looks_up_codes_in_chunks(k: int, chunk: int) -> None:
     assert len(content) == codec.content_size(count)
     expected = np.empty(count, np.float32)
     codec.decode_into(content, expected)
+    codebook, codes = codec.split(content)
+    device = torch.device("cpu")
     found = _tensor.look_up_on_device(
-        content, codec, count, torch.device("cpu"), torch.float32, chunk=chunk
+        codebook, codes, codec.width, count, device=device, dtype=torch.float32, chunk=chunk
     )
     np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_tensors_of_a_model_have_the_values_of_its_files(
+    request: pytest.FixtureRequest, *, on_device: bool
+) -> None:
+    model = small_model()
+    data = model.build()
+    expected = vggq.load(data)
+    if on_device:
+        request.getfixturevalue("as_another_device")
+    assert_same_tensors(vggq.torch.load(data), tensors_of(expected))
+    source = vggq.torch.load(data, dtype="source")
+    for stored in model.tensors:
+        found = source[stored.info.name].view(torch.uint8).numpy().tobytes()
+        assert found == expected_bytes(stored), stored.info.name
+    for dtype in (torch.float16, torch.bfloat16):
+        for name, tensor in vggq.torch.load(data, dtype=dtype).items():
+            if expected[name].dtype == np.float32:
+                rounded = saturated(torch.from_numpy(expected[name]), dtype)
+                assert torch.equal(tensor, rounded), name
 
 
 @pytest.mark.usefixtures("as_another_device")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from ._container import ReadAt
@@ -12,6 +13,30 @@ Buffer = bytes | memoryview
 """Bytes of their own, or a view of memory that will be reused."""
 
 MAX_WINDOW: Final = 1 << 18
+
+
+class Memory(Protocol):
+    """Memory to decompress into."""
+
+    def take(self, use: str, size: int) -> memoryview:
+        """Return `size` bytes of any content for a use."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Memory that content is decompressed into directly, because it stays there.
+
+    Attributes:
+        out: writable memory of the size of the content.
+
+    """
+
+    out: memoryview
+
+    def take(self, use: str, size: int) -> memoryview:  # noqa: ARG002 - there is one use
+        """Return the memory, of which `size` is the size."""
+        return self.out[:size]
 
 
 class Buffers(threading.local):

@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _zstd
+from ._codecs.codebook import Codebook, look_up
+from ._dtypes import ML_DTYPES, convert_into
+from ._narrow_floats import round_in_place
+from ._rounding import round_into
 from .errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._buffers import Buffer, Buffers
+    from ._buffers import Buffer, Memory
     from ._manifest import TensorInfo
 
 
-def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Buffers | None = None) -> Buffer:
+def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Memory | None = None) -> Buffer:
     """Decompress the entry of a tensor and validate its content.
 
     Args:
         frame: the bytes of the entry.
         tensor: the manifest's description of the tensor.
-        buffers: if given, the content may be a view of one of these buffers.
+        buffers: if given, the content may be a view of this memory.
 
     Raises:
         DataError: the bytes are damaged, or do not match the manifest.
@@ -57,6 +61,38 @@ def decode_into(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
     flat = out if out.flags.carray else np.empty(out.shape, out.dtype)
     # The caller's settings may turn rounding into errors, and differ among threads.
     with np.errstate(all="ignore"):
-        tensor.codec.decode_into(content, flat.reshape(-1))
+        if tensor.rounded:
+            _decode_rounded(content, tensor, flat.reshape(-1))
+        else:
+            tensor.codec.decode_into(content, flat.reshape(-1))
     if flat is not out:
         out[...] = flat
+
+
+def _decode_rounded(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
+    """Round the weights to the stored dtype of the tensor, and those to the dtype of `out`."""
+    if out.dtype.name == ML_DTYPES.get(tensor.stored_dtype, "float16"):
+        tensor.codec.decode_into(content, out)
+    elif isinstance(tensor.codec, Codebook):
+        codebook, codes = split_codebook(content, tensor.codec, tensor)
+        rounded = np.empty(codebook.shape, out.dtype)
+        round_into(codebook, rounded)
+        bits = np.dtype(f"u{out.itemsize}")
+        look_up(rounded.view(bits), codes, tensor.codec.width, out.view(bits))
+    else:
+        values = out if out.itemsize >= 4 else np.empty(out.shape, np.float32)
+        tensor.codec.decode_into(content, values)
+        round_in_place(values, tensor.stored_dtype)
+        if values is not out:
+            convert_into(values, "F32", out)
+
+
+def split_codebook(
+    content: Buffer, codec: Codebook, tensor: TensorInfo
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the codebook of a tensor, rounded to its stored dtype, and the bytes of the codes."""
+    codebook, codes = codec.split(content)
+    if tensor.rounded:
+        codebook = codebook.copy()
+        round_in_place(codebook, tensor.stored_dtype)
+    return codebook, codes

@@ -36,6 +36,9 @@ STORAGE: Final[dict[str, np.dtype[Any]]] = {
 }
 
 FLOATING: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16", "F32", "F64"})
+NARROW: Final = frozenset({"F8_E4M3", "F8_E5M2", "BF16", "F16"})
+"""The floating-point dtypes that float32 has all values of."""
+
 ML_DTYPES: Final = {
     "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn",

@@ -12,6 +12,8 @@ from ._codecs import Codec, Raw
 if TYPE_CHECKING:
     import numpy as np
 
+    from ._model_info import Model
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -21,8 +23,8 @@ class TensorInfo:
         name: the name of the tensor, any string.
         shape: the size along each axis.
         source_dtype: the safetensors name of the dtype in the source.
-        stored_dtype: the safetensors name of the dtype that the codec stores: the source's for
-            `raw`, F32 for the others.
+        stored_dtype: the safetensors name of the dtype that has all restored values: the source's
+            for `raw`; F32 for the others, or the source's if that is narrower.
         entry: the index of the entry that holds the tensor; tied tensors share one.
         codec: the codec that decodes the entry, with its parameters.
         energy: the sum of the squares of the quantized weights; 0 for `raw`.
@@ -55,6 +57,16 @@ class TensorInfo:
         return not isinstance(self.codec, Raw)
 
     @property
+    def rounded(self) -> bool:
+        """Whether the values that the codec gives are rounded to a dtype narrower than float32."""
+        return self.quantized and self.stored_dtype in _dtypes.NARROW
+
+    @property
+    def source_size(self) -> int:
+        """Bytes of the elements in the dtype of the source."""
+        return self.count * _dtypes.STORAGE[self.source_dtype].itemsize
+
+    @property
     def content_size(self) -> int:
         """Bytes of the decompressed entry."""
         return self.codec.content_size(self.count)
@@ -77,6 +89,7 @@ class Manifest:
         source_sha256: the SHA-256 of the source, as 64 hexadecimal digits.
         options: the options that the file was packed with.
         tensors: the description of each tensor, in the order of the file.
+        model: the files that the packed file restores to; None if it holds only tensors.
 
     """
 
@@ -86,6 +99,7 @@ class Manifest:
     source_sha256: str
     options: dict[str, Any]
     tensors: tuple[TensorInfo, ...]
+    model: Model | None = None
 
     @property
     def sqnr(self) -> float:

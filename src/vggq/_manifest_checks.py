@@ -10,7 +10,7 @@ from .errors import ManifestError
 
 if TYPE_CHECKING:
     from ._container import Entry
-    from ._manifest import TensorInfo
+    from ._manifest import Manifest, TensorInfo
 
 
 def check_tensor(tensor: TensorInfo, size: object) -> None:
@@ -30,23 +30,32 @@ def check_tensor(tensor: TensorInfo, size: object) -> None:
         raise ManifestError(str(error)) from error
     if type(size) is not int or size != expected_size:
         raise ManifestError(f"size is {short(size)}, expected {expected_size}")
-    expected_dtype = "F32" if tensor.quantized else tensor.source_dtype
-    if tensor.stored_dtype != expected_dtype:
-        raise ManifestError(f"stored_dtype is {tensor.stored_dtype!r}, expected {expected_dtype!r}")
+    _check_stored_dtype(tensor)
     if tensor.quantized and tensor.source_dtype not in _dtypes.FLOATING:
         raise ManifestError(f"source_dtype {tensor.source_dtype!r} cannot be quantized")
     if not tensor.quantized and (tensor.energy or tensor.noise):
         raise ManifestError("energy and noise must be 0 for codec raw, which is exact")
 
 
-def check_entries(tensors: tuple[TensorInfo, ...], entries: dict[str, Entry]) -> None:
-    """Check that the tensors match the entries of the file.
+def _check_stored_dtype(tensor: TensorInfo) -> None:
+    allowed = [tensor.source_dtype]
+    if tensor.quantized:
+        allowed = ["F32", *_dtypes.NARROW.intersection(allowed)]
+    if tensor.stored_dtype not in allowed:
+        expected = " or ".join(map(repr, allowed))
+        raise ManifestError(f"stored_dtype is {tensor.stored_dtype!r}, expected {expected}")
+
+
+def check_entries(manifest: Manifest, entries: dict[str, Entry]) -> None:
+    """Check that the tensors and the blocks of a model match the entries of the file.
 
     Raises:
-        ManifestError: entries are misnamed or unused, two tensors have one name, or an entry is
-            too small for its tensor.
+        ManifestError: entries are misnamed, unused or used twice, two tensors have one name, or an
+            entry is too small for its content.
 
     """
+    tensors = manifest.tensors
+    blocks = manifest.model.rest if manifest.model else ()
     if set(entries) != {str(index) for index in range(len(entries))}:
         raise ManifestError("the entries are not named 0, 1, 2 and so on")
     for name, entry in entries.items():
@@ -54,11 +63,15 @@ def check_entries(tensors: tuple[TensorInfo, ...], entries: dict[str, Entry]) ->
             raise ManifestError(f"entry {name} is not one-dimensional of dtype U8")
     if len({tensor.name for tensor in tensors}) != len(tensors):
         raise ManifestError("two tensors have the same name")
-    if {tensor.entry for tensor in tensors} != set(range(len(entries))):
-        raise ManifestError("the tensors do not use exactly the entries of the file")
+    used = sorted({tensor.entry for tensor in tensors}) + [block.entry for block in blocks]
+    if sorted(used) != list(range(len(entries))):
+        owners = "tensors and the blocks of the rest" if blocks else "tensors"
+        raise ManifestError(f"the {owners} do not use exactly the entries of the file")
     _check_tied(tensors)
     for tensor in tensors:
-        _check_capacity(tensor, entries[str(tensor.entry)].size)
+        _check_capacity(tensor.content_size, entries[str(tensor.entry)], tensor.name)
+    for block in blocks:
+        _check_capacity(block.size, entries[str(block.entry)])
 
 
 def _check_tied(tensors: tuple[TensorInfo, ...]) -> None:
@@ -75,15 +88,22 @@ def _check_tied(tensors: tuple[TensorInfo, ...]) -> None:
 
 def _stored_facts(tensor: TensorInfo) -> tuple[object, ...]:
     """Return every fact that tied tensors must have in common."""
-    return (tensor.shape, tensor.source_dtype, tensor.codec, tensor.energy, tensor.noise)
+    return (
+        tensor.shape,
+        tensor.source_dtype,
+        tensor.stored_dtype,
+        tensor.codec,
+        tensor.energy,
+        tensor.noise,
+    )
 
 
-def _check_capacity(tensor: TensorInfo, stored: int) -> None:
+def _check_capacity(size: int, entry: Entry, tensor: str | None = None) -> None:
     """Reject content sizes that the entry cannot contain, before memory is allocated for them."""
-    limit = _zstd.max_content_size(stored)
-    if tensor.content_size > limit:
+    limit = _zstd.max_content_size(entry.size)
+    if size > limit:
         raise ManifestError(
-            f"size is {tensor.content_size}, but an entry of {stored} bytes has at most {limit} "
-            "bytes of content",
-            tensor=tensor.name,
+            f"size is {size}, but an entry of {entry.size} bytes has at most {limit} bytes of "
+            "content",
+            tensor=tensor,
         )

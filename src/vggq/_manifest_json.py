@@ -16,6 +16,8 @@ from ._codecs import codec_from_table, codec_to_table
 from ._json import is_count, is_shape, parse_json
 from ._manifest import Manifest, TensorInfo
 from ._manifest_checks import check_entries, check_tensor
+from ._model_checks import check_model
+from ._model_json import model_from_table, model_to_table
 from .errors import HeaderError, ManifestError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ FIRST_READER: Final = "0.1.0"
 METADATA_KEY: Final = "vggq"
 
 _MANIFEST_KEYS: Final = {"format", "reader", "encoder", "zstd", "source", "options", "tensors"}
+_MODEL_KEY: Final = "model"
 _TENSOR_KEYS: Final = {
     "name", "shape", "source_dtype", "stored_dtype", "entry", "codec", "size", "energy", "noise",
 }  # fmt: skip
@@ -36,7 +39,7 @@ _TENSOR_KEYS: Final = {
 
 def manifest_to_metadata(manifest: Manifest) -> dict[str, str]:
     """Return the safetensors metadata that contains the manifest."""
-    table = {
+    table: dict[str, Any] = {
         "format": FORMAT_VERSION,
         "reader": FIRST_READER,
         "encoder": manifest.encoder,
@@ -45,6 +48,8 @@ def manifest_to_metadata(manifest: Manifest) -> dict[str, str]:
         "options": manifest.options,
         "tensors": [_tensor_to_table(tensor) for tensor in manifest.tensors],
     }
+    if manifest.model is not None:
+        table[_MODEL_KEY] = model_to_table(manifest.model)
     text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {METADATA_KEY: hashlib.sha256(text.encode()).hexdigest() + text}
 
@@ -73,9 +78,12 @@ def parse_manifest(header: Header) -> Manifest:
     """
     table = _load_table(header.metadata)
     _check_version(table)
-    fields.require_keys(table, _MANIFEST_KEYS, "manifest: ")
+    keys = _MANIFEST_KEYS | (table.keys() & {_MODEL_KEY})
+    fields.require_keys(table, keys, "manifest: ")
     manifest = _manifest_from_table(table)
-    check_entries(manifest.tensors, header.entries)
+    if manifest.model is not None:
+        check_model(manifest.model, manifest.tensors)
+    check_entries(manifest, header.entries)
     return manifest
 
 
@@ -113,7 +121,8 @@ def _manifest_from_table(table: dict[str, Any]) -> Manifest:
     prefix = "manifest: "
     source = fields.require_field(table, "source", fields.is_object, "an object", prefix)
     fields.require_keys(source, {"format", "sha256"}, "source: ")
-    tensors = fields.require_field(table, "tensors", fields.is_list, "a list", prefix)
+    items = fields.require_field(table, "tensors", fields.is_list, "a list", prefix)
+    tensors = tuple(_parse_tensor(index, item) for index, item in enumerate(items))
     return Manifest(
         encoder=fields.require_field(table, "encoder", is_count, "a version", prefix),
         zstd=fields.require_field(table, "zstd", fields.is_text, "a version", prefix),
@@ -130,7 +139,8 @@ def _manifest_from_table(table: dict[str, Any]) -> Manifest:
             f"an object of at most {fields.MAX_DEPTH} levels",
             prefix,
         ),
-        tensors=tuple(_parse_tensor(index, item) for index, item in enumerate(tensors)),
+        tensors=tensors,
+        model=model_from_table(table[_MODEL_KEY], tensors) if _MODEL_KEY in table else None,
     )
 
 

@@ -89,3 +89,34 @@ def check_restored_size(
         raise LimitError(
             f"its tensors need {needed} bytes of memory, max_bytes is {max_bytes}", path=path
         )
+
+
+def check_model_size(path: Path | str, manifest: Manifest, max_bytes: int | None) -> None:
+    """Check the size of a model's files, and that of the decompressed content of each tensor.
+
+    Args:
+        path: the path of the file, or its name in messages.
+        manifest: the validated manifest.
+        max_bytes: the limit in bytes; None for no limit.
+
+    Raises:
+        LimitError: the files, or the content of a tensor, take more than the limit; or a file or
+            such content takes more than the system has.
+
+    """
+    if manifest.model is None:
+        return
+    # Content is decompressed before it is decoded, and can be larger than the tensor.
+    contents = [tensor.content_size for tensor in manifest.tensors]
+    largest = max([*(member.size for member in manifest.model.members), *contents])
+    if largest > sys.maxsize:
+        raise LimitError(
+            f"a file or tensor of its model needs {largest} bytes of memory, this system can "
+            f"address {sys.maxsize}",
+            path=path,
+        )
+    needed = max([manifest.model.size, *contents])
+    if max_bytes is not None and needed > max_bytes:
+        raise LimitError(
+            f"its model needs {needed} bytes of memory, max_bytes is {max_bytes}", path=path
+        )

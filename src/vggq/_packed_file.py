@@ -9,16 +9,18 @@ from . import _decode
 from ._buffers import Buffers
 from ._container import read_header
 from ._manifest_json import parse_manifest
-from ._memory_limit import check_header_size, check_restored_size
+from ._memory_limit import check_header_size, check_model_size, check_restored_size
 from ._readable import LFS_POINTER, open_reader
-from .errors import DataError, FormatError, HeaderError, UnknownTensorError
+from .errors import DataError, FormatError, HeaderError, PackedFileError, UnknownTensorError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from ._buffers import Buffer
-    from ._container import Entry
+    from ._manifest import TensorInfo
     from ._memory_limit import ItemsizeOf
+    from ._model_info import Model
     from ._readable import Anchor, Readable
     from ._reader import Reader
 
@@ -63,18 +65,32 @@ class PackedFile:
             ClosedError: the file is closed.
 
         """
-        entry = self._entry(name)
-        if buffers is None:
-            frame: Buffer = self._reader.read_at(entry.start, entry.size)
-        elif entry.size < _MIN_REUSED:
-            frame, buffers = buffers.read(entry.start, entry.size), None
-        else:
-            frame = self._reader.read_into(entry.start, buffers.take("frame", entry.size))
+        tensor = self._info(name)
+        frame = self.frame(tensor.entry, buffers)
+        memory = buffers if len(frame) >= _MIN_REUSED else None
         try:
-            return _decode.decompress_entry(frame, self.tensors[name], buffers)
+            return _decode.decompress_entry(frame, tensor, memory)
         except DataError as error:
             error.locate(path=self.path)
             raise
+
+    def frame(self, entry: int, buffers: Buffers | None = None) -> Buffer:
+        """Read the bytes of an entry.
+
+        Args:
+            entry: the index of the entry.
+            buffers: as for `content`.
+
+        Raises:
+            ClosedError: the file is closed.
+
+        """
+        found = self._header.entries[str(entry)]
+        if buffers is None:
+            return self._reader.read_at(found.start, found.size)
+        if found.size < _MIN_REUSED:
+            return buffers.read(found.start, found.size)
+        return self._reader.read_into(found.start, buffers.take("frame", found.size))
 
     def reopen_arguments(self) -> tuple[Any, str | None]:
         """Return the arguments `source` and `resource` that open the file in another process.
@@ -97,12 +113,16 @@ class PackedFile:
             UnknownTensorError: no tensor has this name.
 
         """
-        return self._entry(name).size
+        return self.entry_size(self._info(name).entry)
 
-    def _entry(self, name: str) -> Entry:
+    def entry_size(self, entry: int) -> int:
+        """Return the compressed bytes of an entry, by its index."""
+        return self._header.entries[str(entry)].size
+
+    def _info(self, name: str) -> TensorInfo:
         if name not in self.tensors:
             raise UnknownTensorError(f"no tensor is named {name!r}", path=self.path)
-        return self._header.entries[str(self.tensors[name].entry)]
+        return self.tensors[name]
 
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
@@ -141,11 +161,58 @@ def open_packed(
         OptionError: `max_bytes` is not an integer.
 
     """
+    return _open_checked(
+        source,
+        resource,
+        max_bytes,
+        lambda packed: check_restored_size(packed.path, packed.manifest, dtype_of, max_bytes),
+    )
+
+
+def open_model(
+    source: Readable | Anchor, resource: str | None, max_bytes: int | None
+) -> tuple[PackedFile, Model]:
+    """Open a packed file whose model will be restored, and return the model's description too.
+
+    Args:
+        source: as for `vggq.open`.
+        resource: as for `vggq.open`.
+        max_bytes: as for `vggq.read_bytes`.
+
+    Raises:
+        PackedFileError: the file is missing or unreadable, or holds only tensors.
+        FormatError: the file is not a valid packed file.
+        LimitError: the model needs more memory than `max_bytes`.
+        OptionError: `max_bytes` is not an integer.
+
+    """
+    packed = _open_checked(
+        source,
+        resource,
+        max_bytes,
+        lambda packed: check_model_size(packed.path, packed.manifest, max_bytes),
+    )
+    if packed.manifest.model is None:
+        packed.close()
+        raise PackedFileError(
+            "holds only tensors, which `vggq.load` restores; to restore a model, pack it with "
+            '`restore = "model"`',
+            path=packed.path,
+        )
+    return packed, packed.manifest.model
+
+
+def _open_checked(
+    source: Readable | Anchor,
+    resource: str | None,
+    max_bytes: int | None,
+    check: Callable[[PackedFile], None],
+) -> PackedFile:
     reader = open_reader(source, resource)
     try:
         check_header_size(reader, max_bytes)
         packed = PackedFile(reader)
-        check_restored_size(reader.path, packed.manifest, dtype_of, max_bytes)
+        check(packed)
     except HeaderError as error:
         reason = _header_reason(reader, error)
         reader.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._manifest import Manifest, TensorInfo
+    from ._model_info import Member
     from ._packed_file import PackedFile
     from ._readable import Anchor, Readable
 
@@ -44,6 +45,11 @@ class Weights(Mapping[str, "NDArray[Any]"]):
     def tensors(self) -> Mapping[str, TensorInfo]:
         """The manifest's description of each tensor, by name; nothing is decoded."""
         return self._packed.tensors
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The files of the model that `vggq.read_bytes` restores; empty if there is no model."""
+        return self.manifest.model.members if self.manifest.model else ()
 
     @property
     def name(self) -> str:

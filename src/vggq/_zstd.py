@@ -11,7 +11,7 @@ from ._zstd_frame import FrameError, check_form
 from .errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from ._buffers import Buffer, Buffers
+    from ._buffers import Buffer, Memory
 
 # Any, because the module exists only since Python 3.14, and not in each build of it.
 _stdlib: Any = None
@@ -38,7 +38,7 @@ def max_content_size(stored: int) -> int:
     return stored // _MIN_BLOCK_SIZE * _MAX_BLOCK_CONTENT
 
 
-def decompress(frame: Buffer, size: int, buffers: Buffers | None = None) -> Buffer:
+def decompress(frame: Buffer, size: int, buffers: Memory | None = None) -> Buffer:
     """Decompress exactly one zstd frame.
 
     Nothing is allocated for the content before the content size in the frame was compared with
@@ -66,7 +66,7 @@ def decompress(frame: Buffer, size: int, buffers: Buffers | None = None) -> Buff
     return _decompress_with_zstandard(frame, size, buffers)
 
 
-def _decompress_with_stdlib(frame: Buffer, size: int, buffers: Buffers | None) -> Buffer:
+def _decompress_with_stdlib(frame: Buffer, size: int, buffers: Memory | None) -> Buffer:
     parameter = _stdlib.DecompressionParameter.window_log_max
     # The memory for a window never exceeds the content size, so the largest window is allowed.
     decompressor = _stdlib.ZstdDecompressor(options={parameter: parameter.bounds()[1]})
@@ -102,7 +102,7 @@ def _decompress_in_chunks(decompressor: Any, frame: Buffer, out: memoryview) -> 
     return out
 
 
-def _decompress_with_zstandard(frame: Buffer, size: int, buffers: Buffers | None) -> Buffer:
+def _decompress_with_zstandard(frame: Buffer, size: int, buffers: Memory | None) -> Buffer:
     zstandard = _import_zstandard()
     try:
         # Creating a decompressor takes longer than decompressing a small frame.
@@ -132,7 +132,7 @@ def _import_zstandard() -> Any:
     return zstandard
 
 
-def _take_memory(buffers: Buffers | None, size: int) -> memoryview:
+def _take_memory(buffers: Memory | None, size: int) -> memoryview:
     return memoryview(bytearray(size)) if buffers is None else buffers.take("content", size)
 
 

@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +22,13 @@ import numpy as np
 
 import vggq
 from tests.helpers import save_npz, save_safetensors
-from vggq._dtypes import STORAGE
+from tests.packed_models import PackedModel, Stored, small_model
+from vggq._dtypes import NARROW, STORAGE
+from vggq._weights import underlying_file
 from vggq.packing import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -122,13 +125,80 @@ CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
 }
 
 
+def folder_model() -> PackedModel:
+    """Return a model that is a folder, with tensors that are stored exactly."""
+    model = small_model()
+    model.main = "."
+    model.tensors = [stored for stored in model.tensors if not stored.info.quantized]
+    model.members = {"a/weights.bin": ["exact"], "a/b/more.bin": [b"1", "exact half", b"2"]}
+    return model
+
+
+def quantized_model() -> PackedModel:
+    """Return a model with a tensor of each floating-point dtype in each codec."""
+    rng = np.random.default_rng(9)
+    state: State = {}
+    for dtype in ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"):
+        bits = np.dtype(f"u{STORAGE[dtype].itemsize}")
+        values = rng.standard_normal((60, 40)) * 2.0 ** rng.integers(-6, 7, (60, 1))
+        if dtype in {"F64", "F32", "F16"}:
+            state[dtype] = dtype, values.astype(STORAGE[dtype])
+        else:
+            # Any bits, but without those of the largest exponents, which have infinities and NaN.
+            state[dtype] = (
+                dtype,
+                (rng.integers(0, 0x70, (60, 40)) << 8 * (bits.itemsize - 1)).astype(bits),
+            )
+    tensors = [
+        stored
+        for goal in ({"bits": 8}, {"bits": 3}, {"sqnr": 15, "dependent": True})
+        for stored in _packed_tensors(state, str(goal), goal)
+    ]
+    parts: list[bytes | str] = [b"begin"]
+    for stored in tensors:
+        parts += [stored.info.name, b"odd"]
+    return PackedModel({"net.onnx": parts[:7], "net.onnx.data": parts[7:]}, tensors, block_size=16)
+
+
+def _packed_tensors(state: State, suffix: str, options: Mapping[str, Any]) -> list[Stored]:
+    """Return tensors as `pack` quantizes them, rounded to their own dtypes."""
+    with tempfile.TemporaryDirectory() as work:
+        path = pack(save_source(Path(work), state), Path(work, "s.vggq"), **options).target
+        with vggq.open(path) as weights:
+            return [
+                Stored(
+                    replace(
+                        info,
+                        name=f"{name} {suffix}",
+                        stored_dtype=name if name in NARROW else info.stored_dtype,
+                    ),
+                    bytes(underlying_file(weights).content(name)),
+                )
+                for name, info in weights.tensors.items()
+            ]
+
+
+MODELS: Final[dict[str, Callable[[], PackedModel]]] = {
+    "model": small_model,
+    "model-folder": folder_model,
+    "model-quantized": quantized_model,
+}
+
+
 def expected(path: Path) -> dict[str, Any]:
-    """Return the digest of a file, and the description of each array that it restores to."""
-    arrays = vggq.load(path)
-    return {
+    """Return the digest of a file, the description of each array, and the digest of each member."""
+    listed: dict[str, Any] = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "arrays": {name: described(array) for name, array in arrays.items()},
+        "arrays": {name: described(array) for name, array in vggq.load(path).items()},
     }
+    with vggq.open(path) as weights:
+        if weights.members:
+            paths = [member.path for member in weights.members]
+            files = {name: vggq.read_bytes(path, member=name) for name in paths}
+            listed["files"] = {
+                name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+            }
+    return listed
 
 
 def described(array: NDArray[Any]) -> list[Any]:
@@ -153,6 +223,11 @@ def make(folder: Path, *, replace: bool) -> dict[str, Any]:
         if name not in listed:
             with tempfile.TemporaryDirectory() as work:
                 pack(save_source(Path(work), state), target, **options)
+            listed[name] = expected(target)
+    for name, make_model in MODELS.items():
+        target = folder / f"{name}.vggq"
+        if name not in listed:
+            target.write_bytes(make_model().build())
             listed[name] = expected(target)
     return listed
 

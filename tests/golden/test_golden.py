@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import vggq
+from tests.packed_models import Stored, expected_bytes
 from vggq._codecs import Codebook, Grid, Raw
 from vggq._codecs._bands import parse_bands
 from vggq._codecs._streams import SHIFTS
-from vggq._dtypes import STORAGE
+from vggq._dtypes import FLOATING, STORAGE
 from vggq._weights import underlying_file
 from vggq.packing import pack
 
-from .make import CASES, EXPECTED, FOLDER, described, save_source
+from .make import CASES, EXPECTED, FOLDER, MODELS, described, save_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,8 @@ LISTED: dict[str, Any] = json.loads(EXPECTED.read_text(encoding="utf-8"))
 
 
 def test_no_file_is_missing_or_changed() -> None:
-    assert set(LISTED) == {path.stem for path in FOLDER.glob("*.vggq")} >= set(CASES)
+    assert set(LISTED) == {path.stem for path in FOLDER.glob("*.vggq")}
+    assert set(LISTED) >= CASES.keys() | MODELS.keys()
     for name, listed in LISTED.items():
         data = (FOLDER / f"{name}.vggq").read_bytes()
         assert hashlib.sha256(data).hexdigest() == listed["sha256"], name
@@ -78,6 +80,43 @@ def test_file_restores_the_listed_arrays(name: str, threads: int) -> None:
     arrays = vggq.load(FOLDER / f"{name}.vggq", threads=threads)
     found = {name: described(array) for name, array in arrays.items()}
     assert found == LISTED[name]["arrays"]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_model_restores_the_listed_files(name: str, threads: int) -> None:
+    path = FOLDER / f"{name}.vggq"
+    digests = LISTED[name]["files"]
+    with vggq.open(path) as weights:
+        assert {member.path: member.sha256 for member in weights.members} == digests
+    for member, digest in digests.items():
+        content = vggq.read_bytes(path, member=member, threads=threads)
+        assert hashlib.sha256(content).hexdigest() == digest, member
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_files_of_a_model_have_the_rounded_values(name: str) -> None:
+    """The expected bytes are calculated with ml_dtypes."""
+    path = FOLDER / f"{name}.vggq"
+    with vggq.open(path) as weights:
+        for member in weights.members:
+            content, offset = vggq.read_bytes(path, member=member.path), 0
+            for piece in member.pieces:
+                if piece.tensor is not None:
+                    info = weights.manifest.tensors[piece.tensor]
+                    stored = Stored(info, bytes(underlying_file(weights).content(info.name)))
+                    found = content[offset : offset + piece.size]
+                    assert found == expected_bytes(stored), info.name
+                offset += piece.size
+
+
+def test_models_have_every_codec_in_every_floating_point_dtype() -> None:
+    found = set()
+    for name in MODELS:
+        with vggq.open(FOLDER / f"{name}.vggq") as weights:
+            tensors = weights.tensors.values()
+            found |= {(type(tensor.codec), tensor.source_dtype) for tensor in tensors}
+    assert found >= {(codec, dtype) for codec in (Codebook, Grid) for dtype in FLOATING}
 
 
 RESTORE = """\

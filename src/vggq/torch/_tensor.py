@@ -14,6 +14,8 @@ from . import _torch_dtypes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from .._buffers import Buffer
     from .._manifest import TensorInfo
     from .._packed_file import PackedFile
@@ -81,9 +83,12 @@ def restore_tensor(
     if isinstance(tensor.codec, Codebook):
         on_cpu = decodes_with_numpy(device)
         look_up_weights = look_up_with_numpy if on_cpu else look_up_on_device
-        weights = look_up_weights(content, tensor.codec, tensor.count, device, dtype)
+        codebook, codes = _decode.split_codebook(content, tensor.codec, tensor)
+        weights = look_up_weights(
+            codebook, codes, tensor.codec.width, tensor.count, device=device, dtype=dtype
+        )
         return weights.reshape(tensor.shape)
-    if dtype == _torch_dtypes.TORCH_ONLY.get(tensor.stored_dtype):
+    if not tensor.quantized and dtype == _torch_dtypes.TORCH_ONLY.get(tensor.stored_dtype):
         stored = _dtypes.STORAGE[tensor.stored_dtype]
         bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
         return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
@@ -95,41 +100,47 @@ def restore_tensor(
 
 
 def look_up_with_numpy(
-    content: Buffer, codec: Codebook, count: int, device: torch.device, dtype: torch.dtype
+    codebook: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    width: int,
+    count: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     """Look up the weights of a codebook on the CPU, in a dtype that numpy may lack."""
-    codebook, codes = codec.split(content)
     # Copied because torch warns about read-only memory; looked up as integers because numpy lacks
     # some of the floating-point dtypes.
     centroids = _torch_dtypes.round_to(codebook.copy(), dtype, device)
     table = centroids.view(_INTEGER_DTYPES[dtype.itemsize]).numpy()
     out = np.empty(count, table.dtype)
-    look_up(table, codes, codec.width, out)
+    look_up(table, codes, width, out)
     return torch.from_numpy(out).view(dtype)
 
 
 def look_up_on_device(
-    content: Buffer,
-    codec: Codebook,
+    codebook: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    width: int,
     count: int,
+    *,
     device: torch.device,
     dtype: torch.dtype,
-    *,
     chunk: int = _CHUNK,
 ) -> torch.Tensor:
     """Move codes and codebook to the device, and look up the weights there.
 
     Args:
-        content: the validated content.
-        codec: its codec.
+        codebook: the codebook.
+        codes: the bytes of the codes.
+        width: bits of a code.
         count: the number of weights.
         device: the device.
         dtype: the dtype of the weights.
         chunk: the number of bytes of codes to look up at a time.
 
     """
-    codebook, codes = codec.split(content)
-    rows = _torch_dtypes.round_to(centroid_table(codebook, codec.width), dtype, device)
+    rows = _torch_dtypes.round_to(centroid_table(codebook, width), dtype, device)
     index = torch.from_numpy(codes.copy()).to(device)
     # As integers, because not every device can look up every floating-point dtype.
     rows = rows.view(_INTEGER_DTYPES[dtype.itemsize])
