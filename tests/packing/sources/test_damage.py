@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from tests.helpers import save_npz, save_onnx
 from vggq.errors import SourceError
-from vggq.packing.sources import FORMATS, identify_format, open_source
+from vggq.packing.sources import FORMATS, ReadOptions, identify_format, open_source
 
 from .test_formats import (
     STATE,
@@ -58,7 +58,7 @@ def snapshot(arrays: dict[str, NDArray[Any]]) -> Snapshot:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    with open_source(path) as source:
+    with open_source(path, ReadOptions(restore="tensors")) as source:
         return snapshot({tensor.name: tensor.read() for tensor in source.tensors})
 
 
@@ -144,7 +144,13 @@ def load_keras_sharded(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def load_onnx(path: Path) -> dict[str, NDArray[Any]]:
-    initializers = onnx.load(path).graph.initializer
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        # onnx reads no data for a name that is no Unicode.
+        if isinstance(tensor.name, bytes):
+            tensor.name = tensor.name.decode("utf-8", "backslashreplace")
+    onnx.load_external_data_for_model(model, str(path.parent))
+    initializers = model.graph.initializer
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in initializers}
     # Compare the bits of dtypes that numpy lacks.
     return {

@@ -182,6 +182,31 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+NESTED_MODEL = "the containers of the checkpoint are nested too often"
+# Pickles that need much work if all of their tensors get names.
+MODELS: dict[str, tuple[bytes, str]] = {
+    "a tensor in 100,000 lists": (
+        b"\x80\x02" + b"]" * 100_000 + TENSOR + b"a" * 100_000 + b".", NESTED_MODEL
+    ),
+    "a tensor in 50,000 objects": (
+        b"\x80\x02cunknown\nClass\nq\x000" + b"h\x00(" * 50_000 + TENSOR + b"tR" * 50_000 + b".",
+        NESTED_MODEL,
+    ),
+    "names of 5 GB in a list": (b"\x80\x02" + long_names(50_000) + b".", NESTED_MODEL),
+    "150,000 names": (
+        b"\x80\x02" + TENSOR + b"q\x000](" + b"h\x00" * 150_000 + b"e.", NESTED_MODEL
+    ),
+    # Only the first ones get names.
+    "10,000 names of a list of 10,000 tensors": (
+        b"\x80\x02" + TENSOR + b"q\x000](" + b"h\x00" * 10_000 + b"eq\x010]("
+        + b"h\x01" * 10_000 + b"e.",
+        "",
+    ),
+}  # fmt: skip
+# The same errors, whether the files are restored or only their tensors.
+INDEPENDENT = (DAMAGED, "the pickle ", "the record ")
+
+
 def huge_tensor(path: Path) -> None:
     """Write a tensor of 2^60 elements with a storage of ten bytes."""
     save_archive(path, tensor_pickle(0, (2**60,), (1,), 10), **{"0": bytes(10)})
@@ -260,24 +285,25 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a dataset of 4 TB": ("j.h5", huge_hdf5, "its shape needs 4398046511104 bytes"),
 }  # fmt: skip
 
-# Reads each file in its arguments, and prints the error, the time, and the peak memory since the
-# previous file; writing to clear_refs resets the peak.
+# Reads each file in its arguments, whose path follows what is restored. Prints the error, the time,
+# and the peak memory since the previous file; writing to clear_refs resets the peak.
 CHILD = """
 import json, sys, time
 from pathlib import Path
 import h5py
 from vggq.errors import SourceError
-from vggq.packing.sources import open_source
+from vggq.packing.sources import ReadOptions, open_source
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
-for path in sys.argv[1:]:
+for argument in sys.argv[1:]:
+    restore, path = argument.split(":", 1)
     Path("/proc/self/clear_refs").write_text("5")
     begin = time.process_time()
     try:
-        with open_source(path) as source:
+        with open_source(path, ReadOptions(restore=restore)) as source:
             for tensor in source.tensors:
                 tensor.read()
         error = None
@@ -300,43 +326,73 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outcomes(folder: Path) -> dict[str, Outcome]:
-    """Return the outcome of reading each file; one process reads them all."""
+def outcomes(folder: Path) -> dict[tuple[str, str], Outcome]:
+    """Return the outcome of reading each file, and restoring it; one process reads them all."""
     paths: dict[str, Path] = {}
-    for number, (label, (pickled, _)) in enumerate(HOSTILE.items()):
+    for number, (label, (pickled, _)) in enumerate((HOSTILE | MODELS).items()):
         paths[f"{label}, zip"] = save_archive(folder / f"z{number}.pt", pickled)
         paths[f"{label}, legacy"] = save_legacy(folder / f"l{number}.pt", pickled)
     for label, (name, write, _) in FILES.items():
         paths[label] = folder / name
         write(paths[label])
-    command = [sys.executable, "-c", CHILD, *map(str, paths.values())]
+    keys = [("tensors", label) for label in EXPECTED]
+    keys += [("model", label) for label, path in paths.items() if path.suffix == ".pt"]
+    arguments = [f"{restore}:{paths[label]}" for restore, label in keys]
+    command = [sys.executable, "-c", CHILD, *arguments]
     run = subprocess.run(
-        command, cwd=folder, env=untraced(), check=True, stdout=subprocess.PIPE, timeout=120
+        command, cwd=folder, env=untraced(), check=True, stdout=subprocess.PIPE, timeout=240
     )
     found = [Outcome(*json.loads(line)) for line in run.stdout.splitlines()]
-    return dict(zip(paths, found, strict=True))
+    return dict(zip(keys, found, strict=True))
+
+
+def with_kinds(expected: dict[str, str]) -> dict[str, str]:
+    return {
+        f"{label}, {kind}": end for label, end in expected.items() for kind in ("zip", "legacy")
+    }
 
 
 EXPECTED = {
-    **{
-        f"{label}, {kind}": end for label, (_, end) in HOSTILE.items() for kind in ("zip", "legacy")
-    },
+    **with_kinds({label: end for label, (_, end) in HOSTILE.items()}),
     **{label: message for label, (_, _, message) in FILES.items()},
 }
+EXPECTED_OF_MODELS = {
+    **{label: end for label, end in EXPECTED.items() if end.startswith(INDEPENDENT)},
+    **with_kinds({label: end for label, (_, end) in MODELS.items()}),
+}
+MODEL_LABELS = [
+    *with_kinds(dict.fromkeys([*HOSTILE, *MODELS], "")),
+    *(label for label, (name, _, _) in FILES.items() if name.endswith(".pt")),
+]
+
+
+def check_limits(outcome: Outcome, folder: Path) -> None:
+    assert len(outcome.error or "") < 1000
+    assert outcome.seconds < MAX_SECONDS
+    assert outcome.peak < MAX_MEMORY
+    assert not (folder / "exploded").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from Linux")
 @pytest.mark.parametrize("label", EXPECTED)
 def test_hostile_files_are_rejected_and_not_run(
-    outcomes: dict[str, Outcome], folder: Path, label: str
+    outcomes: dict[tuple[str, str], Outcome], folder: Path, label: str
 ) -> None:
-    outcome = outcomes[label]
+    outcome = outcomes["tensors", label]
     assert outcome.error is not None
     assert EXPECTED[label] in outcome.error
-    assert len(outcome.error) < 1000
-    assert outcome.seconds < MAX_SECONDS
-    assert outcome.peak < MAX_MEMORY
-    assert not (folder / "exploded").exists()
+    check_limits(outcome, folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from Linux")
+@pytest.mark.parametrize("label", MODEL_LABELS)
+def test_hostile_files_that_are_restored_are_not_run(
+    outcomes: dict[tuple[str, str], Outcome], folder: Path, label: str
+) -> None:
+    """A file is rejected, or restored without looking into its objects."""
+    outcome = outcomes["model", label]
+    assert EXPECTED_OF_MODELS.get(label, "") in (outcome.error or "")
+    check_limits(outcome, folder)
 
 
 def test_unpickling_the_hostile_pickles_runs_them(

@@ -1,4 +1,4 @@
-"""Tensors of an ONNX model that are no dense initializers of its main graph."""
+"""Tensors in all parts of an ONNX model have readable names, and places in the file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vggq.errors import SourceError
-from vggq.packing import pack
 from vggq.packing.sources import ReadOptions, list_source_files, open_source
-
-from .problems import problem_of
+from vggq.packing.sources.onnx import _graph
+from vggq.packing.sources.onnx._names import extend_prefix, make_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-WEIGHTS = np.random.default_rng(3).standard_normal((40, 30)).astype(np.float32)
-SMALL = WEIGHTS[:16]
-"""480 elements, which are not enough for a weight even in a sparse tensor of twice the size."""
-
-ONLY = "and only dense initializers of the main graph can be packed"
+VALUES = np.random.default_rng(3).standard_normal((4, 3)).astype(np.float32)
 
 
 def tensor(values: NDArray[Any], name: str = "inner") -> TensorProto:
@@ -33,10 +28,9 @@ def tensor(values: NDArray[Any], name: str = "inner") -> TensorProto:
 
 
 def sparse(values: NDArray[Any], name: str = "inner") -> onnx.SparseTensorProto:
-    flat = values.ravel()
-    return helper.make_sparse_tensor(
-        tensor(flat, name), tensor(np.arange(flat.size), "i"), [2 * flat.size]
-    )
+    """Return a sparse tensor with these values, which must be a vector."""
+    indices = tensor(np.arange(values.size), "i")
+    return helper.make_sparse_tensor(tensor(values, name), indices, [2 * values.size])
 
 
 def constant(**attributes: Any) -> onnx.NodeProto:
@@ -55,8 +49,9 @@ def loop(inner: onnx.GraphProto) -> onnx.NodeProto:
     return helper.make_node("Loop", ["x"], ["y"], body=inner)
 
 
-def function(*nodes: onnx.NodeProto) -> onnx.FunctionProto:
-    return helper.make_function("d", "f", [], ["c"], list(nodes), [helper.make_opsetid("", 21)])
+def function(*nodes: onnx.NodeProto, **fields: Any) -> onnx.FunctionProto:
+    opsets = [helper.make_opsetid("", 21)]
+    return helper.make_function("d", "f", [], ["c"], list(nodes), opsets, **fields)
 
 
 def node(**attributes: Any) -> onnx.NodeProto:
@@ -67,7 +62,8 @@ def save(path: Path, *nodes: onnx.NodeProto, **fields: Any) -> Path:
     """Write a model with an initializer and these nodes."""
     sparse_initializer = fields.pop("sparse_initializer", [])
     training = fields.pop("training", None)
-    main = graph(*nodes, initializer=[tensor(WEIGHTS, "w")], sparse_initializer=sparse_initializer)
+    initializers = fields.pop("initializer", [tensor(VALUES, "w")])
+    main = graph(*nodes, initializer=initializers, sparse_initializer=sparse_initializer)
     model = helper.make_model(main, **fields)
     if training is not None:
         model.training_info.add().algorithm.CopyFrom(training)
@@ -75,155 +71,181 @@ def save(path: Path, *nodes: onnx.NodeProto, **fields: Any) -> Path:
     return path
 
 
-# For each: a function from values to the nodes and fields of a model, the name of the tensor with
-# these values, and what it belongs to.
+# For each: a function from a vector to the nodes and fields of a model, and the name of the tensor
+# with its values.
 Made = tuple[list[onnx.NodeProto], dict[str, Any]]
-PLACES: dict[str, tuple[Callable[[NDArray[Any]], Made], str, str]] = {
-    "constant": (
-        lambda values: ([constant(value=tensor(values))], {}),
-        "c",
-        "an attribute of a node (Constant)",
+PLACES: dict[str, tuple[Callable[[NDArray[Any]], Made], str]] = {
+    "constant": (lambda v: ([constant(value=tensor(v))], {}), "c"),
+    "sparse constant": (lambda v: ([constant(sparse_value=sparse(v))], {}), "c.values"),
+    "sparse initializer": (lambda v: ([], {"sparse_initializer": [sparse(v)]}), "inner.values"),
+    "attribute": (lambda v: ([node(table=tensor(v))], {}), "out.table"),
+    "attribute of a node with a name": (
+        lambda v: ([helper.make_node("Any", [], ["out"], "n", table=tensor(v))], {}),
+        "n.table",
     ),
-    "sparse constant": (
-        lambda values: ([constant(sparse_value=sparse(values))], {}),
-        "c",
-        "an attribute of a node (Constant)",
-    ),
-    "list of a constant": (
-        lambda values: ([constant(value_floats=values.ravel().tolist())], {}),
-        "c",
-        "an attribute of a node (Constant)",
-    ),
-    "list of integers": (
-        lambda values: ([constant(value_ints=[1] * values.size)], {}),
-        "c",
-        "an attribute of a node (Constant)",
-    ),
-    "attribute": (
-        lambda values: ([node(table=tensor(values))], {}),
-        "out.table",
-        "an attribute of a node (Any)",
+    "attribute of a node without outputs": (
+        lambda v: ([helper.make_node("Any", [], [], table=tensor(v))], {}),
+        "Any.table",
     ),
     "attribute with several": (
-        lambda values: ([node(tables=[tensor(values)])], {}),
-        "out.tables",
-        "an attribute of a node (Any)",
+        lambda v: ([node(tables=[tensor(v[:0]), tensor(v)])], {}),
+        "out.tables.1",
     ),
-    "list": (
-        lambda values: ([node(nodes_values=values.ravel().tolist())], {}),
-        "out.nodes_values",
-        "an attribute of a node (Any)",
+    "sparse attribute with several": (
+        lambda v: ([node(tables=[sparse(v)])], {}),
+        "out.tables.0.values",
     ),
     "initializer of a branch": (
-        lambda values: ([branch(graph(initializer=[tensor(values)]))], {}),
-        "if.then_branch.inner",
-        "an initializer of a subgraph",
+        lambda v: ([branch(graph(initializer=[tensor(v)]))], {}),
+        "if/then_branch/inner",
+    ),
+    "one of several graphs": (
+        lambda v: ([node(bodies=[graph(), graph(initializer=[tensor(v)])])], {}),
+        "out/bodies.1/inner",
     ),
     "sparse initializer of a loop": (
-        lambda values: ([loop(graph(sparse_initializer=[sparse(values)]))], {}),
-        "y.body.inner",
-        "a sparse initializer of a subgraph",
+        lambda v: ([loop(graph(sparse_initializer=[sparse(v)]))], {}),
+        "y/body/inner.values",
     ),
     "constant in a branch in a loop": (
-        lambda values: ([loop(graph(branch(graph(constant(value=tensor(values))))))], {}),
-        "y.body.if.then_branch.c",
-        "an attribute of a node (Constant)",
+        lambda v: ([loop(graph(branch(graph(constant(value=tensor(v))))))], {}),
+        "y/body/if/then_branch/c",
     ),
-    "function": (
-        lambda values: ([], {"functions": [function(constant(value=tensor(values)))]}),
-        "f.c",
-        "an attribute of a node (Constant)",
+    "function": (lambda v: ([], {"functions": [function(constant(value=tensor(v)))]}), "f/c"),
+    "branch in a function": (
+        lambda v: ([], {"functions": [function(branch(graph(initializer=[tensor(v)])))]}),
+        "f/if/then_branch/inner",
+    ),
+    "attribute of a function": (
+        lambda v: (
+            [],
+            {"functions": [function(attribute_protos=[helper.make_attribute("a", tensor(v))])]},
+        ),
+        "f.a",
     ),
     "training": (
-        lambda values: ([], {"training": graph(initializer=[tensor(values)])}),
-        "training.0.algorithm.inner",
-        "an initializer of a subgraph",
+        lambda v: ([], {"training": graph(initializer=[tensor(v)])}),
+        "training/0/algorithm/inner",
     ),
 }
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> tuple[Callable[[NDArray[Any]], Made], str, str]:
+def place(request: pytest.FixtureRequest) -> tuple[Callable[[NDArray[Any]], Made], str]:
     return PLACES[request.param]
 
 
-def open_names(path: Path, *drop: str) -> tuple[list[str], tuple[str, ...]]:
-    with open_source(path, ReadOptions(drop=drop)) as source:
+def open_names(path: Path, restore: str = "tensors") -> tuple[list[str], tuple[str, ...]]:
+    with open_source(path, ReadOptions(restore=restore)) as source:
         return [tensor.name for tensor in source.tensors], source.remarks
 
 
-def test_a_weight_that_is_no_initializer_is_an_error_or_dropped(
-    tmp_path: Path, place: tuple[Callable[[NDArray[Any]], Made], str, str]
+@pytest.mark.parametrize("restore", ["model", "tensors"])
+def test_a_tensor_in_any_part_of_a_model_has_a_name_and_a_place(
+    tmp_path: Path, place: tuple[Callable[[NDArray[Any]], Made], str], restore: str
 ) -> None:
-    make, name, belongs_to = place
-    nodes, fields = make(WEIGHTS)
+    make, name = place
+    vector = VALUES.ravel()
+    nodes, fields = make(vector)
     path = save(tmp_path / "m.onnx", *nodes, **fields)
-    with pytest.raises(SourceError) as caught:
-        open_names(path)
-    message = str(caught.value).removeprefix(f"{path}: ")
-    assert message.startswith(f"tensor {name!r}: ")
-    assert problem_of(message, count=1) == f"{belongs_to}, {ONLY}"
-    assert open_names(path, name)[0] == ["w"]
+    with open_source(path, ReadOptions(restore=restore)) as source:
+        found = {tensor.name: tensor for tensor in source.tensors}
+        assert {"w", name} <= found.keys()
+        assert found[name].read().tobytes() == vector.tobytes()
+        assert found[name].shape == vector.shape
+        for other in (found[name], found["w"]):
+            assert other.place is not None
+            start, stop = other.place.start, other.place.start + other.place.size
+            assert path.read_bytes()[start:stop] == other.read().tobytes()
 
 
-def test_a_small_tensor_of_the_graph_is_named_in_a_remark(
-    tmp_path: Path, place: tuple[Callable[[NDArray[Any]], Made], str, str]
+def test_the_indices_of_a_sparse_tensor_are_a_tensor(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", sparse_initializer=[sparse(VALUES[0], "s")])
+    with open_source(path, ReadOptions(restore="tensors")) as source:
+        found = {tensor.name: tensor.read().tolist() for tensor in source.tensors}
+    assert found["s.indices"] == [0, 1, 2]
+
+
+def test_equal_names_get_numbers_and_initializers_keep_theirs(tmp_path: Path) -> None:
+    values = [np.full(2, number, np.float32) for number in range(6)]
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=tensor(values[0])),
+        helper.make_node("Any", [], ["o"], "conv", weight=tensor(values[1])),
+    ]
+    names = ["w", "conv.weight", "", ""]
+    initializers = [tensor(array, name) for name, array in zip(names, values[2:], strict=True)]
+    path = save(tmp_path / "m.onnx", *nodes, initializer=initializers)
+    with open_source(path, ReadOptions(restore="tensors")) as source:
+        found = {tensor.name: int(tensor.read()[0]) for tensor in source.tensors}
+    assert found == {
+        "w": 2, "w#2": 0, "conv.weight": 3, "conv.weight#2": 1, "unnamed": 4, "unnamed#2": 5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], []),
+        (["a", "a", "a"], ["a", "a#2", "a#3"]),
+        (["a", "a", "a#2", "a"], ["a", "a#3", "a#2", "a#4"]),
+        (["a#2", "a", "a", "a#2"], ["a#2", "a", "a#3", "a#2#2"]),
+    ],
+)
+def test_numbers_of_equal_names_avoid_other_names(names: list[str], expected: list[str]) -> None:
+    assert make_unique(names) == expected
+
+
+def test_prefixes_of_deeply_nested_graphs_are_short() -> None:
+    prefix = ""
+    for _ in range(100):
+        prefix = extend_prefix(prefix, "x" * 5000, "branch")
+    assert len(prefix) < 1500
+    assert extend_prefix("a/", "b", "c") == "a/b/c/"
+
+
+def test_open_rejects_models_with_very_many_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, name, _ = place
-    nodes, fields = make(SMALL)
-    names, remarks = open_names(save(tmp_path / "m.onnx", *nodes, **fields))
-    assert names == ["w"]
-    (remark,) = remarks
-    assert f"the small tensors of its nodes {name!r}" in remark
-
-
-@pytest.mark.parametrize("dims", [(999,), (3, 333), (1000,), (10, 100)])
-def test_a_weight_has_at_least_1000_elements(tmp_path: Path, dims: tuple[int, ...]) -> None:
-    values = np.zeros(dims, np.int8)
-    path = save(tmp_path / "m.onnx", constant(value=tensor(values)))
-    if values.size < 1000:
-        assert open_names(path)[0] == ["w"]
-    else:
-        with pytest.raises(SourceError, match=r"tensor 'c': an attribute of a node \(Constant\)"):
-            open_names(path)
-
-
-@pytest.mark.parametrize("size", [2, 1000])
-def test_sparse_initializers_are_errors_whatever_their_size(tmp_path: Path, size: int) -> None:
-    values = np.ones(size, np.float32)
-    path = save(tmp_path / "m.onnx", sparse_initializer=[sparse(values, "s")])
-    with pytest.raises(SourceError) as caught:
+    monkeypatch.setattr(_graph, "_MAX_TENSORS", 2)
+    nodes = [constant(value=tensor(VALUES))] * 2
+    assert open_names(save(tmp_path / "m.onnx", *nodes))[0] == ["c", "c#2", "w"]
+    path = save(tmp_path / "m.onnx", *nodes, constant(value=tensor(VALUES)))
+    with pytest.raises(SourceError, match="has more than 2 tensors"):
         open_names(path)
-    message = str(caught.value).removeprefix(f"{path}: ")
-    assert problem_of(message, count=1) == f"a sparse initializer, {ONLY}"
-    assert open_names(path, "s") == (["w"], ())
 
 
-def test_the_remark_names_the_graph_functions_and_metadata(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.onnx", node(), node(), functions=[function(node())])
+def test_the_remark_names_what_is_not_packed_with_tensors(tmp_path: Path) -> None:
+    lists = {"floats": [0.5] * 1000, "few": [0.5] * 799, "ints": [7] * 2000, "text": "x" * 9999}
+    path = save(tmp_path / "m.onnx", node(**lists), node(), functions=[function(node())])
     model = onnx.load(path)
     helper.set_model_props(model, {"author": "x", "classes": "y"})
     onnx.save(model, path)
-    packed = pack(path, tmp_path / "m.vggq")
-    assert packed.remarks == (
-        "not packed: the graph of 2 nodes 'g'; the functions 'f'; the metadata 'author', 'classes'",
-    )
-
-
-def test_strings_of_the_graph_are_no_weights(tmp_path: Path) -> None:
-    vocabulary = numpy_helper.from_array(np.array(["a"] * 2000, object), "v")
-    nodes = [constant(value=vocabulary), node(words=["a"] * 2000)]
-    names, remarks = open_names(save(tmp_path / "m.onnx", *nodes))
+    names, (remark,) = open_names(path)
     assert names == ["w"]
-    assert "the small tensors of its nodes 'c'" in remarks[0]
+    assert remark == (
+        "not packed: the graph of 2 nodes 'g'; the lists of numbers of its nodes 'out.floats', "
+        "'out.ints'; the functions 'f'; the metadata 'author', 'classes'"
+    )
+    assert open_names(path, "model") == (["w"], ())
 
 
 def test_a_model_with_initializers_only_has_no_remark(tmp_path: Path) -> None:
     assert open_names(save(tmp_path / "m.onnx")) == (["w"], ())
 
 
+@pytest.mark.parametrize("kind", ["STRING", "INT4"])
+def test_tensors_of_unsupported_dtypes_stay_in_the_rest(tmp_path: Path, kind: str) -> None:
+    other = TensorProto(name="v", data_type=TensorProto.DataType.Value(kind), dims=[2])
+    path = save(tmp_path / "m.onnx", constant(value=other))
+    with open_source(path) as source:
+        assert [tensor.name for tensor in source.tensors] == ["w"]
+        (kept,) = source.kept
+        assert (kept.name, kept.dtype) == ("c", kind)
+        assert kept.problem == f"the dtype {kind} is not supported"
+
+
 def test_external_data_of_the_graph_is_part_of_the_source(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.onnx", constant(value=tensor(WEIGHTS)))
+    path = save(tmp_path / "m.onnx", constant(value=tensor(VALUES)))
     onnx.save(
         onnx.load(path),
         path,
@@ -232,5 +254,9 @@ def test_external_data_of_the_graph_is_part_of_the_source(tmp_path: Path) -> Non
         size_threshold=0,
         convert_attribute=True,
     )
-    names = sorted(file.name for file in list_source_files(path))
-    assert names == ["inner", "m.onnx", "w"]
+    files = list_source_files(path)
+    assert [file.name for file in files] == ["m.onnx", "inner", "w"]
+    with open_source(path) as source:
+        assert source.files == tuple(files)
+        places = {tensor.name: tensor.place for tensor in source.tensors}
+    assert [(place.member, place.size) for place in places.values() if place] == [(1, 48), (2, 48)]

@@ -107,10 +107,6 @@ def test_open_rejects_archives_that_torch_does_not_write(tmp_path: Path) -> None
     assert error_of(path) == (
         "found 2 folders with a record data.pkl in the zip archive, expected 1"
     )
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/data.pkl", pickled)
-        archive.writestr("a/constants.pkl", pickled)
-    assert error_of(path).startswith("a TorchScript archive; save its state dict instead: ")
 
 
 def test_open_rejects_legacy_files_of_big_endian_machines(tmp_path: Path) -> None:
@@ -421,20 +417,6 @@ def test_open_rejects_pickled_modules_with_advice(save: Callable[[Any], Path]) -
         message = error_of(save(root))
         assert "torch.nn.modules.linear.Linear" in message
         assert "torch.save(model.state_dict(), path)" in message
-
-
-@pytest.mark.torch
-def test_advice_for_torchscript_archives_works(tmp_path: Path) -> None:
-    import torch  # noqa: PLC0415
-
-    path, other = tmp_path / "m.pt", tmp_path / "other.pt"
-    with warnings.catch_warnings():
-        # torch warns that TorchScript is deprecated.
-        warnings.simplefilter("ignore")
-        module = torch.nn.Linear(300, 300)
-        torch.jit.script(module).save(path)
-        follow_advice(error_of(path), "a TorchScript archive", path, other)
-    assert_same(read(other), module.state_dict())
 
 
 @pytest.mark.torch

@@ -372,3 +372,79 @@ def test_a_pickled_object_is_named_instead_of_a_state_dict(tmp_path: Path) -> No
             f"contains an object of {__name__}.Plain, not a state dict: no code was run; save the "
             "model's state dict instead: torch.save(model.state_dict(), path)"
         )
+
+
+# A state dict {"w": tensor} of an unknown subclass of dict, without the first and the last opcode.
+_OWN_DICT = tensor_pickle(0, (0,), (1,), 0)[2:-1].replace(b"}", b"cexplosive\nDict\n)\x81", 1)
+_UNDER_MODEL = b"}X\x05\x00\x00\x00model" + _OWN_DICT + b"s"
+_PLAIN_DICT_ADVICE = "save its items as a plain dict instead: dict(state_dict)"
+
+
+@pytest.mark.parametrize(
+    ("pickled", "key", "problem"),
+    [
+        (
+            _OWN_DICT,
+            None,
+            "contains an object of explosive.Dict, not a state dict: no code was run",
+        ),
+        (
+            _UNDER_MODEL,
+            None,
+            (
+                "the key 'model' is that of an object of explosive.Dict, whose tensors are not "
+                "read: no code was run"
+            ),
+        ),
+        (
+            _UNDER_MODEL,
+            "model",
+            "the key 'model' is that of an object of explosive.Dict, which is not read",
+        ),
+        (
+            _UNDER_MODEL,
+            "model.net",
+            (
+                "nothing in the checkpoint has the key 'model.net'; the key 'model' is that of an "
+                "object of explosive.Dict, whose tensors are not read: no code was run"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("write", [save_archive, save_legacy])
+def test_an_unknown_subclass_of_dict_is_refused_by_name_as_the_state_dict(
+    tmp_path: Path, explosive: str, pickled: bytes, key: str | None, problem: str, write: Any
+) -> None:
+    """Refuse it as `torch.load(weights_only=True)` does: the class may change its items."""
+    path = write(tmp_path / "m.pt", b"\x80\x02" + pickled + b".")
+    with pytest.raises(SourceError) as caught, open_source(path, ReadOptions(key=key)):
+        pass
+    assert caught.value.reason == f"{problem}; {_PLAIN_DICT_ADVICE}"
+    assert explosive in problem
+
+
+def test_an_unknown_subclass_of_dict_is_left_out_beside_the_state_dict(
+    tmp_path: Path, explosive: str
+) -> None:
+    tensor = tensor_pickle(0, (0,), (1,), 0)[2:-1]
+    state = b"}X\x05\x00\x00\x00model" + tensor + b"s"
+    odd = b"X\x03\x00\x00\x00odd" + _OWN_DICT + b"s."
+    path = save_archive(tmp_path / "m.pt", b"\x80\x02" + state + odd)
+    with open_source(path, ReadOptions(key="model")) as source:
+        assert [tensor.name for tensor in source.tensors] == ["w"]
+        assert source.remarks == (f"not packed: 'odd' ({explosive}.Dict)",)
+
+
+@pytest.mark.torch
+def test_torch_refuses_an_unknown_subclass_of_dict_as_well(tmp_path: Path) -> None:
+    import torch  # noqa: PLC0415
+
+    path = tmp_path / "m.pth"
+    for root in (DictSubclass(w=torch.ones(1)), {"model": DictSubclass(w=torch.ones(1))}):
+        torch.save(root, path)
+        with pytest.raises(pickle.UnpicklingError, match="DictSubclass"):
+            torch.load(path, weights_only=True)
+        with pytest.raises(SourceError) as caught, open_source(path):
+            pass
+        assert f"an object of {__name__}.DictSubclass" in caught.value.reason
+        assert caught.value.reason.endswith(_PLAIN_DICT_ADVICE)

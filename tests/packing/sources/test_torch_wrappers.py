@@ -143,15 +143,43 @@ def test_converted_tensors_are_read_from_the_legacy_format(tmp_path: Path) -> No
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize(
+    ("saved", "loaded", "names"),
+    [
+        ("float32", "int32", ("F32", "I32")),
+        ("int64", "float32", ("I64", "F32")),
+        ("uint8", "bool", ("U8", "BOOL")),
+        ("float32", "float8_e4m3fn", ("F32", "F8_E4M3")),
+        ("float8_e5m2", "bfloat16", ("F8_E5M2", "BF16")),
+        ("float32", "complex64", ("F32", "C64")),
+        ("float32", "float8_e8m0fnu", ("F32", "float8_e8m0fnu")),
+    ],
+)
 def test_conversions_of_other_dtypes_are_rejected_unless_dropped(
+    save: Callable[[Any], Path], saved: str, loaded: str, names: tuple[str, str]
+) -> None:
+    import torch  # noqa: PLC0415
+
+    values = torch.ones(3).to(getattr(torch, saved))
+    path = save({"w": torch.ones(1), "odd": from_cpu(values, getattr(torch, loaded))})
+    assert_droppable_error(
+        path,
+        f"a tensor of {names[0]} that torch converts to {names[1]} when loading is not supported; "
+        "save tensor.cpu() instead",
+    )
+
+
+@pytest.mark.torch
+def test_conversions_of_numpy_arrays_of_other_dtypes_are_rejected_unless_dropped(
     save: Callable[[Any], Path],
 ) -> None:
     import torch  # noqa: PLC0415
 
-    path = save({"w": torch.ones(1), "odd": from_cpu(torch.ones(3), torch.int32)})
+    rebuild = torch._utils._rebuild_device_tensor_from_numpy
+    odd = Call(rebuild, np.arange(3), torch.float32, "cpu", False)
     assert_droppable_error(
-        path,
-        "a tensor of F32 that torch converts to I32 when loading is not supported; save "
+        save({"w": torch.ones(1), "odd": odd}),
+        "a tensor of I64 that torch converts to F32 when loading is not supported; save "
         "tensor.cpu() instead",
     )
 

@@ -4,9 +4,12 @@ Each format has a module or a package. A file's first bytes identify its format,
 must agree.
 """
 
+from ._gaps import separate_tensors
 from ._hashing import check_unchanged, hash_file, hash_source
 from ._opening import open_source
+from ._places import Checksum, Place
 from ._registry import FORMATS, identify_format, list_source_files
+from ._restore import find_restore_conflicts, member_path, resolve_restore
 from ._selection import check_patterns, matches_any
 from ._source import (
     UNKNOWN_DTYPE,
@@ -21,18 +24,24 @@ from ._source import (
 __all__ = [
     "FORMATS",
     "UNKNOWN_DTYPE",
+    "Checksum",
     "Contents",
     "Format",
+    "Place",
     "ReadOptions",
     "Source",
     "SourceTensor",
     "check_patterns",
     "check_unchanged",
+    "find_restore_conflicts",
     "hash_file",
     "hash_source",
     "identify_format",
     "list_source_files",
     "matches_any",
+    "member_path",
     "natural_sort_key",
     "open_source",
+    "resolve_restore",
+    "separate_tensors",
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..._fields import is_text
 from ...errors import SourceError
+from ._gaps import separate_tensors
 from ._hashing import hash_source
 from ._registry import identify_format
+from ._restore import check_members, resolve_restore
 from ._selection import select_tensors
 from ._source import ReadOptions, Source, natural_sort_key
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
-    from ._source import SourceTensor
+    from ._source import Contents, SourceTensor
 
 _DEFAULT_READ_OPTIONS: Final = ReadOptions()
 
@@ -44,23 +47,42 @@ def open_source(
     fmt = identify_format(path)
     # Hashed before anything is read, so that `check_unchanged` covers all that was read.
     sha256 = hash_source(path)
+    read_options = resolve_restore(path, fmt, read_options)
     with fmt.open(path, read_options) as contents:
-        tensors = _select_tensors(path, contents.tensors, read_options)
-        _check_names(path, tensors)
-        if not tensors:
-            reason = "`drop` leaves no tensors" if contents.tensors else "contains no tensors"
-            raise SourceError(reason, path=path)
-        tensors = sorted(tensors, key=natural_sort_key)
-        yield Source(fmt.name, sha256, tensors, contents.chosen_key, contents.remarks)
+        source = Source(fmt.name, sha256, [], contents.chosen_key, contents.remarks)
+        if read_options.restore == "model":
+            found = _add_model(source, fmt.list_files(path), contents)
+        else:
+            found = replace(source, tensors=_select_tensors(path, contents.tensors, read_options))
+        _check_names(path, found.tensors)
+        yield replace(found, tensors=sorted(found.tensors, key=natural_sort_key))
+
+
+def _add_model(source: Source, files: list[Path], contents: Contents) -> Source:
+    """Return the source with its files, and the tensors whose bytes can be replaced in them."""
+    check_members(files)
+    tensors, kept = separate_tensors(contents.tensors, contents.checksums, files)
+    return replace(
+        source,
+        restore="model",
+        files=tuple(files),
+        checksums=contents.checksums,
+        tensors=tensors,
+        kept=tuple(kept),
+    )
 
 
 def _select_tensors(
     path: Path, tensors: Sequence[SourceTensor], read_options: ReadOptions
 ) -> list[SourceTensor]:
     try:
-        return select_tensors(tensors, read_options)
+        selected = select_tensors(tensors, read_options)
     except SourceError as error:
         raise error.locate(path=path) from None
+    if not selected:
+        reason = "`drop` leaves no tensors" if tensors else "contains no tensors"
+        raise SourceError(reason, path=path)
+    return selected
 
 
 def _check_names(path: Path, tensors: Sequence[SourceTensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ..._readable import LFS_POINTER
@@ -37,8 +38,7 @@ def identify_format(path: Path) -> Format:
 
     """
     head = _read_head(path)
-    if head.startswith(LFS_POINTER):
-        raise SourceError("a Git LFS pointer, not the weights; run `git lfs pull`", path=path)
+    _reject_pointer(path, head)
     if message := unsupported_by_content(head):
         raise SourceError(message, path=path)
     by_content = [fmt for fmt in FORMATS if fmt.matches(head)]
@@ -58,7 +58,21 @@ def list_source_files(path: Path) -> list[Path]:
             one of them is missing.
 
     """
-    return identify_format(path).list_files(path)
+    files = identify_format(path).list_files(path)
+    for file in files[1:]:
+        _check_fetched(file)
+    return files
+
+
+def _check_fetched(file: Path) -> None:
+    # A file that cannot be read is reported when it is hashed.
+    with suppress(OSError), file.open("rb") as opened:
+        _reject_pointer(file, opened.read(len(LFS_POINTER)))
+
+
+def _reject_pointer(path: Path, head: bytes) -> None:
+    if head.startswith(LFS_POINTER):
+        raise SourceError("a Git LFS pointer, not the weights; run `git lfs pull`", path=path)
 
 
 def _formats_of_suffix(path: Path) -> list[Format]:

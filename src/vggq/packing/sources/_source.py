@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ...errors import PackedFileError, SourceError
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ._places import Checksum, Place
 
 UNKNOWN_DTYPE: Final = "unknown"
 
@@ -34,6 +37,7 @@ class SourceTensor:
             be called from any thread.
         problem: why the tensor cannot be packed; only `drop` may exclude it. None if it can be.
         untyped: whether the file does not state the dtype, so that `dtypes` may declare it.
+        place: the range of a file that has exactly the bytes of `read`, or None.
 
     """
 
@@ -43,6 +47,7 @@ class SourceTensor:
     read: Callable[[], NDArray[Any]]
     problem: str | None = None
     untyped: bool = False
+    place: Place | None = None
 
     @property
     def count(self) -> int:
@@ -79,12 +84,14 @@ class Contents:
             there was no choice, or the caller made it.
         remarks: one line for each fact that a packager should know, such as the names of objects
             that are not packed.
+        checksums: the checksums over ranges with tensors, if the model is packed.
 
     """
 
     tensors: list[SourceTensor]
     chosen_key: str | None = None
     remarks: tuple[str, ...] = ()
+    checksums: tuple[Checksum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,11 @@ class Source:
         chosen_key: the dict of a torch checkpoint that was taken for the state dict; None if
             there was no choice, or the caller made it.
         remarks: as those of `Contents`.
+        restore: "model" if the files are restored, "tensors" if only their tensors are.
+        files: if the files are restored, all of them, the one that names the others first.
+        checksums: as those of `Contents`.
+        kept: if the files are restored, the tensors that stay in the rest of the files, with the
+            reason as their `problem`; `tensors` are the others.
 
     """
 
@@ -106,6 +118,15 @@ class Source:
     tensors: list[SourceTensor]
     chosen_key: str | None = None
     remarks: tuple[str, ...] = ()
+    restore: str = "tensors"
+    files: tuple[Path, ...] = ()
+    checksums: tuple[Checksum, ...] = ()
+    kept: tuple[SourceTensor, ...] = ()
+
+    @property
+    def restores_model(self) -> bool:
+        """Whether the files are restored, not only their tensors."""
+        return self.restore == "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,8 @@ class ReadOptions:
         rename: pairs of a regular expression and its replacement, applied to every name in order.
         dtypes: pairs of an `fnmatch` pattern and a dtype's name in ml_dtypes, for tensors whose
             dtype the file does not state.
+        restore: "model" to restore the files of the source, "tensors" to restore only their
+            tensors; None for the default of the format.
 
     """
 
@@ -128,10 +151,15 @@ class ReadOptions:
     drop: Sequence[str] = ()
     rename: Sequence[tuple[str, str]] = ()
     dtypes: Sequence[tuple[str, str]] = ()
+    restore: str | None = None
 
 
 def _single_file(path: Path) -> list[Path]:
     return [path]
+
+
+def _tensors_by_default(_: Path) -> str:
+    return "tensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +173,9 @@ class Format:
         opener: opens a file and yields its contents; its errors need not name the file.
         requirement: requirement specifier of the library that reads this format, if any.
         file_lister: returns all files of a checkpoint, the one that names the others first.
+        restores_models: whether the opener can state the places of the tensors, so that the files
+            themselves can be restored.
+        default_restore: returns the default of `restore` for a file: "model" or "tensors".
 
     """
 
@@ -154,6 +185,8 @@ class Format:
     opener: Callable[[Path, ReadOptions], AbstractContextManager[Contents]]
     requirement: str | None = None
     file_lister: Callable[[Path], list[Path]] = _single_file
+    restores_models: bool = False
+    default_restore: Callable[[Path], str] = _tensors_by_default
 
     @contextmanager
     def open(self, path: Path, read_options: ReadOptions) -> Iterator[Contents]:
@@ -184,10 +217,23 @@ class Format:
         with _locate_errors(path):
             return self.file_lister(path)
 
+    def choose_restore(self, path: Path) -> str:
+        """Return the default of `restore` for a file.
+
+        Raises:
+            SourceError: the file is too damaged.
+
+        """
+        with _locate_errors(path):
+            return self.default_restore(path)
+
 
 def _read_tensor(path: Path, tensor: SourceTensor) -> NDArray[Any]:
     with _locate_errors(path, tensor.name):
-        return tensor.read()
+        values = tensor.read()
+        if tensor.dtype == "BOOL" and values.view(np.uint8).max(initial=0) > 1:
+            raise SourceError("a boolean is neither 0 nor 1")
+        return values
 
 
 @contextmanager

@@ -20,8 +20,8 @@ ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueErr
 _MAX_EXPANSION: Final = 100
 _MIN_BOMB_SIZE: Final = 1 << 28
 _MAX_DESCRIPTOR_SIZE: Final = 24
-_LOCAL_SIGNATURE: Final = b"PK\x03\x04"
-_LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
+LOCAL_SIGNATURE: Final = b"PK\x03\x04"
+LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 
 
 def first_record_name(head: bytes) -> bytes:
@@ -30,9 +30,9 @@ def first_record_name(head: bytes) -> bytes:
     It is empty if `head` does not begin an archive, or has only folders.
     """
     start = 0
-    while head.startswith(_LOCAL_SIGNATURE, start) and len(head) >= start + _LOCAL_HEADER.size:
-        *_, stored_size, _, name_size, extra_size = _LOCAL_HEADER.unpack_from(head, start)
-        begin = start + _LOCAL_HEADER.size
+    while head.startswith(LOCAL_SIGNATURE, start) and len(head) >= start + LOCAL_HEADER.size:
+        *_, stored_size, _, name_size, extra_size = LOCAL_HEADER.unpack_from(head, start)
+        begin = start + LOCAL_HEADER.size
         name = head[begin : begin + name_size]
         if not name.endswith(b"/"):
             return name
@@ -42,9 +42,9 @@ def first_record_name(head: bytes) -> bytes:
 
 def has_record_suffix(head: bytes, suffix: bytes) -> bool:
     """Return whether a record that starts in an archive's first bytes has a name with a suffix."""
-    if not head.startswith(_LOCAL_SIGNATURE):
+    if not head.startswith(LOCAL_SIGNATURE):
         return False
-    starts = [match.start() for match in re.finditer(re.escape(_LOCAL_SIGNATURE), head)]
+    starts = [match.start() for match in re.finditer(re.escape(LOCAL_SIGNATURE), head)]
     ends = [
         start + 30 + int.from_bytes(head[start + 26 : start + 28], "little") for start in starts
     ]
@@ -105,10 +105,10 @@ def data_offset(file: Reader, info: zipfile.ZipInfo) -> int:
         SourceError: the file ends within the record's header.
 
     """
-    header = file.read_at(info.header_offset, _LOCAL_HEADER.size)
-    if len(header) < _LOCAL_HEADER.size:
+    header = file.read_at(info.header_offset, LOCAL_HEADER.size)
+    if len(header) < LOCAL_HEADER.size:
         raise SourceError(f"the archive ends before the record {info.filename!r}")
     # The name and the extra field stand between the local header and the data.
-    name_size, extra_size = _LOCAL_HEADER.unpack(header)[-2:]
-    offset: int = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
+    name_size, extra_size = LOCAL_HEADER.unpack(header)[-2:]
+    offset: int = info.header_offset + LOCAL_HEADER.size + name_size + extra_size
     return offset

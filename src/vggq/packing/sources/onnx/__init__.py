@@ -1,4 +1,4 @@
-"""ONNX models: the initializers of the main graph."""
+"""ONNX models."""
 
 from .model import FORMAT
 

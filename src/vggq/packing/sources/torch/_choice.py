@@ -31,6 +31,7 @@ _MAX_NAME_SHOWN: Final = 60
 _STATE_DICT_ADVICE: Final = (
     "save the model's state dict instead: torch.save(model.state_dict(), path)"
 )
+_PLAIN_DICT_ADVICE: Final = "save its items as a plain dict instead: dict(state_dict)"
 
 Path = tuple[str, ...]
 """The names that lead from the root to a container."""
@@ -81,7 +82,7 @@ def _at_key(checkpoint: Checkpoint, key: str, prefix: str = "") -> Chosen:
     value = _value_at(checkpoint.root, path)
     if isinstance(value, Placeholder):
         reason = f"the key {show(key)} is that of an object of {value.kind}, which is not read"
-        raise SourceError(f"{reason}; {_STATE_DICT_ADVICE}")
+        raise SourceError(f"{reason}; {_advice(value)}")
     if not isinstance(value, CONTAINERS):
         reason = f"the key {show(key)} is that of {with_article(kind_of(value))}, not of a dict"
         raise _no_tensors_at(reason, checkpoint)
@@ -94,13 +95,16 @@ def _at_key(checkpoint: Checkpoint, key: str, prefix: str = "") -> Chosen:
 def _no_tensors_at(reason: str, checkpoint: Checkpoint) -> SourceError:
     """Return an error that says where the tensors are."""
     root = checkpoint.root
+    unread = None
     if isinstance(root, dict):
         found = sorted(_find_candidates(checkpoint))
+        unread = _find_unread_object(checkpoint)
     elif isinstance(root, CONTAINERS):
         found = [name for name, value in named_items(root) if checkpoint.holds_tensors(value)]
     else:
         found = []
-    places = f"tensors are under {show_all(found)}" if found else "no dict contains tensors"
+    nothing = unread or "no dict contains tensors"
+    places = f"tensors are under {show_all(found)}" if found else nothing
     return SourceError(f"{reason}; {places}")
 
 
@@ -194,7 +198,7 @@ def _find_unread_object(checkpoint: Checkpoint) -> str | None:
         if isinstance(value, Placeholder) and checkpoint.holds_tensors(value):
             return (
                 f"the key {show(name)} is that of an object of {value.kind}, whose tensors are not "
-                f"read: no code was run; {_STATE_DICT_ADVICE}"
+                f"read: no code was run; {_advice(value)}"
             )
     return None
 
@@ -203,11 +207,16 @@ def _describe_root(checkpoint: Checkpoint) -> str:
     root = checkpoint.root
     if isinstance(root, Placeholder):
         problem = f"contains an object of {root.kind}, not a state dict"
-        return f"{problem}: no code was run; {_STATE_DICT_ADVICE}"
+        return f"{problem}: no code was run; {_advice(root)}"
     problem = f"contains {with_article(kind_of(root))}, not a state dict"
     if isinstance(root, CONTAINERS) and checkpoint.holds_tensors(root):
         return f"{problem}; set `key` to the index of an item, or to '{ROOT_KEY}' for all of them"
     return problem
+
+
+def _advice(value: Placeholder) -> str:
+    """Return what to save instead of an object of an unknown class."""
+    return _PLAIN_DICT_ADVICE if value.has_keys else _STATE_DICT_ADVICE
 
 
 def _suggest(found: Collection[str]) -> str:

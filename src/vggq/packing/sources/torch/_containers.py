@@ -86,13 +86,15 @@ class _Nesting:
     """The containers and placeholders of a checkpoint, by their ids.
 
     Attributes:
-        outer_ids: for each that is not empty, those that it is in.
+        outer_id: for each that is not empty, the first one that it is in.
+        more_outer_ids: the others that it is in.
         of_tensors: those that tensors are in.
         of_arrays: those that numpy arrays are in.
 
     """
 
-    outer_ids: dict[int, list[int]] = field(default_factory=dict)
+    outer_id: dict[int, int] = field(default_factory=dict)
+    more_outer_ids: dict[int, list[int]] = field(default_factory=dict)
     of_tensors: set[int] = field(default_factory=set)
     of_arrays: set[int] = field(default_factory=set)
 
@@ -112,11 +114,11 @@ class _Nesting:
                     self._add_data(inner, outer_id)
 
     def _add(self, value: Any, outer_id: int, pending: list[Any]) -> None:
-        outer_ids = self.outer_ids.get(id(value))
-        if outer_ids is not None:
-            outer_ids.append(outer_id)
+        value_id = id(value)
+        if value_id in self.outer_id:
+            self.more_outer_ids.setdefault(value_id, []).append(outer_id)
         elif isinstance(value, Placeholder) or (isinstance(value, CONTAINERS) and value):
-            self.outer_ids[id(value)] = [outer_id]
+            self.outer_id[value_id] = outer_id
             pending.append(value)
 
     def _add_data(self, value: Any, outer_id: int) -> None:
@@ -133,7 +135,9 @@ class _Nesting:
             holder = pending.pop()
             if holder not in holders:
                 holders.add(holder)
-                pending += self.outer_ids.get(holder, ())
+                pending += self.more_outer_ids.get(holder, ())
+                if holder in self.outer_id:
+                    pending.append(self.outer_id[holder])
         return holders
 
 

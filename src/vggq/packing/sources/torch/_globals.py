@@ -79,6 +79,10 @@ _TENSOR_CLASS_NAMES: Final = (
     "torch Tensor", "torch.nn.parameter Parameter", "torch.nn.parameter Buffer",
     *(f"{module} {name}Tensor" for module in ("torch", "torch.cuda") for name in _TENSOR_CLASSES),
 )  # fmt: skip
+# TorchScript passes lists and dicts to these, to state the types of their items.
+_TORCHSCRIPT_FUNCTIONS: Final = (
+    "restore_type_tag", "build_tensorlist", "build_intlist", "build_doublelist", "build_boollist",
+)  # fmt: skip
 
 
 def _storage_type(dtype: str) -> StorageType:
@@ -121,6 +125,7 @@ KNOWN_GLOBALS: Final[dict[str, Any]] = {
     "torch.nn.parameter UninitializedParameter": rebuild.rebuild_uninitialized,
     "torch.nn.parameter UninitializedBuffer": rebuild.rebuild_uninitialized,
     "torch.serialization _get_layout": _first_argument,
+    **{f"torch.jit._pickle {name}": _first_argument for name in _TORCHSCRIPT_FUNCTIONS},
     "torch Size": _torch_size,
     "torch.storage UntypedStorage": StorageType(None, 1),
     "torch UntypedStorage": StorageType(None, 1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickletools
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ....errors import SourceError
@@ -31,6 +32,8 @@ _MAX_ARGUMENTS: Final = 16
 # Limits the work of calls that iterate over an argument: a pickle can pass one list many times.
 _MAX_ITEMS: Final = 1_000_000
 _MIN_BOUNDED_READ: Final = 1 << 12
+# Begins a message of pickletools.
+_NO_POSITION: Final = "at position <unknown>, "
 
 # The exception that damage causes in pickletools, or in a stand-in, depends on where the damage is.
 _PICKLE_ERRORS: Final = (ValueError, IndexError, KeyError, TypeError, AttributeError,
@@ -45,10 +48,10 @@ class _BoundedFile:
         position = file.tell()
         self._end = file.seek(0, os.SEEK_END)
         file.seek(position)
-        self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        # Most reads are of one byte, and `tell` would take as long as such a read.
+        # Most reads are of one byte, and `tell` would take longer. Without an attribute `tell`,
+        # pickletools does not ask for the position of each opcode.
         if size >= _MIN_BOUNDED_READ:
             size = min(size, self._end - self._file.tell())
         return self._file.read(size)
@@ -74,10 +77,15 @@ class PickleInterpreter(PickleStack):
         self._load_persistent = load_persistent
         self._items = 0
         self._memo: dict[int, Any] = {}
-        self._actions = {
-            opcode.name: getattr(self, f"_{opcode.name.lower()}", None)
-            for opcode in pickletools.opcodes
-        }
+
+    def _find_action(self, name: str) -> Callable[[Any], Any]:
+        """Return the method for an opcode, which takes its argument."""
+        if name in _VALUES:
+            return self._push
+        if name in _CONSTANTS:
+            return partial(self._push_new, _CONSTANTS[name])
+        found: Callable[[Any], Any] | None = getattr(self, f"_{name.lower()}", None)
+        return partial(self._reject_opcode, name) if found is None else found
 
     def load(self, file: IO[bytes]) -> Any:
         """Return the pickled object, and leave the file positioned after the pickle.
@@ -86,30 +94,44 @@ class PickleInterpreter(PickleStack):
             SourceError: the pickle is damaged, or needs too much work.
 
         """
+        # Methods in an attribute would keep the interpreter alive.
+        actions = {opcode.name: self._find_action(opcode.name) for opcode in pickletools.opcodes}
         try:
             bounded: Any = _BoundedFile(file)
             for opcode, argument, _ in pickletools.genops(bounded):
                 if opcode.name == "STOP":
                     return self._stack.pop()
-                self._execute(opcode.name, argument)
+                actions[opcode.name](argument)
         except _PICKLE_ERRORS as error:
-            raise damaged_pickle(str(error)) from error
+            raise damaged_pickle(str(error).removeprefix(_NO_POSITION)) from error
         raise damaged_pickle("it has no end")
 
-    def _execute(self, name: str, argument: Any) -> None:
-        if name in _VALUES:
-            self._stack.append(argument)
-        elif name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name]())
-        elif name in _MEMO_WRITES:
-            self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
-        elif name in _MEMO_READS:
-            self._stack.append(self._memo[argument])
-        elif name not in _IGNORED:
-            action = self._actions[name]
-            if action is None:
-                raise SourceError(f"the pickle uses the opcode {name}, which no checkpoint needs")
-            action(argument)
+    def _reject_opcode(self, name: str, _: object) -> None:
+        raise SourceError(f"the pickle uses the opcode {name}, which no checkpoint needs")
+
+    def _push(self, argument: Any) -> None:
+        self._stack.append(argument)
+
+    def _push_new(self, make: Callable[[], Any], _: object) -> None:
+        self._stack.append(make())
+
+    def _proto(self, _: object) -> None:
+        pass
+
+    _frame = _proto
+
+    def _binput(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    _long_binput = _put = _binput
+
+    def _memoize(self, _: object) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _binget(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    _long_binget = _get = _binget
 
     def _global(self, argument: str) -> None:
         self._stack.append(self._find_global(argument))
@@ -151,7 +173,7 @@ class PickleInterpreter(PickleStack):
     def _call(self, function: Any, arguments: Any) -> None:
         if type(arguments) is not tuple:
             raise damaged_pickle("the arguments of a call are not a tuple")
-        if isinstance(function, UnknownGlobal | NamedConstant | Placeholder):
+        if isinstance(function, _NOT_CALLED):
             self._stack.append(Placeholder(function, arguments))
             return
         if not callable(function):
@@ -180,6 +202,8 @@ def _dotted(name: str) -> str:
     return f"{module}.{attribute}"
 
 
+# Objects of these are placeholders. (A tuple is compared faster than a union of types.)
+_NOT_CALLED: Final = (UnknownGlobal, NamedConstant, Placeholder)
 # The attributes that torch adds to these are not weights: the versions of a state dict's modules,
 # and whether a tensor requires a gradient.
 _WITH_ATTRIBUTES: Final = (dict, Tensor, UnsupportedTensor, DeviceTensor)
@@ -199,6 +223,3 @@ _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_SET": list,
 }
-_MEMO_WRITES: Final = frozenset({"BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"})
-_MEMO_READS: Final = frozenset({"BINGET", "LONG_BINGET", "GET"})
-_IGNORED: Final = frozenset({"PROTO", "FRAME"})

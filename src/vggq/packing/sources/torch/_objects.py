@@ -142,12 +142,14 @@ class Placeholder:
         maker: its class, or the function that would return it.
         arguments: the arguments of the class or the function.
         parts: the states and items that the pickle adds to the object.
+        has_keys: whether the pickle sets items by key, as it does for a subclass of dict.
 
     """
 
     maker: Placeholder | UnknownGlobal | NamedConstant
     arguments: tuple[Any, ...] = ()
     parts: list[Any] = field(default_factory=list)
+    has_keys: bool = False
 
     @property
     def kind(self) -> str:
@@ -192,13 +194,19 @@ def make_key(key: object) -> Any:
 
 def kind_of(value: object) -> str:
     """Return the name of a value's class as messages show it."""
+    if not isinstance(value, _STAND_INS):
+        return type(value).__name__
     if isinstance(value, Placeholder):
         return value.kind
     if isinstance(value, UnknownGlobal | NamedConstant):
         return f"reference to {value.name[:_MAX_NAME_SHOWN]}"
-    if isinstance(value, Tensor | UnsupportedTensor | DeviceTensor):
-        return "tensor"
-    return "storage" if isinstance(value, Storage) else type(value).__name__
+    return "storage" if isinstance(value, Storage) else "tensor"
+
+
+# One tuple, because an instance check takes long for each of many keys.
+_STAND_INS: Final = (
+    Placeholder, UnknownGlobal, NamedConstant, Tensor, UnsupportedTensor, DeviceTensor, Storage
+)  # fmt: skip
 
 
 def with_article(kind: str) -> str:

@@ -89,10 +89,10 @@ class PickleStack:
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, Placeholder):
-            target.parts.append(items)
+            target.parts.append(_pairs(items))
+            target.has_keys = True
         elif type(target) is dict:
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                target[make_key(key)] = value
+            target.update(_pairs(items))
         else:
             raise damaged_pickle("expected a dict")
 
@@ -113,3 +113,9 @@ class PickleStack:
         self._stack.append(argument.encode("latin-1").decode("utf-8", "surrogateescape"))
 
     _short_binstring = _string = _binstring
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    """Return the dict of keys and values in turn."""
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return {make_key(key): value for key, value in pairs}

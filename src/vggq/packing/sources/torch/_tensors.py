@@ -30,6 +30,10 @@ _MAX_BROADCAST: Final = 1 << 24
 _CONVERTED: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 
+def _no_location(_: Storage) -> int | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class StorageReader:
     """The storages of a checkpoint.
@@ -37,11 +41,14 @@ class StorageReader:
     Attributes:
         read: reads bytes of a storage.
         byte_order: of the elements in the storages, in numpy's notation.
+        locate: returns the offset of a storage's first byte in the file; None if the storage is
+            missing, compressed or encrypted.
 
     """
 
     read: ReadStorage
     byte_order: ByteOrder = "<"
+    locate: Callable[[Storage], int | None] = _no_location
 
 
 def describe_tensor(name: str, value: Any, storages: StorageReader) -> SourceTensor:
@@ -81,7 +88,7 @@ def _describe_view(name: str, tensor: Tensor, storages: StorageReader) -> Source
         return unsupported_tensor(name, problem, dtype=tensor.dtype, shape=tensor.shape)
     available = tensor.storage.size // STORAGE[tensor.dtype].itemsize
     count = math.prod(tensor.shape)
-    if count and _end_index(tensor) > available:
+    if count and end_index(tensor) > available:
         raise SourceError(f"extends beyond its storage of {available} elements", tensor=name)
     # Zero sizes do not count: numpy rejects empty arrays that would be too large without them.
     if math.prod(size or 1 for size in tensor.shape) > max(available, _MAX_BROADCAST):
@@ -92,7 +99,7 @@ def _describe_view(name: str, tensor: Tensor, storages: StorageReader) -> Source
     return SourceTensor(name, tensor.dtype, tensor.shape, partial(_read_view, tensor, storages))
 
 
-def _end_index(tensor: Tensor) -> int:
+def end_index(tensor: Tensor) -> int:
     """Return the largest index into the storage, plus one."""
     steps = zip(tensor.shape, tensor.strides, strict=True)
     return tensor.offset + sum((size - 1) * stride for size, stride in steps) + 1
@@ -102,7 +109,7 @@ def _read_view(tensor: Tensor, storages: StorageReader) -> NDArray[Any]:
     dtype = STORAGE[tensor.dtype]
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, dtype)
-    start, end = tensor.offset, _end_index(tensor)
+    start, end = tensor.offset, end_index(tensor)
     content = storages.read(tensor.storage, start * dtype.itemsize, (end - start) * dtype.itemsize)
     strides = [stride * dtype.itemsize for stride in tensor.strides]
     flat = np.frombuffer(content, dtype.newbyteorder(storages.byte_order))

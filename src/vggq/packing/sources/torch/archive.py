@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import re
-import threading
 import zipfile
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from ...._reader import Reader
 from ....errors import SourceError
 from .._source import Contents, Format, ReadOptions, reject_options
-from .._zip import (
-    ZIP_ERRORS,
-    check_expansion,
-    check_record_name,
-    data_offset,
-    first_record_name,
-)
-from ._globals import KNOWN_GLOBALS
-from ._interpreter import PickleInterpreter
-from ._rebuild import load_persistent
+from .._zip import ZIP_ERRORS, first_record_name
+from .._zip_records import StoredRecords
+from ._model_tensors import Graph, find_model_tensors
+from ._records import PICKLE_RECORD, TORCHSCRIPT_RECORD, ArchiveRecords
 from ._state_dict import find_contents
-from ._tensors import StorageReader
+from ._torchscript import find_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ._objects import Storage
-    from ._tensors import ByteOrder
-
-_CHUNK_SIZE: Final = 1 << 20
-_MAX_PICKLE_SIZE: Final = 1 << 27
-# The pickle of a state dict has five times the size of its compressed bytes. A pickle that exceeds
-# both limits would only take long to interpret.
-_MAX_PICKLE_EXPANSION: Final = 20
-_MIN_PICKLE_BOMB_SIZE: Final = 1 << 20
-# torch.save writes the pickle first, TorchScript the data.
-_FIRST_RECORD: Final = re.compile(rb"[^/]+/(data\.pkl|data/|version|byteorder|\.)")
-_UNSUPPORTED_ARCHIVES: Final = {
-    "constants.pkl": "a TorchScript archive; save its state dict instead: "
-    "torch.save(torch.jit.load(path).state_dict(), other)",
-    "archive_format": "a program of torch.export; save its state dict instead: "
-    "torch.save(torch.export.load(path).state_dict, other)",
-}
+# torch.save writes the pickle first; TorchScript the extra files, or else the data. Sorted by name,
+# the code of TorchScript is first.
+_FIRST_RECORD: Final = re.compile(
+    rb"[^/]+/(data\.pkl|data/|extra/|code/|constants\.pkl|constants/|version|byteorder|\.)"
+)
+_DATA: Final = "data"
+_CONSTANTS: Final = "constants"
 
 
 @contextmanager
@@ -55,113 +37,50 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         archive = zipfile.ZipFile(path)
     except ZIP_ERRORS as error:
         raise SourceError(f"damaged archive: {error}") from error
-    with archive, path.open("rb") as file:
-        records = _Records(archive, Reader(file, path))
-        root = PickleInterpreter(KNOWN_GLOBALS, load_persistent).load(records.open_pickle())
-        storages = StorageReader(records.read_storage, records.byte_order())
-        yield find_contents(root, read_options.key, storages)
+    with archive, path.open("rb") as opened:
+        file = Reader(opened, path)
+        if read_options.restore == "model":
+            yield _find_model(archive, file)
+        else:
+            yield _find_state_dict(ArchiveRecords(archive, file), read_options)
 
 
-class _Records:
-    """Records of a torch archive, all in one folder; any thread may read them."""
-
-    def __init__(self, archive: zipfile.ZipFile, file: Reader) -> None:
-        self._archive = archive
-        self._file = file
-        self._lock = threading.Lock()
-        self._checked: set[str] = set()
-        self._infos = {info.filename: info for info in archive.infolist()}
-        for info in self._infos.values():
-            check_record_name(info)
-        self._folder = self._find_folder()
-
-    def _find_folder(self) -> str:
-        folders = dict.fromkeys(name.partition("/")[0] for name in self._infos)
-        for record, message in _UNSUPPORTED_ARCHIVES.items():
-            if any(f"{folder}/{record}" in self._infos for folder in folders):
-                raise SourceError(message)
-        found = [folder for folder in folders if f"{folder}/data.pkl" in self._infos]
-        if len(found) != 1:
-            raise SourceError(
-                f"found {len(found)} folders with a record data.pkl in the zip archive, expected 1"
-            )
-        return found[0]
-
-    def open_pickle(self) -> IO[bytes]:
-        """Return the pickle as a file."""
-        info = self._infos[f"{self._folder}/data.pkl"]
-        size = info.file_size
-        if size > _MAX_PICKLE_SIZE:
-            raise SourceError(
-                f"the record 'data.pkl' has {size} bytes, more than the limit of {_MAX_PICKLE_SIZE}"
-            )
-        check_expansion(info, _MAX_PICKLE_EXPANSION, _MIN_PICKLE_BOMB_SIZE)
-        return io.BytesIO(self.read("data.pkl", 0, size))
-
-    def byte_order(self) -> ByteOrder:
-        """Return the byte order of the storages, in numpy's notation."""
-        is_recorded = f"{self._folder}/byteorder" in self._infos
-        return ">" if is_recorded and self.read("byteorder", 0, 3) == b"big" else "<"
-
-    def read_storage(self, storage: Storage, start: int, size: int) -> bytes:
-        """Return bytes of a storage, in the archive's byte order."""
-        return self.read(f"data/{storage.key}", start, size)
-
-    def read(self, name: str, start: int, size: int) -> bytes:
-        """Return `size` bytes of a record, after checking the checksum of all its bytes."""
-        info = self._infos.get(f"{self._folder}/{name}")
-        if info is None:
-            raise SourceError(f"the record {name!r} is missing")
-        if start + size > info.file_size:
-            raise SourceError(
-                f"the record {name!r} has {info.file_size} bytes, but {start + size} are needed"
-            )
-        if info.compress_type != zipfile.ZIP_STORED:
-            return self._read_compressed(info, start, size)
-        if info.file_size != info.compress_size:
-            raise SourceError(f"the record {name!r} is damaged: it has two sizes")
-        self._check_crc(info)
-        return self._file.read_at(data_offset(self._file, info) + start, size)
-
-    def _read_compressed(self, info: zipfile.ZipInfo, start: int, size: int) -> bytes:
-        """Return bytes of a record that another program than torch has compressed.
-
-        The bytes before and after them are decompressed as well: zipfile compares the checksum at
-        the end of the record.
-        """
-        check_expansion(info)
-        with _damaged(info), self._archive.open(info) as record:
-            _skip(record, start)
-            content = record.read(size)
-            rest = info.file_size - start - len(content)
-            if len(content) != size or _skip(record, rest + 1) != rest:
-                raise SourceError(f"the record {info.filename!r} is damaged: it has another size")
-        return content
-
-    def _check_crc(self, info: zipfile.ZipInfo) -> None:
-        with self._lock:
-            if info.filename in self._checked:
-                return
-            with _damaged(info), self._archive.open(info) as record:
-                _skip(record, info.file_size + 1)
-            self._checked.add(info.filename)
+def _find_model(archive: zipfile.ZipFile, file: Reader) -> Contents:
+    """Return all tensors of an archive, with their places and the checksums over them."""
+    # A wrong checksum stays wrong in the restored file.
+    records = ArchiveRecords(archive, file, verified=False)
+    stored = StoredRecords(file, archive)
+    graphs = [Graph("", records.load_pickle(), records.storages(_DATA, stored))]
+    if records.is_torchscript:
+        constants = records.load_pickle(TORCHSCRIPT_RECORD)
+        graphs.append(Graph(_CONSTANTS, constants, records.storages(_CONSTANTS, stored)))
+    tensors = find_model_tensors(graphs)
+    places = [tensor.place for tensor in tensors if tensor.place is not None]
+    return Contents(tensors, checksums=stored.checksums(places))
 
 
-def _skip(record: IO[bytes], size: int) -> int:
-    """Read bytes of a record, and return how many there are up to a size."""
-    left = size
-    while left and (chunk := record.read(min(_CHUNK_SIZE, left))):
-        left -= len(chunk)
-    return size - left
+def _find_state_dict(records: ArchiveRecords, read_options: ReadOptions) -> Contents:
+    root = records.load_pickle()
+    storages = records.storages(_DATA)
+    if not records.is_torchscript:
+        return find_contents(root, read_options.key, storages)
+    if read_options.key is not None:
+        raise SourceError("`key` is for checkpoints of torch.save, and this file is TorchScript")
+    constants = records.load_pickle(TORCHSCRIPT_RECORD)
+    return find_parameters(records, Graph("", root, storages), constants)
 
 
-@contextmanager
-def _damaged(info: zipfile.ZipInfo) -> Iterator[None]:
-    """Turn the errors of zipfile into a SourceError."""
+def _choose_restore(path: Path) -> str:
+    """Return "model" for TorchScript, whose tensors are useless without its code."""
     try:
-        yield
-    except ZIP_ERRORS as error:
-        raise SourceError(f"the record {info.filename!r} is damaged: {error}") from error
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[::2] for name in archive.namelist()}
+    except ZIP_ERRORS:
+        # Opening the file as a checkpoint raises the error that says more.
+        return "tensors"
+    folders = {folder for folder, name in names if name == TORCHSCRIPT_RECORD}
+    is_torchscript = any((folder, PICKLE_RECORD) in names for folder in folders)
+    return "model" if is_torchscript else "tensors"
 
 
 def _matches(head: bytes) -> bool:
@@ -169,4 +88,11 @@ def _matches(head: bytes) -> bool:
     return _FIRST_RECORD.match(first) is not None and not first.endswith(b".npy")
 
 
-FORMAT: Final = Format("torch", (".pth", ".pt", ".bin"), _matches, _open)
+FORMAT: Final = Format(
+    "torch",
+    (".pth", ".pt", ".bin"),
+    _matches,
+    _open,
+    restores_models=True,
+    default_restore=_choose_restore,
+)

@@ -15,6 +15,7 @@ from ....errors import SourceError
 from .._source import Contents, Format, ReadOptions, reject_options
 from ._globals import KNOWN_GLOBALS
 from ._interpreter import PickleInterpreter
+from ._model_tensors import Graph, find_model_tensors
 from ._objects import Storage
 from ._rebuild import load_persistent
 from ._state_dict import find_contents
@@ -41,7 +42,11 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         root, storages = _load_pickles(file)
         data_start = file.tell()
         data = _Storages(Reader(file, path), storages, data_start)
-        yield find_contents(root, read_options.key, StorageReader(data.read))
+        reader = StorageReader(data.read, locate=data.locate)
+        if read_options.restore == "model":
+            yield Contents(find_model_tensors([Graph("", root, reader)]))
+        else:
+            yield find_contents(root, read_options.key, reader)
 
 
 def _load_pickles(file: IO[bytes]) -> tuple[Any, list[Storage]]:
@@ -90,6 +95,10 @@ class _Storages:
             self._starts[storage.key] = start
             position = start + storage.size
 
+    def locate(self, storage: Storage) -> int | None:
+        """Return the offset of a storage's first byte in the file."""
+        return self._starts.get(storage.key)
+
     def read(self, storage: Storage, start: int, size: int) -> bytes:
         """Return `size` bytes of a storage from `start`."""
         content = b""
@@ -104,4 +113,6 @@ def _matches(head: bytes) -> bool:
     return _LEGACY_MAGIC.match(head) is not None
 
 
-FORMAT: Final = Format("torch-legacy", (".pth", ".pt", ".bin"), _matches, _open)
+FORMAT: Final = Format(
+    "torch-legacy", (".pth", ".pt", ".bin"), _matches, _open, restores_models=True
+)

@@ -1,0 +1,96 @@
+"""Whether a packed file restores the files of its source, or only their tensors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ..._member_paths import find_collision, find_path_problem
+from ..._model_checks import MAX_MEMBERS
+from ...errors import OptionError, SourceError
+from ._registry import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ._source import Format, ReadOptions
+
+# A restored file has all tensors of its source, under its names and in its axes.
+_FOR_TENSORS_ONLY: Final = ("layout", "key", "drop", "rename", "dtypes")
+
+
+def find_restore_conflicts(
+    restore: str | None, options: Mapping[str, Any], reason: str = ""
+) -> list[tuple[str, str]]:
+    """Return pairs of an option and the reason why it does not apply if files are restored.
+
+    Args:
+        restore: the value of the option `restore`.
+        options: the values of other options by name.
+        reason: why `restore` has this value, if it was not given.
+
+    """
+    if restore != "model":
+        return []
+    problem = f"does not apply with restore = 'model'{reason}: the whole file is restored"
+    return [(name, problem) for name in _FOR_TENSORS_ONLY if options[name]]
+
+
+def resolve_restore(path: Path, fmt: Format, read_options: ReadOptions) -> ReadOptions:
+    """Return the options with the value of `restore` for this file.
+
+    Raises:
+        OptionError: options do not apply because the files are restored.
+        SourceError: files of this format cannot be restored, or this file is too damaged.
+
+    """
+    if read_options.restore is not None:
+        if read_options.restore == "model" and not fmt.restores_models:
+            raise SourceError(_describe_unsupported(fmt), path=path)
+        return read_options
+    restore = fmt.choose_restore(path)
+    options = {name: getattr(read_options, name) for name in _FOR_TENSORS_ONLY}
+    reason = ", the default for this file (restore = 'tensors' packs its tensors only)"
+    if problems := find_restore_conflicts(restore, options, reason):
+        raise OptionError(problems)
+    return replace(read_options, restore=restore)
+
+
+def check_members(files: Sequence[Path]) -> None:
+    """Check that the files of a model can be restored on every system.
+
+    Raises:
+        SourceError: a file is not in the folder of the main file, which is the first, or its path
+            is not possible everywhere; or there are too many files.
+
+    """
+    main = files[0]
+    if len(files) > MAX_MEMBERS:
+        reason = f"the model has {len(files)} files, and a packed file at most {MAX_MEMBERS}"
+        raise SourceError(reason, path=main)
+    paths = [member_path(main, file) for file in files]
+    for path, file in zip(paths, files, strict=True):
+        if path.startswith("../"):
+            raise SourceError(f"the file is outside the folder of {main.name!r}", path=file)
+        if problem := find_path_problem(path):
+            raise SourceError(f"cannot be restored: the path {path!r} {problem}", path=file)
+    if collision := find_collision(paths):
+        first, second = map(repr, collision)
+        raise SourceError(
+            f"cannot be restored: on some systems {first} and {second} are one file", path=main
+        )
+
+
+def member_path(main: Path, file: Path) -> str:
+    """Return the path of a model's file relative to the folder of the main file, with slashes."""
+    return os.path.relpath(file, main.parent).replace(os.sep, "/")
+
+
+def _describe_unsupported(fmt: Format) -> str:
+    supported = dict.fromkeys(other.name for other in FORMATS if other.restores_models)
+    return (
+        f"restore = 'model' is for {', '.join(supported)} files only, and this file is {fmt.name}; "
+        "use restore = 'tensors'"
+    )
