@@ -17,6 +17,7 @@ from vggq.errors import (
 from vggq.packing import (
     MAX_BITS,
     OPTION_NAMES,
+    OPTIONALLY_RECORDED,
     OPTIONS,
     Bits,
     Option,
@@ -61,6 +62,8 @@ RECORDED: list[dict[str, Any]] = [
     {"size": "15 MB", "url": "http://a"},
     {"key": ["encoder", "decoder"]},
     {"size": 1000, "objective": "overall", "importance": {"w": 2.5}},
+    {"restore": "model", "keep": ["a"]},
+    {"restore": "tensors", "drop": ["a"], "dtypes": {"*": "bfloat16"}},
     {"bits": 2, "tensors": [{"match": "a*", "sqnr": 30}, {"match": "b", "bits": 8}]},
 ]
 
@@ -102,13 +105,13 @@ def test_keyword_arguments_are_the_options() -> None:
 
 
 def test_record_has_every_option() -> None:
-    options = Options(size=1000, dtypes={"*": "bfloat16"})
+    options = Options(size=1000, dtypes={"*": "bfloat16"}, restore="tensors")
     flat = set(flat_options(options.to_record())) | {"bits", "sqnr"}
     assert flat == set(OPTION_NAMES)
     assert set(OPTION_NAMES) - set(flat_options(Options(size=1000).to_record())) == {
         "bits",
         "sqnr",
-        "dtypes",
+        *OPTIONALLY_RECORDED,
     }
 
 
@@ -162,6 +165,13 @@ def test_reference_page_states_limits_choices_and_defaults() -> None:
     ("keywords", "problem"),
     [
         ({"objective": "overall"}, ("objective", "only valid with size")),
+        (
+            {"restore": "model", "key": "ema"},
+            (
+                "key",
+                "does not apply with restore = 'model': the whole file is restored",
+            ),
+        ),
         ({"sqnr": 20, "objective": "overall"}, ("objective", "only valid with size")),
         ({"importance": {"w": 2}}, ("importance", "only valid with size")),
         (
@@ -174,3 +184,22 @@ def test_options_reject_conflicts(keywords: Any, problem: tuple[str, str]) -> No
     with pytest.raises(OptionError) as caught:
         Options(**keywords)
     assert caught.value.problems == [problem]
+
+
+def test_options_report_all_that_conflict_with_restore() -> None:
+    with pytest.raises(OptionError) as caught:
+        Options(
+            restore="model",
+            layout="torch",
+            key="ema",
+            drop=["a"],
+            rename={"a": "b"},
+            dtypes={"a": "bfloat16"},
+        )
+    assert {name for name, _ in caught.value.problems} == {
+        "layout",
+        "key",
+        "drop",
+        "rename",
+        "dtypes",
+    }

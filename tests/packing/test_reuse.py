@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers import save_npz
+from tests.onnx_models import save_model
 from vggq.errors import (
     SourceError,
 )
@@ -50,3 +51,10 @@ def test_is_current(tmp_path: Path, source: Path, state: State) -> None:
     source.unlink()
     with pytest.raises(SourceError):
         is_current(target, source, options)
+
+
+def test_model_under_another_name_is_not_current(tmp_path: Path) -> None:
+    source, options = save_model(tmp_path / "rec.onnx"), Options(bits=4)
+    target = pack(source, tmp_path / "m.vggq", bits=4).target
+    assert is_current(target, source, options)
+    assert not is_current(target, source.rename(tmp_path / "det.onnx"), options)

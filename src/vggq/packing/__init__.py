@@ -4,10 +4,12 @@ from .._manifest_json import FIRST_READER, FORMAT_VERSION
 from .atomic_file import atomic_write, remove_leftovers
 from .comparison import Comparison, compare
 from .encoder import ENCODER_VERSION
+from .file_comparison import FileComparison, compare_files
 from .goals import MAX_BITS, Bits, Goal, Override, Size, Sqnr
 from .options import (
     GOALS,
     OPTION_NAMES,
+    OPTIONALLY_RECORDED,
     OPTIONS,
     RENAMED,
     Option,
@@ -20,7 +22,7 @@ from .packer import SUFFIX, Packed, check_target, pack, pack_with
 from .reuse import is_current
 from .simulation import simulate
 from .sizes import megabytes, parse_size
-from .summary import describe
+from .summary import describe, restored_size, stored_rest_size
 from .sweeps import Variant, sweep
 from .verification import recorded_options, verify, verify_against
 
@@ -30,12 +32,14 @@ __all__ = [
     "FORMAT_VERSION",
     "GOALS",
     "MAX_BITS",
+    "OPTIONALLY_RECORDED",
     "OPTIONS",
     "OPTION_NAMES",
     "RENAMED",
     "SUFFIX",
     "Bits",
     "Comparison",
+    "FileComparison",
     "Goal",
     "Option",
     "OptionKeywords",
@@ -48,6 +52,7 @@ __all__ = [
     "atomic_write",
     "check_target",
     "compare",
+    "compare_files",
     "describe",
     "flat_options",
     "given_options",
@@ -58,7 +63,9 @@ __all__ = [
     "parse_size",
     "recorded_options",
     "remove_leftovers",
+    "restored_size",
     "simulate",
+    "stored_rest_size",
     "sweep",
     "verify",
     "verify_against",

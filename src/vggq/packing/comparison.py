@@ -14,6 +14,7 @@ import numpy as np
 from .. import _dtypes, _weights
 from .._manifest import compute_sqnr
 from .metrics import as_real, measure_noise
+from .model_layout import plan_model
 from .packer import SUFFIX
 from .sources import open_source
 from .verification import recorded_options
@@ -123,7 +124,7 @@ def _sides_of_reference(path: Path, packed: Weights, stack: ExitStack) -> dict[s
     if path.suffix == SUFFIX:
         return _sides_of_packed(stack.enter_context(_weights.open(path)))
     read_options = recorded_options(packed.manifest).read
-    source = stack.enter_context(open_source(path, read_options))
+    source, _ = plan_model(stack.enter_context(open_source(path, read_options)))
     return {t.name: _Side(t.shape, partial(restored_array, t)) for t in source.tensors}
 
 

@@ -34,12 +34,14 @@ def compress(content: bytes) -> bytes:
     if not content:
         return b""
     make = require("zstandard", "build").ZstdCompressor
-    coders = [_entropy_coder(), *(make(level=level, write_checksum=True) for level in _LEVELS)]
-    frames: list[bytes] = [coder.compress(content) for coder in coders]
-    smallest = min(frames, key=len)
-    gain = len(frames[0]) - len(smallest)
-    is_worth_it = len(frames[0]) < len(content) or gain * _MIN_GAIN_DIVISOR >= len(content)
-    return smallest if is_worth_it else frames[0]
+    first: bytes = _entropy_coder().compress(content)
+    smallest = first
+    for level in _LEVELS:
+        # Only the smallest frame is kept: those of a large tensor take much memory.
+        smallest = min(smallest, make(level=level, write_checksum=True).compress(content), key=len)
+    gain = len(first) - len(smallest)
+    is_worth_it = len(first) < len(content) or gain * _MIN_GAIN_DIVISOR >= len(content)
+    return smallest if is_worth_it else first
 
 
 def compress_parts(parts: Sequence[bytes]) -> bytes:

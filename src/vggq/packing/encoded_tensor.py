@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from .options import Options
     from .sources import SourceTensor
 
+
+Quantize = Callable[
+    ["SourceTensor", "NDArray[Any]", "NDArray[Any]", "Options", float], "EncodedTensor | None"
+]
+"""Called with a tensor, its stored values, these as float32, the options, and the scale."""
 
 # A basis vector has length 2^11 and up to 2^7 taps, and with few bits a step size is several
 # weights wide: larger weights could overflow float32 on the grid.
@@ -72,13 +78,26 @@ class EncodedTensor:
         )
 
 
-def encode_tensor(tensor: SourceTensor, options: Options, scale: float = 1.0) -> EncodedTensor:
+def quantize_as_float32(
+    tensor: SourceTensor, _: NDArray[Any], values: NDArray[Any], options: Options, scale: float
+) -> EncodedTensor | None:
+    """Return the quantized entry of weights that are restored as float32."""
+    return quantize_values(tensor, values, options, scale, options.goal_for(tensor.name))
+
+
+def encode_tensor(
+    tensor: SourceTensor,
+    options: Options,
+    scale: float = 1.0,
+    quantize: Quantize = quantize_as_float32,
+) -> EncodedTensor:
     """Read a tensor and encode it for its goal.
 
     Args:
         tensor: a tensor of the source.
         options: the options.
         scale: for a size, the step size in units of `step_unit`.
+        quantize: returns the quantized entry; by default for weights restored as float32.
 
     Raises:
         SourceError: the tensor cannot be read.
@@ -92,31 +111,35 @@ def encode_tensor(tensor: SourceTensor, options: Options, scale: float = 1.0) ->
         values = _dtypes.convert(stored, tensor.dtype, copy=False, saturating=False)
         non_finite = raw.count_non_finite(values)
         if not non_finite:
-            quantized = _quantize(tensor.name, values, options, scale)
+            quantized = quantize(tensor, stored, values, options, scale)
             if quantized:
                 return quantized
     codec, content = raw.encode(stored, tensor.dtype)
     return EncodedTensor(codec, 0.0, 0.0, tensor.dtype, compress(content), non_finite)
 
 
-def _quantize(
-    name: str, values: NDArray[Any], options: Options, scale: float
+def quantize_values(
+    tensor: SourceTensor, values: NDArray[Any], options: Options, scale: float, goal: Goal
 ) -> EncodedTensor | None:
-    """Return the quantized entry; None if the tensor is better stored exactly."""
-    goal = options.goal_for(name)
+    """Return the quantized entry of float32 values; None if they are better stored exactly."""
     if isinstance(goal, Bits):
         return _with_codebook(values, goal.bits)
     if np.max([-values.min(), values.max()]) > _MAX_ON_GRID:
         return None
-    return _on_grid(_quantize_on_grid(goal, name, values, scale, options), values)
+    return _on_grid(_quantize_on_grid(goal, tensor.name, values, scale, options), values)
 
 
 def _with_codebook(values: NDArray[np.float32], bits: int) -> EncodedTensor:
     codec, content = codebook.encode(values, bits)
+    energy, noise = _measure(values, codec, content)
+    return EncodedTensor(codec, energy, noise, "F32", compress(content))
+
+
+def _measure(values: NDArray[np.float32], codec: Codec, content: bytes) -> tuple[float, float]:
+    """Return energy and noise; the memory of the restored weights is free before compression."""
     restored = np.empty(values.shape, np.float32)
     codec.decode_into(content, restored.reshape(-1))
-    energy, noise = measure_noise(values, restored)
-    return EncodedTensor(codec, energy, noise, "F32", compress(content))
+    return measure_noise(values, restored)
 
 
 def _quantize_on_grid(

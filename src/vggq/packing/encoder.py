@@ -11,22 +11,29 @@ from typing import IO, TYPE_CHECKING, Final
 from .._container import build_header
 from .._manifest import Manifest
 from .._manifest_json import manifest_to_metadata
+from .._memory_gate import MemoryGate
 from .._threads import map_threaded
 from ..errors import OptionError
 from .codecs.raw import is_stored_exactly
-from .encoded_tensor import encode_tensor
+from .encoded_tensor import encode_tensor, quantize_as_float32
+from .entries import store_tensors
 from .frame_spool import FrameSpool
 from .goals import Size
+from .model_assembly import assemble_model
+from .model_layout import group_aliases
 from .optional import require
+from .rounded_tensor import quantize_in_file
 from .size_search import COARSEST, SizeSearch
 from .sizes import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from .._manifest import TensorInfo
-    from .encoded_tensor import EncodedTensor
+    from .._model_info import Model
+    from .encoded_tensor import EncodedTensor, Quantize
+    from .model_layout import MemberLayout
     from .options import Options
     from .sources import Source, SourceTensor
 
@@ -39,8 +46,8 @@ Progress = Callable[[int, int], None]
 # Bits of a level beyond the log2 of its standard deviation in steps, including some for escapes.
 _BITS_ABOVE_SPREAD: Final = 2.3
 _BITS_PER_BYTE: Final = 8
-# In dB: half of the energy is error.
-_LOST_SQNR: Final = 3
+# Encoding a weight takes about twelve bytes of memory.
+_MAX_WEIGHTS_AT_WORK: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class Encoder:
         threads: the number of tensors to encode at once.
         progress: called from time to time. The number of attempts for a size is not known in
             advance, so each attempt takes half of the remaining progress.
+        layouts: the files of the model to restore; none if only the tensors are restored.
 
     """
 
@@ -94,6 +102,7 @@ class Encoder:
     folder: Path
     threads: int
     progress: Progress | None = None
+    layouts: tuple[MemberLayout, ...] = ()
 
     @contextmanager
     def encode(self) -> Iterator[EncodedFile]:
@@ -148,7 +157,7 @@ class Encoder:
         """Return the tensors that share the size: quantized, and without a goal of their own."""
         return [
             tensor
-            for tensor in self.source.tensors
+            for tensor, *_ in group_aliases(self.source, self.options)
             if isinstance(self.options.goal_for(tensor.name), Size)
             and not is_stored_exactly(tensor, self.options.keep)
         ]
@@ -162,16 +171,16 @@ class Encoder:
 
     def _report_completion(self) -> None:
         if self.progress:
-            total = sum(tensor.count for tensor in self.source.tensors)
+            groups = group_aliases(self.source, self.options)
+            total = sum(tensor.count for tensor, *_ in groups)
             self.progress(total, total)
 
     def _encode_once(self, scale: float, progress: Progress | None) -> EncodedFile:
         frames = FrameSpool(self.folder)
         try:
-            results = encode_all(self.source.tensors, self.options, self.threads, progress, scale)
-            with closing(results):
-                infos, remarks = _add_frames(self.source.tensors, results, frames)
-            manifest = self._manifest(infos)
+            infos, remarks = self._encode_tensors(scale, progress, frames)
+            model = assemble_model(self.layouts, infos, frames) if self.layouts else None
+            manifest = self._manifest(infos, model)
             sizes = {str(index): size for index, size in enumerate(frames.sizes)}
             header = build_header(sizes, manifest_to_metadata(manifest))
         except BaseException:
@@ -179,7 +188,21 @@ class Encoder:
             raise
         return EncodedFile(manifest, header, frames, remarks)
 
-    def _manifest(self, tensors: tuple[TensorInfo, ...]) -> Manifest:
+    def _encode_tensors(
+        self, scale: float, progress: Progress | None, frames: FrameSpool
+    ) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
+        """Store all frames, and return the description of each tensor and the remarks."""
+        groups = group_aliases(self.source, self.options)
+        quantize = quantize_in_file if self.layouts else quantize_as_float32
+        tensors = [group[0] for group in groups]
+        results = encode_all(
+            tensors, self.options, self.threads, progress, scale, quantize=quantize
+        )
+        with closing(results):
+            infos, remarks = store_tensors(groups, results, frames)
+        return tuple(infos[tensor.name] for tensor in self.source.tensors), remarks
+
+    def _manifest(self, tensors: tuple[TensorInfo, ...], model: Model | None) -> Manifest:
         return Manifest(
             encoder=ENCODER_VERSION,
             zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
@@ -187,6 +210,7 @@ class Encoder:
             source_sha256=self.source.sha256,
             options=self.options.to_record(),
             tensors=tensors,
+            model=model,
         )
 
 
@@ -234,6 +258,8 @@ def encode_all(
     threads: int,
     progress: Progress | None = None,
     scale: float = 1.0,
+    *,
+    quantize: Quantize = quantize_as_float32,
 ) -> Generator[EncodedTensor]:
     """Yield the result of `encode_tensor` for each tensor, in order, several at work at once.
 
@@ -243,9 +269,15 @@ def encode_all(
 
     """
     counts = [tensor.count for tensor in tensors]
+    gate = MemoryGate(_MAX_WEIGHTS_AT_WORK)
     done = 0
+
+    def encode(tensor: SourceTensor) -> EncodedTensor:
+        with gate.reserve(tensor.count):
+            return encode_tensor(tensor, options, scale, quantize)
+
     results = map_threaded(
-        lambda tensor: encode_tensor(tensor, options, scale),
+        encode,
         tensors,
         counts,
         threads,
@@ -258,38 +290,3 @@ def encode_all(
             done += count
             if progress:
                 progress(done, sum(counts))
-
-
-def _add_frames(
-    tensors: list[SourceTensor], results: Iterable[EncodedTensor], frames: FrameSpool
-) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
-    """Store all frames and return the manifest's description of each tensor, and the remarks."""
-    infos = []
-    remarks = []
-    for tensor, result in zip(tensors, results, strict=True):
-        # Tensors with identical results share an entry.
-        entry = frames.add(result.frame, (tensor.shape, tensor.dtype, result.measures))
-        infos.append(result.describe(tensor, entry))
-        if result.non_finite:
-            remarks.append(
-                f"tensor {tensor.name!r} is stored exactly: {result.non_finite} of its "
-                f"{tensor.count} values are not finite"
-            )
-    remarks += _remarks_on_lost_tensors(infos)
-    return tuple(infos), tuple(remarks)
-
-
-def _remarks_on_lost_tensors(infos: list[TensorInfo]) -> list[str]:
-    """Return a line if tensors were quantized to little more than zeros."""
-    lost = sorted((info.sqnr, info.name) for info in infos if info.sqnr < _LOST_SQNR)
-    if not lost:
-        return []
-    worst, name = lost[0]
-    quantized = sum(info.quantized for info in infos)
-    return [
-        (
-            f"{len(lost)} of {quantized} quantized tensors have an SQNR below {_LOST_SQNR} dB, so "
-            f"little of them is left; the worst is {name!r} with {worst:.2f} dB: allow more "
-            "bytes, or give it a goal in `tensors`"
-        )
-    ]

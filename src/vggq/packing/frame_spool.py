@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from typing import IO, TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ class FrameSpool:
         limit = MAX_IN_MEMORY if max_in_memory is None else max_in_memory
         self._file = tempfile.SpooledTemporaryFile(limit, dir=str(folder))  # noqa: SIM115
         self._indices: dict[object, int] = {}
+        self._offsets: list[int] = []
         self.sizes: list[int] = []
 
     def add(self, frame: bytes, kind: object) -> int:
@@ -40,9 +42,17 @@ class FrameSpool:
         key = (kind, hashlib.sha256(frame).digest())
         if key not in self._indices:
             self._indices[key] = len(self.sizes)
+            self._offsets.append(self._file.tell())
             self._file.write(frame)
             self.sizes.append(len(frame))
         return self._indices[key]
+
+    def read(self, index: int) -> bytes:
+        """Return a stored frame."""
+        self._file.seek(self._offsets[index])
+        frame = self._file.read(self.sizes[index])
+        self._file.seek(0, os.SEEK_END)
+        return frame
 
     def copy_to(self, file: IO[bytes]) -> None:
         """Write all frames, one after the other."""

@@ -12,6 +12,7 @@ from .goals import MAX_BITS, MAX_SQNR, OBJECTIVES, Bits, Override, Sqnr
 from .optional import require
 
 LAYOUTS: Final = ("torch",)
+RESTORES: Final = ("model", "tensors")
 DECLARABLE_DTYPES: Final = tuple(ML_DTYPES.values())
 """The dtypes that numpy lacks, by their names in ml_dtypes."""
 
@@ -40,6 +41,10 @@ def parse_objective(value: object) -> str:
 
 def parse_layout(value: object) -> str:
     return _one_of(LAYOUTS, value)
+
+
+def parse_restore(value: object) -> str:
+    return _one_of(RESTORES, value)
 
 
 def _one_of(choices: tuple[str, ...], value: object) -> str:

@@ -18,7 +18,7 @@ from . import option_values as values
 from .goals import OBJECTIVES, Bits, Goal, Importance, Override, Size, Sqnr, goal_to_table
 from .importance import parse_importance, read_importance
 from .sizes import parse_size
-from .sources import ReadOptions, matches_any
+from .sources import ReadOptions, find_restore_conflicts, matches_any
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ OPTIONS: Final = (
         "PATTERN=DTYPE", "pairs",
     ),
     Option(
+        "restore", "reading", values.parse_restore, None,
+        "restore the files of the source, with the quantized values in them, or only their tensors;"
+        " 'model' by default for ONNX and TorchScript", None, "choice", values.RESTORES,
+    ),
+    Option(
         "license", "provenance", values.parse_license, None,
         "license of the model, recorded in the packed file", "SPDX", "text",
     ),
@@ -132,6 +137,9 @@ OPTION_NAMES: Final = tuple(option.name for option in OPTIONS)
 GOALS: Final = ("bits", "sqnr", "size")
 RENAMED: Final = {"aim": "objective", "weights": "importance"}
 """Former names of options, which are rejected with the new name."""
+
+OPTIONALLY_RECORDED: Final[dict[str, Any]] = {"dtypes": [], "restore": None}
+"""The options that the manifest records only if they are given, and the values of the others."""
 
 _READING: Final = tuple(option.name for option in OPTIONS if option.scope == "reading")
 _DEFAULTS: Final = {option.name: option.default for option in OPTIONS}
@@ -153,6 +161,7 @@ class OptionKeywords(TypedDict, total=False):
     drop: Iterable[str]
     rename: Mapping[str, str] | Iterable[tuple[str, str]]
     dtypes: Mapping[str, str] | Iterable[tuple[str, str]]
+    restore: str | None
     license: str | None
     description: str | None
     url: str | None
@@ -249,14 +258,15 @@ class Options:
             "key": list(self.read.key) if isinstance(self.read.key, tuple) else self.read.key,
             "drop": list(self.read.drop),
             "rename": [list(pair) for pair in self.read.rename],
-            **self._dtypes_record(),
+            **self._optional_record(),
             **self.provenance,
         }
 
-    def _dtypes_record(self) -> dict[str, list[list[str]]]:
-        """Return the option `dtypes` if it is given; few files need it, and no others record it."""
-        pairs = [list(pair) for pair in self.read.dtypes]
-        return {"dtypes": pairs} if pairs else {}
+    def _optional_record(self) -> dict[str, Any]:
+        """Return `OPTIONALLY_RECORDED` where given; few files need them, no others record them."""
+        dtypes = [list(pair) for pair in self.read.dtypes]
+        found = {"dtypes": dtypes, "restore": self.read.restore}
+        return {name: value for name, value in found.items() if value}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Options:
@@ -314,7 +324,8 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(given[1], f"expected one of {', '.join(GOALS)}, found {' and '.join(given)}")]
     without_size = [] if "size" in given else ["objective", "importance"]
     misplaced = [name for name in without_size if parsed[name] != _DEFAULTS[name]]
-    return [(name, "only valid with size") for name in misplaced]
+    problems = [(name, "only valid with size") for name in misplaced]
+    return problems or find_restore_conflicts(parsed["restore"], parsed)
 
 
 def _goal_of(parsed: Mapping[str, Any]) -> Goal:

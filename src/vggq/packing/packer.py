@@ -13,8 +13,11 @@ from .atomic_file import atomic_write
 from .encoder import Encoder
 from .goals import Size
 from .importance import check_factor_names
+from .model_layout import plan_model
+from .model_remarks import remark_rest
 from .options import OptionKeywords, Options
 from .sources import check_patterns, check_unchanged, open_source
+from .summary import restored_size
 
 if TYPE_CHECKING:
     import os
@@ -50,8 +53,8 @@ class Packed:
 
     @property
     def ratio(self) -> float:
-        """Bytes of the restored tensors divided by bytes of the packed file."""
-        return self.manifest.float32_size / self.size
+        """Bytes of what the packed file restores to, divided by its own bytes."""
+        return restored_size(self.manifest) / self.size
 
 
 def pack(
@@ -104,15 +107,16 @@ def pack_with(
     threads = threads or _threads.count_processors()
     check_target(source, target)
     with open_source(source, options.read) as opened:
-        check_names(options, [tensor.name for tensor in opened.tensors])
-        encoder = Encoder(opened, options, scratch or target.parent, threads, progress)
+        check_names(options, [tensor.name for tensor in (*opened.tensors, *opened.kept)])
+        planned, layouts = plan_model(opened)
+        encoder = Encoder(planned, options, scratch or target.parent, threads, progress, layouts)
         # The target is opened first, so that a long run is not lost if it cannot be written.
         with atomic_write(target, scratch) as file, encoder.encode() as encoded:
             check_unchanged(source, opened)
             encoded.write_to(file)
             written = file.tell()
     seconds = time.perf_counter() - begin
-    return Packed(target, encoded.manifest, written, seconds, _all_remarks(opened, encoded))
+    return Packed(target, encoded.manifest, written, seconds, _all_remarks(planned, encoded))
 
 
 def check_names(options: Options, names: Sequence[str]) -> None:
@@ -133,7 +137,7 @@ def check_names(options: Options, names: Sequence[str]) -> None:
 
 
 def _all_remarks(source: Source, encoded: EncodedFile) -> tuple[str, ...]:
-    remarks = (*source.remarks, *encoded.remarks)
+    remarks = (*source.remarks, *encoded.remarks, *remark_rest(source, encoded.manifest))
     if source.chosen_key is None:
         return remarks
     return (f"the state dict is under the key {source.chosen_key!r}", *remarks)

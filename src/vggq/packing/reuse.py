@@ -30,6 +30,9 @@ def is_current(
             manifest = weights.manifest
             if manifest.encoder != encoder_version or manifest.options != options.to_record():
                 return False
+            # The digest of a single file does not depend on its name, but the restored file does.
+            if manifest.model is not None and manifest.model.main != source.name:
+                return False
             verify(weights)
     except (FormatError, PackedFileError):
         return False

@@ -5,20 +5,53 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .._dtypes import FLOATING
+from .._weights import underlying_file
 from .goals import Goal, Size, Sqnr
 from .sizes import megabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._codecs import Codec
-    from .._manifest import Manifest
+    from .._manifest import Manifest, TensorInfo
+    from .._model_info import Member, Model
+    from .._weights import Weights
 
 
 def describe(manifest: Manifest, size: int) -> str:
     """Return sizes, ratio and SQNR of a packed file of `size` bytes."""
-    return (
-        f"{megabytes(manifest.float32_size)} of weights in {megabytes(size)} "
-        f"({manifest.float32_size / size:.2f}x), {describe_sqnr(manifest)}"
+    restored = restored_size(manifest)
+    content = f"{megabytes(restored)} of weights"
+    if manifest.model is not None:
+        share = weights_share(manifest.model, manifest.tensors)
+        content = f"model of {megabytes(restored)}, {100 * share:.1f} % of it weights,"
+    return f"{content} in {megabytes(size)} ({restored / size:.2f}x), {describe_sqnr(manifest)}"
+
+
+def restored_size(manifest: Manifest) -> int:
+    """Return the bytes of the restored files, or of the restored tensors if there are no files."""
+    return manifest.float32_size if manifest.model is None else manifest.model.size
+
+
+def weights_share(model: Model, tensors: Sequence[TensorInfo]) -> float:
+    """Return the share of a model's bytes that are floating-point tensors."""
+    return sum(weights_size(m, tensors) for m in model.members) / max(model.size, 1)
+
+
+def weights_size(member: Member, tensors: Sequence[TensorInfo]) -> int:
+    """Return the bytes of a file that are floating-point tensors."""
+    return sum(
+        piece.size
+        for piece in member.pieces
+        if piece.tensor is not None and tensors[piece.tensor].source_dtype in FLOATING
     )
+
+
+def stored_rest_size(weights: Weights) -> int:
+    """Return the bytes of a packed file that store the rest of its model; 0 without a model."""
+    model, packed = weights.manifest.model, underlying_file(weights)
+    return sum(packed.entry_size(block.entry) for block in model.rest) if model else 0
 
 
 def describe_sqnr(manifest: Manifest) -> str:

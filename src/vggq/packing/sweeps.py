@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _load
+from .. import _load, _model
 from ..errors import OptionError
 from .comparison import restored_array
 from .packer import pack_with
 from .sources import open_source
+from .summary import restored_size
 
 if TYPE_CHECKING:
     import os
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 _LOADS: Final = 3
 
 Scores = Mapping[str, float]
-Evaluate = Callable[[dict[str, Any]], Scores]
-"""Evaluates a state dict and returns scores by name."""
+Evaluate = Callable[[Any], Scores]
+"""Evaluates a state dict, or a model by the path of its main file; returns scores by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Variant:
         size: bytes of the packed file.
         pack_seconds: wall-clock time that packing took.
         restore_seconds: wall-clock time of `vggq.load`, the median of three.
-        scores: the scores of the restored state dict, by name.
+        scores: the scores of the restored state dict or model, by name.
 
     """
 
@@ -57,13 +58,13 @@ class Variant:
 
     @property
     def ratio(self) -> float:
-        """Bytes of the restored tensors divided by bytes of the packed file."""
-        return self.manifest.float32_size / self.size
+        """Bytes of what the packed file restores to, divided by its own bytes."""
+        return restored_size(self.manifest) / self.size
 
     @property
     def bits_per_weight(self) -> float:
         """Bits of the packed file for each float32 of the restored tensors."""
-        return 32 / self.ratio
+        return 32 * self.size / self.manifest.float32_size
 
 
 def sweep(
@@ -78,7 +79,8 @@ def sweep(
     Args:
         source: as for `pack`.
         variants: the options of each.
-        evaluate: called with each restored state dict.
+        evaluate: called with each restored state dict; if the source is packed as a model, with
+            the path of the restored main file, which is removed afterwards.
         progress: called from time to time with the number of weights done, and the total.
 
     Raises:
@@ -92,8 +94,17 @@ def sweep(
             part = _progress_of_variant(progress, number, len(variants)) if progress else None
             packed = pack_with(source, target, ready, progress=part)
             state, seconds = _timed_load(target)
-            scores = evaluate(state) if evaluate else {}
+            scores = _evaluate(evaluate, target, state, packed.manifest) if evaluate else {}
             yield Variant(options, packed.manifest, packed.size, packed.seconds, seconds, scores)
+
+
+def _evaluate(
+    evaluate: Evaluate, target: Path, state: dict[str, Any], manifest: Manifest
+) -> Scores:
+    if manifest.model is None:
+        return evaluate(state)
+    with _model.as_file(target) as path:
+        return evaluate(path)
 
 
 def _progress_of_variant(progress: Progress, number: int, count: int) -> Progress:
@@ -120,6 +131,22 @@ def original_state(source: str | os.PathLike[str], options: Options) -> dict[str
     """
     with open_source(source, options.read) as opened:
         return {tensor.name: restored_array(tensor) for tensor in opened.tensors}
+
+
+def evaluate_original(
+    evaluate: Evaluate, source: str | os.PathLike[str], options: Options
+) -> Scores:
+    """Return the scores of a source without any loss.
+
+    Raises:
+        OptionError: a pattern matches no tensor.
+        SourceError: the source cannot be read.
+
+    """
+    with open_source(source, options.read) as opened:
+        if opened.restores_model:
+            return evaluate(Path(source))
+    return evaluate(original_state(source, options))
 
 
 def import_evaluation(place: str) -> Evaluate:
