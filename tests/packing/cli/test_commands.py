@@ -160,7 +160,12 @@ def test_verify_accepts_a_file_and_its_source(
     expected = f"{packed}: 3 tensors are valid, and have the recorded error against {source}\n"
     assert capsys.readouterr().out == expected
     assert main(["verify", packed, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": packed, "tensors": 3, "against": None}
+    assert json.loads(capsys.readouterr().out) == {
+        "file": packed,
+        "tensors": 3,
+        "members": [],
+        "against": None,
+    }
 
 
 def test_verify_rejects_a_changed_source(

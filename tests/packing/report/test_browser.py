@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 import vggq
 from tests.helpers import save_npz
+from tests.onnx_models import save_split_model
 from vggq.packing import Options, pack, sweep
 from vggq.packing.report import report_file, report_sweep
 
@@ -75,6 +76,24 @@ def sweep_file(source: Path) -> Path:
     )
     report_sweep("model.npz", variants, target, {"mean": 0.08})
     return target
+
+
+@pytest.fixture(scope="session")
+def model_page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    source, *_ = save_split_model(folder / "large.onnx")
+    packed = pack(source, folder / "large.vggq").target
+    target = folder / "large.html"
+    report_file(packed, target, against=source, other_settings=False)
+    return target
+
+
+def test_filter_of_tensors_leaves_the_files_of_a_model(visit: Visit, model_page_file: Path) -> None:
+    page = visit(model_page_file)
+    page.get_by_label("Filter by name").fill("b")
+    assert page.locator("#rows tbody tr:visible th").all_inner_texts() == ["b"]
+    files = page.get_by_role("table", name="Files").locator("tbody th")
+    assert files.all_inner_texts() == ["large.onnx", "a", "b"]
 
 
 def test_report_compares_a_file_of_any_goal_with_other_settings(
@@ -247,7 +266,7 @@ def test_contrast_of_every_text_is_at_least_4_5(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file", "model_page_file"])
 def test_axe_finds_no_accessibility_violations(
     browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Any
 ) -> None:
@@ -263,7 +282,7 @@ def test_axe_finds_no_accessibility_violations(
 
 
 @pytest.mark.parametrize("width", [400, 900, 1600])
-@pytest.mark.parametrize("which", ["page_file", "sweep_file"])
+@pytest.mark.parametrize("which", ["page_file", "sweep_file", "model_page_file"])
 def test_content_fits_the_width_of_the_page(
     visit: Visit, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:

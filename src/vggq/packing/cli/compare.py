@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import PackedFileError, VerificationError
 from ..comparison import compare, overall_sqnr
+from ..file_comparison import compare_files
 from ..metrics import format_sqnr
 from ..packer import SUFFIX
+from ..sizes import megabytes
 from .console import (
     add_json_flag,
     escape_cell,
@@ -22,11 +24,15 @@ from .console import (
     show_progress,
     sqnr_as_json,
 )
+from .packed_argument import check_packed
+from .packed_members import is_archive, is_packed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
-    from .. import Comparison
+    from .. import Comparison, FileComparison
     from .console import Commands
 
     Shape = tuple[int, ...]
@@ -66,31 +72,51 @@ def _parse_decibels(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    packed, reference = Path(arguments.a), Path(arguments.b)
-    if reference.suffix == SUFFIX != packed.suffix:
-        raise PackedFileError(
-            f"not a packed file, which must come first: `vggq compare {arguments.b} {arguments.a}`",
-            path=packed,
-        )
+    _check_files(arguments.a, arguments.b)
     with show_progress("comparing") as advance:
         comparisons = compare(arguments.a, arguments.b, advance)
+        files = compare_files(arguments.a, arguments.b)
     tolerance: float = arguments.tolerance
     differing = [c.name for c in comparisons if not c.within(tolerance)]
+    differing_files = [file.path for file in files if not file.same]
     if arguments.json:
-        print_json(_as_json(arguments, comparisons))
+        print_json(_as_json(arguments, comparisons, files))
     else:
         sqnr = format_sqnr(overall_sqnr(comparisons), " dB")
         print_table(_as_table(comparisons, tolerance))
         print_line(f"{len(comparisons)} tensors, {len(differing)} differ; SQNR {sqnr}")
-    if differing:
-        raise VerificationError(_failure_message(differing, len(comparisons), tolerance))
+        if files:
+            print_table(_as_file_table(files))
+    problems = [
+        *_describe_difference(differing, len(comparisons), "tensors", _allowed(tolerance)),
+        *_describe_difference(differing_files, len(files), "files", " outside their tensors"),
+    ]
+    if problems:
+        raise VerificationError("; ".join(problems))
 
 
-def _failure_message(names: list[str], total: int, tolerance: float) -> str:
-    allowed = "" if math.isinf(tolerance) else f", with a tolerance of {tolerance:g} dB"
-    shown = ", ".join(map(repr, names[:_MAX_NAMES_IN_ERROR]))
-    more = ", …" if len(names) > _MAX_NAMES_IN_ERROR else ""
-    return f"{len(names)} of {total} tensors differ{allowed}: {shown}{more}"
+def _check_files(a: str, b: str) -> None:
+    """Reject archives, and a checkpoint as the first file."""
+    first, reference = Path(a), Path(b)
+    is_other = first.is_file() and first.suffix != SUFFIX and not is_archive(first)
+    if is_other and not is_packed(first) and (reference.suffix == SUFFIX or is_packed(reference)):
+        raise PackedFileError(
+            f"not a packed file, which must come first: `vggq compare {b} {a}`", path=first
+        )
+    check_packed(a)
+    if is_archive(reference):
+        check_packed(b)
+
+
+def _allowed(tolerance: float) -> str:
+    return "" if math.isinf(tolerance) else f", with a tolerance of {tolerance:g} dB"
+
+
+def _describe_difference(names: list[str], total: int, kind: str, detail: str) -> Iterator[str]:
+    if names:
+        shown = ", ".join(map(repr, names[:_MAX_NAMES_IN_ERROR]))
+        more = ", …" if len(names) > _MAX_NAMES_IN_ERROR else ""
+        yield f"{len(names)} of {total} {kind} differ{detail}: {shown}{more}"
 
 
 def _as_table(comparisons: list[Comparison], tolerance: float) -> Table:
@@ -109,16 +135,35 @@ def _as_table(comparisons: list[Comparison], tolerance: float) -> Table:
     return table
 
 
+def _as_file_table(files: list[FileComparison]) -> Table:
+    table = make_table(("file",), ("size in A", "size in B", "outside tensors"))
+    for file in files:
+        table.add_row(
+            escape_cell(file.path),
+            _format_optional_size(file.size),
+            _format_optional_size(file.reference_size),
+            "equal" if file.same else "differs",
+        )
+    return table
+
+
+def _format_optional_size(size: int | None) -> str:
+    return "missing" if size is None else megabytes(size)
+
+
 def _format_optional_shape(shape: Shape | None) -> str:
     return "missing" if shape is None else format_shape(shape)
 
 
-def _as_json(arguments: argparse.Namespace, comparisons: list[Comparison]) -> dict[str, Any]:
+def _as_json(
+    arguments: argparse.Namespace, comparisons: list[Comparison], files: list[FileComparison]
+) -> dict[str, Any]:
     return {
         "a": arguments.a,
         "b": arguments.b,
         "tolerance": sqnr_as_json(arguments.tolerance),
-        "within": all(c.within(arguments.tolerance) for c in comparisons),
+        "within": all(c.within(arguments.tolerance) for c in comparisons)
+        and all(file.same for file in files),
         "sqnr": sqnr_as_json(overall_sqnr(comparisons)),
         "tensors": [
             {
@@ -131,5 +176,14 @@ def _as_json(arguments: argparse.Namespace, comparisons: list[Comparison]) -> di
                 "largest_error": c.largest if math.isfinite(c.largest) else None,
             }
             for c in comparisons
+        ],
+        "files": [
+            {
+                "path": file.path,
+                "bytes_a": file.size,
+                "bytes_b": file.reference_size,
+                "same_outside_tensors": file.same,
+            }
+            for file in files
         ],
     }

@@ -24,6 +24,7 @@ from .console import (
     sqnr_as_json,
 )
 from .inspect_checkpoint import show_checkpoint
+from .inspect_model import model_as_json, print_model
 from .options import add_options, options_of
 from .packed_members import is_archive, is_packed, packed_members
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
-_CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes")
+_CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes", "restore")
 
 
 def add_command(commands: Commands) -> None:
@@ -94,6 +95,7 @@ def _show_packed(source: str | IO[bytes], title: str, *, as_json: bool) -> None:
             return
         print_line(f"{title}: {describe(weights.manifest, weights.size)}")
         _print_origin(weights)
+        print_model(weights)
         print_table(_as_table(weights))
 
 
@@ -138,6 +140,7 @@ def _as_json(weights: Weights) -> dict[str, Any]:
         "zstd": manifest.zstd,
         "source": {"format": manifest.source_format, "sha256": manifest.source_sha256},
         "options": manifest.options,
+        "model": model_as_json(weights),
         "tensors": [
             {
                 "name": name,

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..._dtypes import STORAGE
 from ..sizes import megabytes
-from ..sources import UNKNOWN_DTYPE, identify_format, natural_sort_key
+from ..sources import (
+    UNKNOWN_DTYPE,
+    identify_format,
+    natural_sort_key,
+    resolve_restore,
+    separate_tensors,
+)
 from ..summary import printable
 from .console import (
     escape_cell,
@@ -35,24 +41,40 @@ def show_checkpoint(file: str, read_options: ReadOptions, *, as_json: bool) -> N
     """
     path = Path(file)
     fmt = identify_format(path)
+    read_options = resolve_restore(path, fmt, read_options)
+    files = fmt.list_files(path) if read_options.restore == "model" else []
     with fmt.open(path, read_options) as contents:
-        tensors = sorted(contents.tensors, key=natural_sort_key)
+        tensors = sorted(_all_tensors(contents, files), key=natural_sort_key)
         if as_json:
-            print_json(_as_json(fmt.name, contents, tensors))
+            print_json(_as_json(fmt.name, contents, tensors, files))
             return
         size = megabytes(sum(map(_size, tensors)))
         plural = "" if len(tensors) == 1 else "s"
-        print_line(f"{file}: {fmt.name}, {len(tensors)} tensor{plural}, {size}")
+        restored = f"; restored as {_describe_files(files)}" if files else ""
+        print_line(f"{file}: {fmt.name}, {len(tensors)} tensor{plural}, {size}{restored}")
         print_table(_as_table(tensors))
-        _print_problems(tensors)
+        _print_problems(tensors, "stored exactly" if files else "cannot be packed")
         for remark in _all_remarks(contents):
             print_remark(f"{file}: {remark}")
 
 
-def _print_problems(tensors: list[SourceTensor]) -> None:
+def _all_tensors(contents: Contents, files: list[Path]) -> list[SourceTensor]:
+    """Return all tensors; those that stay in the rest of a model have a problem."""
+    if not files:
+        return contents.tensors
+    replaceable, kept = separate_tensors(contents.tensors, contents.checksums, files)
+    return replaceable + kept
+
+
+def _describe_files(files: list[Path]) -> str:
+    size = megabytes(sum(file.stat().st_size for file in files))
+    return f"a model of {size}" + (f" in {len(files)} files" if len(files) > 1 else "")
+
+
+def _print_problems(tensors: list[SourceTensor], consequence: str) -> None:
     for tensor in tensors:
         if tensor.problem:
-            print_line(f"cannot be packed: {tensor.name!r}: {printable(tensor.problem)}")
+            print_line(f"{consequence}: {tensor.name!r}: {printable(tensor.problem)}")
 
 
 def _all_remarks(contents: Contents) -> list[str]:
@@ -79,9 +101,12 @@ def _as_table(tensors: list[SourceTensor]) -> Table:
     return table
 
 
-def _as_json(fmt: str, contents: Contents, tensors: list[SourceTensor]) -> dict[str, Any]:
+def _as_json(
+    fmt: str, contents: Contents, tensors: list[SourceTensor], files: list[Path]
+) -> dict[str, Any]:
     return {
         "format": fmt,
+        "restore": "model" if files else "tensors",
         "key": contents.chosen_key,
         "remarks": list(contents.remarks),
         "tensors": [

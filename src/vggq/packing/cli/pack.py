@@ -51,6 +51,7 @@ def _as_json(packed: Packed) -> dict[str, Any]:
         "target": str(packed.target),
         "tensors": len(manifest.tensors),
         "float32_bytes": manifest.float32_size,
+        "model_bytes": manifest.model.size if manifest.model else None,
         "bytes": packed.size,
         "ratio": round(packed.ratio, 4),
         "sqnr": sqnr_as_json(manifest.sqnr),

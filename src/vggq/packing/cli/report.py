@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..report import check_page, report_file
 from ..sizes import parse_size
 from .console import print_line, show_progress
+from .packed_argument import check_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ def _parse_limit(text: str) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     check_page(arguments.out)
+    check_packed(arguments.file)
     with ExitStack() as bars:
 
         def start_stage(name: str) -> Callable[[int, int], None]:

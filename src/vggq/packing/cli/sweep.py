@@ -12,8 +12,8 @@ from ..metrics import format_sqnr
 from ..report import check_page, report_sweep
 from ..report.sweep_page import score_names
 from ..sizes import megabytes
-from ..summary import goal_label
-from ..sweeps import import_evaluation, original_state, sweep
+from ..summary import goal_label, restored_size
+from ..sweeps import evaluate_original, import_evaluation, sweep
 from .console import (
     add_json_flag,
     escape_cell,
@@ -48,8 +48,9 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--eval",
         metavar="MODULE:FUNCTION",
-        help="a function that scores a state dict (a dict of numpy arrays) with a number or a "
-        "dict of numbers; it is called with the source and with each restored result",
+        help="a function that scores a state dict (a dict of numpy arrays), or the path of a model "
+        "if the source is packed as one, with a number or a dict of numbers; it is called with the "
+        "source and with each restored result",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="OUT", help="also write an HTML page to this file"
@@ -63,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
         check_page(arguments.out)
     settings = sweep_options(arguments)
     evaluate = None if arguments.eval is None else _import_evaluation(arguments.eval)
-    scores = evaluate(original_state(arguments.source, settings[0])) if evaluate else None
+    scores = evaluate_original(evaluate, arguments.source, settings[0]) if evaluate else None
     with show_progress("sweeping") as advance:
         variants = list(sweep(arguments.source, settings, evaluate=evaluate, progress=advance))
     if arguments.out is not None:
@@ -86,7 +87,7 @@ def _as_table(variants: Sequence[Variant], original: Scores | None) -> Table:
     headings = ("size", "ratio", "SQNR dB", "worst dB", "pack s", "restore s")
     table = make_table(("setting",), (*headings, *map(escape_cell, names)))
     if original is not None:
-        size = megabytes(variants[0].manifest.float32_size)
+        size = megabytes(restored_size(variants[0].manifest))
         scores = _format_scores(original, names)
         table.add_row("unquantized", size, "1.00", "exact", "exact", "", "", *scores)
     for v in variants:
@@ -108,7 +109,7 @@ def _format_scores(scores: Scores, names: list[str]) -> list[str]:
 
 
 def _original_as_json(variant: Variant, scores: Scores) -> dict[str, Any]:
-    size = variant.manifest.float32_size
+    size = restored_size(variant.manifest)
     unknown = dict.fromkeys(("sqnr", "worst", "pack_seconds", "restore_seconds"))
     scored = {"scores": _scores_as_json(scores)}
     return {"bits": 32, "bytes": size, "ratio": 1.0} | unknown | scored

@@ -2,96 +2,117 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
-
-import numpy as np
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
 
 from ... import _weights
+from ..._model_info import WHOLE_FOLDER
+from ..._restore import ModelReader
+from ..._weights import underlying_file
 from ...errors import TargetError
 from ..atomic_file import atomic_write
-from ..optional import require
+from ..atomic_folder import atomic_folder
+from ..sizes import megabytes
+from ..summary import printable
 from .console import print_line, show_progress
+from .packed_argument import check_packed
+from .unpack_tensors import TENSOR_WRITERS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from ..._model_info import Member, Model
     from ..._weights import Weights
     from .console import Commands
 
     Advance = Callable[[int, int], None]
 
-# The key of the metadata in the header of a safetensors file.
-_RESERVED_NAME: Final = "__metadata__"
-# A zip archive stores the length of a member's name in 16 bits.
-_MAX_NAME_BYTES: Final = (1 << 16) - 1 - len(".npy")
-_MAX_SHOWN_NAME: Final = 60
-
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("unpack", help="restore the tensors of a packed file")
+    parser = commands.add_parser("unpack", help="restore the model or the tensors of a packed file")
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
-    parser.add_argument("out", metavar="OUT", help="the .safetensors or .npz file to write")
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        help="the file of the model to write, or a new folder if it has several files; a name that "
+        "ends in .safetensors or .npz is that of a file for the tensors alone, unless the model's "
+        "own file has this suffix",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
-    write = _WRITERS.get(out.suffix)
+    check_packed(arguments.file)
+    with _weights.open(arguments.file) as weights:
+        model = weights.manifest.model
+        if model is None or _asks_for_tensors(model, out):
+            _unpack_tensors(weights, out)
+        elif len(model.members) == 1 and model.main != WHOLE_FOLDER:
+            _unpack_file(weights, model, out)
+        else:
+            _unpack_folder(weights, model, out)
+
+
+def _asks_for_tensors(model: Model, out: Path) -> bool:
+    return out.suffix in TENSOR_WRITERS and PurePosixPath(model.main).suffix != out.suffix
+
+
+def _unpack_tensors(weights: Weights, out: Path) -> None:
+    write = TENSOR_WRITERS.get(out.suffix)
     if write is None:
-        expected = " or ".join(_WRITERS)
+        expected = " or ".join(TENSOR_WRITERS)
         raise TargetError(f"expected a name that ends in {expected}", path=out)
     if out.is_dir():
         raise TargetError("a directory, not a file", path=out)
-    with (
-        _weights.open(arguments.file) as weights,
-        show_progress("unpacking") as advance,
-        atomic_write(out) as file,
-    ):
+    with show_progress("unpacking") as advance, atomic_write(out) as file:
         write(weights, file, advance)
-        tensors = len(weights)
-    print_line(f"{out}: {tensors} tensors")
+    print_line(f"{out}: {len(weights)} tensors")
 
 
-def _write_safetensors(weights: Weights, file: IO[bytes], advance: Advance) -> None:
-    safetensors = require("safetensors", "build")
-    save = require("safetensors.numpy", "build").save
-    if _RESERVED_NAME in weights:
-        raise TargetError(
-            "a name that safetensors reserves; unpack to .npz instead", tensor=_RESERVED_NAME
-        )
-    tensors = {}
-    for done, name in enumerate(weights, 1):
-        tensors[name] = weights[name]
-        advance(done, len(weights))
-    try:
-        file.write(save(tensors))
-    except safetensors.SafetensorError as error:
-        # It has no complex128, and releases before 0.6 have no complex64.
-        raise TargetError(
-            f"safetensors cannot store the tensors ({error}); unpack to .npz instead"
-        ) from error
+def _unpack_file(weights: Weights, model: Model, out: Path) -> None:
+    (member,) = model.members
+    if out.is_dir():
+        name = PurePosixPath(member.path).name
+        raise TargetError(f"a directory, not a file; write {out / name}", path=out)
+    with show_progress("unpacking") as advance, atomic_write(out) as file:
+        _ModelWriter(weights, model, advance).write(member, file)
+    print_line(f"{out}: restored {printable(member.path)}, {megabytes(member.size)}")
 
 
-def _write_npz(weights: Weights, file: IO[bytes], advance: Advance) -> None:
-    for name in weights:
-        if "\0" in name or len(name.encode()) > _MAX_NAME_BYTES:
-            shown = name if len(name) <= _MAX_SHOWN_NAME else f"{name[:_MAX_SHOWN_NAME]}…"
-            raise TargetError(
-                "a name that zip archives cannot store; unpack to .safetensors instead",
-                tensor=shown,
-            )
-    # numpy.savez takes tensors as keyword arguments, and so none with the name "file".
-    with zipfile.ZipFile(file, "w") as archive:
-        for done, name in enumerate(weights, 1):
-            # ZipInfo has a fixed date by default, so the output is reproducible.
-            member = zipfile.ZipInfo(f"{name}.npy")
-            with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, weights[name], allow_pickle=False)
-            advance(done, len(weights))
+def _unpack_folder(weights: Weights, model: Model, out: Path) -> None:
+    with show_progress("unpacking") as advance, atomic_folder(out) as folder:
+        writer = _ModelWriter(weights, model, advance)
+        for member in model.members:
+            path = folder / member.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                writer.write(member, file)
+    main = "" if model.main == WHOLE_FOLDER else f"; the main one is {printable(model.main)}"
+    count = len(model.members)
+    print_line(f"{out}: restored {count} files, {megabytes(model.size)}{main}")
 
 
-_WRITERS: Final = {".safetensors": _write_safetensors, ".npz": _write_npz}
+class _ModelWriter:
+    """Writes the files of a model in order, piece by piece.
+
+    Args:
+        weights: the open packed file.
+        model: its model.
+        advance: called with the bytes that are written, and the total.
+
+    """
+
+    def __init__(self, weights: Weights, model: Model, advance: Advance) -> None:
+        self._reader = ModelReader(underlying_file(weights), model)
+        self._advance = advance
+        self._total = model.size
+        self._done = 0
+
+    def write(self, member: Member, file: IO[bytes]) -> None:
+        """Write a file of the model."""
+        for piece in self._reader.pieces(member):
+            self._done += file.write(piece)
+            self._advance(self._done, self._total)

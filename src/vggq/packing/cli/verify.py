@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from ... import _weights
 from ...errors import VerificationError
 from .. import verify, verify_against
+from ..summary import printable
 from .console import add_json_flag, print_json, print_line, show_progress
+from .packed_argument import check_packed
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from ..._model_info import Member
     from .console import Commands
 
 
@@ -30,16 +34,34 @@ def add_command(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     file, source = arguments.file, arguments.against
-    tensors = _verify(file, source)
+    tensors, members = _verify(file, source)
     if arguments.json:
-        print_json({"file": file, "tensors": tensors, "against": source})
-    else:
-        compared = f", and have the recorded error against {source}" if source else ""
-        print_line(f"{file}: {tensors} tensors are valid{compared}")
+        files = [{"path": member.path, "sha256": member.sha256} for member in members]
+        print_json({"file": file, "tensors": tensors, "members": files, "against": source})
+        return
+    compared = f", and have the recorded error against {source}" if source else ""
+    print_line(f"{file}: {tensors} tensors are valid{compared}")
+    if members:
+        _print_members(file, members, is_compared=bool(source))
 
 
-def _verify(file: str, source: str | None) -> int:
-    """Verify a packed file and return the number of its tensors."""
+def _print_members(file: str, members: Sequence[Member], *, is_compared: bool) -> None:
+    """Print the SHA-256 of each restored file, in the format of sha256sum."""
+    plural = "file has its" if len(members) == 1 else "files have their"
+    pronoun = "equals" if len(members) == 1 else "equal"
+    compared = (
+        f", and {pronoun} the source outside quantized tensors and the checksums over them"
+        if is_compared
+        else ""
+    )
+    print_line(f"{file}: {len(members)} restored {plural} recorded SHA-256{compared}")
+    for member in members:
+        print_line(f"{member.sha256}  {printable(member.path)}")
+
+
+def _verify(file: str, source: str | None) -> tuple[int, tuple[Member, ...]]:
+    """Verify a packed file, and return the number of its tensors and its restored files."""
+    check_packed(file)
     with _weights.open(file) as weights, show_progress("verifying") as advance:
         done = count(1)
 
@@ -54,4 +76,4 @@ def _verify(file: str, source: str | None) -> int:
         except VerificationError as error:
             error.locate(path=Path(file))
             raise
-        return len(weights)
+        return len(weights), weights.members

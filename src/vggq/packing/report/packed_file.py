@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 from ... import _weights
 from ..goals import MAX_BITS, Bits, Sqnr
 from ..metrics import format_sqnr
+from ..model_layout import plan_model
 from ..options import given_options
 from ..sizes import megabytes, size_limit_text
 from ..sources import open_source
-from ..summary import goal_kind
+from ..summary import goal_kind, restored_size, weights_share
 from ..sweeps import sweep
 from ..verification import recorded_options
 from .charts import draw_chart, rate_distortion_plot
+from .file_table import make_file_table
 from .page import Page, SizeBar, write_page
 from .tensor_stats import collect_stats
 from .tensor_table import make_tensor_table
@@ -80,7 +82,8 @@ def report_file(
         tensors = None
         if against is not None:
             read_options = recorded_options(weights.manifest).read
-            tensors = stack.enter_context(open_source(against, read_options)).tensors
+            source, _ = plan_model(stack.enter_context(open_source(against, read_options)))
+            tensors = source.tensors
         stats = collect_stats(weights, tensors, histograms, start_stage("reading"))
         variants: list[Variant] = []
         if against is not None and other_settings:
@@ -113,6 +116,7 @@ def _make_page(
         title=name,
         lead=f"Packed from {manifest.source_format}, sha256 {manifest.source_sha256}; {given}.",
         facts=_list_facts(weights),
+        files=make_file_table(weights),
         table=table,
         charts=charts,
         size_bar=SizeBar(
@@ -124,13 +128,17 @@ def _make_page(
 def _list_facts(weights: Weights) -> list[tuple[str, str]]:
     manifest = weights.manifest
     quantized = [tensor for tensor in manifest.tensors if tensor.quantized]
+    restored = restored_size(manifest)
     facts = [
         ("packed size", megabytes(weights.size)),
-        ("restored size", megabytes(manifest.float32_size)),
-        ("ratio", f"{manifest.float32_size / weights.size:.2f}x"),
+        ("restored size", megabytes(restored)),
+        ("ratio", f"{restored / weights.size:.2f}x"),
         ("SQNR", format_sqnr(manifest.sqnr, " dB")),
         ("quantized tensors", f"{len(quantized)} of {len(manifest.tensors)}"),
     ]
+    if manifest.model is not None:
+        share = weights_share(manifest.model, manifest.tensors)
+        facts.append(("weights of the model", f"{100 * share:.1f} %"))
     if manifest.worst is not None:
         worst = manifest.worst
         facts.append((f"worst SQNR, {worst.name}", format_sqnr(worst.sqnr, " dB")))

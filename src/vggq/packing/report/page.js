@@ -1,5 +1,5 @@
 "use strict";
-const table = document.querySelector("table");
+const table = document.getElementById("rows");
 const body = table.tBodies[0];
 const rows = Array.from(body.rows);
 const filter = document.getElementById("filter");

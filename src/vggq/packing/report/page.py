@@ -89,6 +89,7 @@ class Page:
         table: the table, below the charts.
         charts: the charts, from top to bottom.
         size_bar: the size of the packed file next to the limit of a package index.
+        files: the table of the files of a model, in a fixed order and without histograms.
 
     """
 
@@ -98,6 +99,7 @@ class Page:
     table: PageTable
     charts: Sequence[Chart] = field(default=())
     size_bar: SizeBar | None = None
+    files: PageTable | None = None
 
 
 def check_page(target: Path) -> None:

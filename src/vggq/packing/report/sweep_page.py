@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..metrics import format_sqnr
 from ..sizes import megabytes
-from ..summary import goal_kind, goal_label
+from ..summary import goal_kind, goal_label, restored_size
 from .charts import draw_chart, line_plot
 from .page import Page, PageCell, PageRow, PageTable, write_page
 
@@ -57,7 +57,7 @@ def score_names(variants: Sequence[Variant], original: Scores | None) -> list[st
 def _list_facts(variants: Sequence[Variant], original: Scores) -> list[tuple[str, str]]:
     sizes = [v.size for v in variants]
     return [
-        ("restored size", megabytes(variants[0].manifest.float32_size)),
+        ("restored size", megabytes(restored_size(variants[0].manifest))),
         ("smallest file", megabytes(min(sizes))),
         ("largest file", megabytes(max(sizes))),
         ("tensors", str(len(variants[0].manifest.tensors))),
@@ -103,7 +103,7 @@ def _make_table(
     headings = ("bytes", "ratio", "SQNR dB", "worst dB", "pack s", "restore s")
     rows = [_make_row(v, names) for v in variants]
     if original is not None:
-        size = variants[0].manifest.float32_size
+        size = restored_size(variants[0].manifest)
         exact = [PageCell("exact", math.inf)] * 2
         blank = [PageCell("", math.nan)] * 2
         cells = [PageCell(f"{size:,}", size), PageCell("1.00", 1.0), *exact, *blank]
