@@ -9,7 +9,7 @@ from vggq.packing import megabytes
 
 from .artifact_members import read_members
 from .messages import BuildError
-from .model_files import fingerprint, is_file, list_source_paths
+from .model_files import fingerprint, is_file, list_source_paths, list_weight_paths
 from .size_limit import explain_excess
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class Expectation:
         return {path: fingerprint(self.root / path) for path in paths}
 
     def list_raw_weights(self, model: Model) -> list[str]:
-        """Return the files of a model's source, if the artifact must not contain them."""
+        """Return the files with the weights of a model that the artifact must not contain."""
         if self.ships_source(model) or not is_file(self.root / model.source):
             return []
-        return list_source_paths(self.root, model)
+        return list_weight_paths(self.root, model)
 
 
 def verify_artifact(artifact: Path, expected: Expectation) -> None:

@@ -14,6 +14,7 @@ from vggq.errors import (
     VggqError,
 )
 from vggq.packing import (
+    OPTIONALLY_RECORDED,
     Size,
     check_target,
     describe,
@@ -176,9 +177,8 @@ def _verify_packed_file(target: Path, model: Model) -> None:
     with vggq.open(target) as weights:
         packed = flat_options(recorded_options(weights.manifest).to_record())
         requested = flat_options(model.options.to_record())
-        if "dtypes" in packed:
-            # This option is recorded only where it is given.
-            requested.setdefault("dtypes", [])
+        for name in packed.keys() & OPTIONALLY_RECORDED.keys():
+            requested.setdefault(name, OPTIONALLY_RECORDED[name])
         problems = [
             (
                 name,
@@ -194,7 +194,9 @@ def _verify_packed_file(target: Path, model: Model) -> None:
 
 
 def _describe_difference(model: Model, packed: object, requested: object) -> str:
+    found = "without it" if packed is None else f"with {packed!r}"
+    expected = "without it" if requested is None else repr(requested)
     return (
-        f"{model.target} was packed with {packed!r} instead of {requested!r}, and {model.source} "
+        f"{model.target} was packed {found} instead of {expected}, and {model.source} "
         "is not in this tree to pack it again"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 import vggq
@@ -62,6 +62,33 @@ def list_source_paths(root: Path, model: Model) -> list[str]:
     source = root / model.source
     names = [os.path.relpath(file, source.parent) for file in list_source_files(source)]
     return [(folder / name).as_posix() for name in names]
+
+
+def list_weight_paths(root: Path, model: Model) -> list[str]:
+    """Return the paths of the source's files that contain tensors of the packed file.
+
+    Other files of a model, such as its settings, may ship beside the packed file.
+
+    Raises:
+        SourceError: as `list_source_paths`.
+
+    """
+    paths = list_source_paths(root, model)
+    try:
+        with vggq.open(root / model.target) as weights:
+            members = weights.members
+    except VggqError:
+        # Another process has changed the packed file, which the check of the archive reports.
+        return paths
+    if not members:
+        return paths
+    folder = PurePosixPath(model.source).parent
+    with_tensors = {
+        (folder / member.path).as_posix()
+        for member in members
+        if any(piece.tensor is not None for piece in member.pieces)
+    }
+    return [path for path in paths if path in with_tensors]
 
 
 def get_scratch_folder(target: Path) -> Path:

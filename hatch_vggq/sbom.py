@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from vggq import Manifest
+    from vggq import Manifest, Member
 
 SBOM_NAME: Final = "hatch-vggq.cdx.json"
 
@@ -80,7 +80,17 @@ def _model_component(model: ShippedModel) -> dict[str, Any]:
         "hashes": [{"alg": "SHA-256", "content": model.sha256}],
         "properties": [{"name": f"vggq:{key}", "value": str(value)} for key, value in properties],
     }
-    return component | _provenance(manifest.options)
+    files = [_file_component(member) for member in weights.members]
+    return component | _provenance(manifest.options) | ({"components": files} if files else {})
+
+
+def _file_component(member: Member) -> dict[str, Any]:
+    return {
+        "type": "file",
+        "name": member.path,
+        "hashes": [{"alg": "SHA-256", "content": member.sha256}],
+        "properties": [{"name": "vggq:size", "value": str(member.size)}],
+    }
 
 
 def _properties(manifest: Manifest) -> dict[str, object]:

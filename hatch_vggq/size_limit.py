@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import vggq
-from vggq.packing import MAX_BITS, Bits, megabytes, recorded_options
+from vggq.packing import (
+    MAX_BITS,
+    Bits,
+    megabytes,
+    recorded_options,
+    restored_size,
+    stored_rest_size,
+)
 
 from .artifact_members import read_members
 from .config import BASE_KEY
@@ -63,6 +70,7 @@ def explain_excess(
     largest = sorted(tensors, key=lambda tensor: (tensor.size, tensor.name), reverse=True)
     for tensor in largest[:_LISTED_TENSORS]:
         yield f"  {megabytes(tensor.size)} {tensor.name}, {tensor.quality}"
+    yield from (line for target in targets for line in _name_rest(target, limit))
     yield from _name_other_file(artifact, expected, limit)
     yield from _suggest_options(targets, tensors, size, limit)
     yield from (_describe_request(target) for target in targets)
@@ -81,6 +89,14 @@ def _name_other_file(artifact: Path, expected: set[str], limit: int) -> Iterator
             f"  {megabytes(size)} {name}, before compression; exclude it if the package does not "
             "need it"
         )
+
+
+def _name_rest(target: Path, limit: int) -> Iterator[str]:
+    """Yield a line for the rest of a model, if it takes a notable share of the limit."""
+    with vggq.open(target) as weights:
+        size = stored_rest_size(weights)
+    if size > limit * _NOTABLE_SHARE:
+        yield f"  {megabytes(size)} of {target.name} outside the model's tensors, stored exactly"
 
 
 def _read_tensors(target: Path) -> Iterator[_StoredTensor]:
@@ -138,8 +154,9 @@ def _suggest_bits(tensors: Sequence[_StoredTensor], size: int, limit: int) -> st
 
 def _describe_request(target: Path) -> str:
     with vggq.open(target) as weights:
-        floats, packed = weights.manifest.float32_size, weights.size
+        restored, packed = restored_size(weights.manifest), weights.size
+        form = "restored" if weights.members else "as float32"
     return (
-        f"  for a request to the index: {target.name} is {megabytes(floats)} as float32 and "
-        f"{megabytes(packed)} packed ({floats / packed:.2f}x)"
+        f"  for a request to the index: {target.name} is {megabytes(restored)} {form} and "
+        f"{megabytes(packed)} packed ({restored / packed:.2f}x)"
     )

@@ -24,6 +24,7 @@ import safetensors.numpy
 
 import vggq
 from tests.helpers import save_npz, save_onnx
+from tests.packed_models import small_model
 from vggq._codecs import Codebook, Grid
 from vggq._container import read_header
 from vggq._weights import underlying_file
@@ -93,6 +94,9 @@ KERAS_WEIGHTS: Final[State] = {
     "layers/gru/cell/vars/2": np.ones((2, 6), np.float32),
 }
 
+# A packed model of several files, with each codec in each floating-point dtype.
+MODEL: Final = small_model().build()
+
 # Options of the packed files, which together have every variant of every codec.
 OPTIONS: Final[tuple[dict[str, Any], ...]] = (
     *({"bits": bits} for bits in (1, 2, 3, 8)),
@@ -154,6 +158,41 @@ def torch_zip(pickled: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     return _zip({"archive/data.pkl": pickled, "archive/data/0": bytes(8)}, method)
 
 
+def _torchscript() -> bytes:
+    """Return a module with a parameter, another attribute, a module and a constant."""
+    inner = b"c__torch__\nM\n)\x81}X\x01\x00\x00\x00v" + _TORCH_TENSOR + b"sb"
+    values = {b"v": _TORCH_TENSOR, b"w": _TORCH_TENSOR, b"m": inner}
+    state = b"".join(b"X\x01\x00\x00\x00" + name + value for name, value in values.items())
+    code = b'class M(Module):\n  __parameters__ = ["v", ]\n  __buffers__ = []\n'
+    members = {
+        "a/data.pkl": b"\x80\x02c__torch__\nM\n)\x81}(" + state + b"ub.",
+        "a/constants.pkl": b"\x80\x02(" + _TORCH_TENSOR + b"t.",
+        "a/code/__torch__.py": code,
+        "a/data/0": bytes(8),
+        "a/constants/0": bytes(8),
+    }
+    return _zip(members)
+
+
+class _Unseekable(io.BytesIO):
+    """A file into which zipfile writes data descriptors."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+
+def _with_descriptors(pickled: bytes) -> bytes:
+    """Return a torch checkpoint with a checksum after each record, as torch writes it."""
+    file = _Unseekable()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)
+        archive.writestr(zipfile.ZipInfo("archive/data/0"), bytes(8))
+    return file.getvalue()
+
+
 def _zip(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -182,6 +221,8 @@ def _seeds() -> dict[str, list[bytes]]:
     return {
         "reader": valid,
         "manifest": [manifest_of(data) for data in valid],
+        "model": [MODEL],
+        "model-manifest": [manifest_of(MODEL)],
         "frame": [frame for data in valid for frame in frames_of(data)],
         "codebook": [
             bytes([tensor.codec.centroids - 1, tensor.count % 256]) + content
@@ -214,7 +255,12 @@ def _seeds() -> dict[str, list[bytes]]:
             json.dumps(index).encode(),
             json.dumps({"weight_map": {"w": "n" * 256}}).encode(),
         ],
-        "torch": [torch_zip(TORCH_PICKLE), torch_zip(TORCH_PICKLE, zipfile.ZIP_DEFLATED)],
+        "torch": [
+            torch_zip(TORCH_PICKLE),
+            torch_zip(TORCH_PICKLE, zipfile.ZIP_DEFLATED),
+            _torchscript(),
+            _with_descriptors(TORCH_PICKLE),
+        ],
         "torch-pickle": [
             TORCH_PICKLE,
             pickle.dumps({"epoch": 3, "model": {"lr": 0.1}}, 2),
@@ -230,7 +276,12 @@ def _seeds() -> dict[str, list[bytes]]:
         ],
         "npz-member": arrays,
         "npy": arrays,
-        "onnx": [_written(lambda path: save_onnx(path, SMALL), ".onnx"), _onnx_graph()],
+        "onnx": [
+            _written(lambda path: save_onnx(path, SMALL), ".onnx"),
+            _onnx_graph(),
+            _onnx_external(),
+            _onnx_wire(),
+        ],
     }
 
 
@@ -270,6 +321,34 @@ def _onnx_graph() -> bytes:
     graph = helper.make_graph([constant, branch], "g", [], [], [tensor])
     model: onnx.ModelProto = helper.make_model(graph, functions=[function])
     return bytes(model.SerializeToString())
+
+
+def _onnx_external() -> bytes:
+    """Return a model with data in a file of the harness and in the model itself."""
+    tensors = [
+        onnx.TensorProto(name=location, data_type=onnx.TensorProto.FLOAT, dims=[2])
+        for location in ("s.safetensors", "fuzzed.onnx", "s.safetensors")
+    ]
+    for offset, tensor in enumerate(tensors):
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        entries = {"location": tensor.name, "offset": str(8 * offset), "length": "8"}
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=value)
+    indices = onnx.numpy_helper.from_array(np.arange(2), "i")
+    sparse = onnx.helper.make_sparse_tensor(tensors[0], indices, [4])
+    graph = onnx.helper.make_graph([], "g", [], [], tensors, sparse_initializer=[sparse])
+    return bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+def _onnx_wire() -> bytes:
+    """Return a model as no exporter writes it: lists in all ways, merged messages, a group."""
+    floats = np.ones(2, np.float32).tobytes()
+    listed = b"\x22\x04" + floats[:4] + b"\x25" + floats[4:]
+    numbers = b"\x3a\x02\x01\x80\x01\x38\x02" + b"\x2a\x01\x03\x28\x04"
+    tensor = b"\x08\x02\x10\x01" + listed + numbers + b"\x42\x01w"
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    half = b"\x3a" + bytes([len(graph)]) + graph
+    return b"\x08\x0a" + half + b"\xc3\x06\x08\x01\xc4\x06" + half + b"\x42\x02\x10\x15"
 
 
 def _linked() -> bytes:

@@ -31,6 +31,8 @@ from . import corpus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vggq.packing.sources import SourceTensor
+
 # A source may have larger tensors without storing them (a fill value, a broadcast). They are not
 # read here.
 _MAX_ELEMENTS: Final = 1 << 20
@@ -39,6 +41,7 @@ _KERAS: Final = (".h5", ".keras")
 
 _MANIFEST: Final = corpus.manifest_of(corpus.packed(bits=2))
 _FRAMES: Final = corpus.frames_of(corpus.packed(bits=2))
+_MODEL_FRAMES: Final = corpus.frames_of(corpus.MODEL)
 
 
 def _load(data: bytes) -> None:
@@ -61,6 +64,33 @@ def _file(manifest: bytes, frames: list[bytes]) -> bytes:
 def _manifest(data: bytes) -> None:
     """Load a file with this manifest, a valid digest, and valid entries."""
     _load(_file(data, _FRAMES))
+
+
+def _model(data: bytes) -> None:
+    """Restore the files of a model in each way, and compare them."""
+    with suppress(VggqError), vggq.open(data, max_bytes=_MAX_BYTES) as weights:
+        files = {}
+        for member in weights.members:
+            restored = vggq.read_bytes(data, member=member.path, max_bytes=_MAX_BYTES)
+            assert len(restored) == member.size
+            files[member.path] = restored
+        if weights.manifest.model is not None:
+            _write_model(data, weights.manifest.model.main, files)
+
+
+def _write_model(data: bytes, main: str, files: dict[str, bytes]) -> None:
+    """Write a model, and compare its files with those that were restored to memory."""
+    with vggq.as_file(data, max_bytes=_MAX_BYTES) as path:
+        root = path if main == "." else path.parents[main.count("/")]
+        found = [file for file in root.rglob("*") if not file.is_dir()]
+        written = {file.relative_to(root).as_posix(): file.read_bytes() for file in found}
+    assert written == files
+    assert not root.exists()
+
+
+def _model_manifest(data: bytes) -> None:
+    """Restore a model with this manifest, a valid digest, and valid entries."""
+    _model(_file(data, _MODEL_FRAMES))
 
 
 def _frame(data: bytes) -> None:
@@ -97,20 +127,41 @@ def _grid(data: bytes) -> None:
     )
 
 
+def _read_options(suffix: str) -> list[ReadOptions]:
+    """Return the options for files with a suffix: every layout, and everything to restore."""
+    layouts = (None, "torch") if suffix in _KERAS else (None,)
+    restores_models = any(fmt.restores_models for fmt in FORMATS if suffix in fmt.suffixes)
+    restored = ("tensors", "model") if restores_models else ("tensors",)
+    return [ReadOptions(layout, restore=restore) for layout in layouts for restore in restored]
+
+
+def _check_place(tensor: SourceTensor, files: list[bytes]) -> None:
+    """Read a tensor, and compare the values with the bytes at its place."""
+    values = tensor.read().tobytes()
+    if tensor.place is not None:
+        start, end = tensor.place.start, tensor.place.start + tensor.place.size
+        assert files[tensor.place.member][start:end] == values
+
+
 def _source(suffix: str) -> Callable[[bytes], None]:
-    """Return a function that reads a checkpoint, for Keras also with the layout of torch."""
+    """Return a function that reads a checkpoint with all options that matter for its format."""
     folder = Path(tempfile.mkdtemp(prefix="vggq-fuzz-"))
     (folder / "s.safetensors").write_bytes(safetensors.numpy.save(corpus.SMALL))
     (folder / "s.weights.h5").write_bytes(corpus.hdf5(corpus.KERAS_WEIGHTS))
     path = folder / f"fuzzed{suffix}"
+    options = _read_options(suffix)
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        for layout in (None, "torch") if suffix in _KERAS else (None,):
-            with suppress(VggqError), open_source(path, ReadOptions(layout)) as source:
+        for read_options in options:
+            with suppress(VggqError), open_source(path, read_options) as source:
+                files = [file.read_bytes() for file in list_source_files(path)]
                 for tensor in source.tensors:
                     if tensor.count <= _MAX_ELEMENTS:
-                        tensor.read()
+                        _check_place(tensor, files)
+                for checksum in source.checksums:
+                    file = files[checksum.member]
+                    assert len({file[field : field + 4] for field in checksum.fields}) == 1
         with suppress(SourceError):
             list_source_files(path)
 
@@ -128,6 +179,8 @@ _HDF5: Final = corpus.hdf5(corpus.KERAS_WEIGHTS)
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "reader": _load,
     "manifest": _manifest,
+    "model": _model,
+    "model-manifest": _model_manifest,
     "frame": _frame,
     "codebook": _codebook,
     "grid": _grid,
