@@ -1,4 +1,4 @@
-"""The checkpoints of `large.py`: random matrices, written in every format."""
+"""The checkpoints and the model of `large.py`: random matrices, written in every format."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ SIDE = 4000
 MILLION = 1_000_000
 
 
-def make_tensors(millions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield names and random matrices of several scales, of `millions` million weights in all."""
+def make_tensors(
+    millions: int, first_rows: int = SIDE
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield names and random matrices of several scales, of `millions` million weights in all.
+
+    Args:
+        millions: the number of weights, in millions.
+        first_rows: the number of rows of the first matrix; the others have at most SIDE.
+
+    """
     rng = np.random.default_rng(0)
     left = millions * MILLION
     index = 0
     while left > 0:
-        rows = min(SIDE, -(-left // SIDE))
+        rows = min(SIDE if index else first_rows, -(-left // SIDE))
         scale = np.float32(0.01 + 0.01 * (index % 7))
         values = rng.standard_normal((rows, SIDE), np.float32) * scale
         yield f"layers.{index}.weight", values
@@ -90,11 +98,11 @@ def write_keras(path: Path, millions: int) -> None:
     weights.unlink()
 
 
-def write_onnx(path: Path, millions: int) -> None:
-    """Write an ONNX model with external data."""
+def write_onnx(path: Path, millions: int, first_rows: int = SIDE) -> None:
+    """Write an ONNX model with external data; `first_rows` is that of `make_tensors`."""
     initializers = []
     with path.with_name("model.data").open("wb") as data:
-        for name, values in make_tensors(millions):
+        for name, values in make_tensors(millions, first_rows):
             tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
             tensor.dims.extend(values.shape)
             tensor.data_location = onnx.TensorProto.EXTERNAL
