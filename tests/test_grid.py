@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vggq._codecs import Grid
+from vggq._codecs import Grid, _streams
 from vggq._codecs._streams import Kind, Plain, Runs
 from vggq._codecs._vectors import _multiply
 from vggq.packing.codecs.grid import streams
@@ -108,6 +109,28 @@ def test_invalid_parameters_are_rejected(changes: dict[str, Any], message: str) 
     assert Grid.from_parameters(parameters).parameters() == parameters
     with pytest.raises(ValueError, match=message):
         Grid.from_parameters(parameters | changes)
+
+
+@given(contents())
+def test_streams_are_expanded_in_parts(drawn: tuple[bytes, int, Grid]) -> None:
+    content, count, codec = drawn
+    whole = restore(content, count, codec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_streams, "_CHUNK", 3)
+        assert restore(content, count, codec).tobytes() == whole.tobytes()
+
+
+def test_streams_are_expanded_with_little_memory() -> None:
+    """The levels take a byte each; nothing else grows with the stream."""
+    kind, count = Runs(42), 3_000_000
+    stream = np.zeros(count, np.uint8)
+    tracemalloc.start()
+    try:
+        assert kind.count_escapes(stream, count) == 0
+        assert kind.expand(stream, count).size == count
+        assert tracemalloc.get_traced_memory()[1] < count + 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_row_order_that_is_not_a_permutation() -> None:

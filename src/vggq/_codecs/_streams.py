@@ -35,6 +35,8 @@ MAX_BYTE_LEVEL: Final = 127
 """Largest absolute value of a signed byte that is not an escape."""
 
 _RUNS_CODE: Final = 128
+# Symbols to process at a time: each takes up to 17 bytes meanwhile.
+_CHUNK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ class Runs:
             ValueError: a symbol is undefined, or the stream has not `count` levels.
 
         """
-        occurrences = np.bincount(stream, minlength=256)
+        occurrences = np.zeros(256, np.intp)
+        for start in range(0, stream.size, _CHUNK):
+            occurrences += np.bincount(stream[start : start + _CHUNK], minlength=256)
         lengths, _ = self._tables()
         if occurrences[lengths == 0].any():
             raise ValueError("a band has an undefined symbol")
@@ -122,10 +126,15 @@ class Runs:
     def expand(self, stream: Bytes, count: int) -> SignedBytes:
         """Return each level of a validated stream, and ESCAPE for escapes."""
         lengths, levels = self._tables()
-        ends = np.cumsum(lengths.take(stream), dtype=np.intp)
         # The last symbol may reach beyond the end of the band.
         expanded = np.zeros(count + self.run_length, np.int8)
-        expanded[ends - 1] = levels.take(stream)
+        begin = 0
+        for start in range(0, stream.size, _CHUNK):
+            symbols = stream[start : start + _CHUNK]
+            ends = np.cumsum(lengths.take(symbols), dtype=np.intp)
+            ends += begin
+            expanded[ends - 1] = levels.take(symbols)
+            begin = ends[-1]
         return expanded[:count]
 
     def _tables(self) -> tuple[Bytes, SignedBytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +205,46 @@ def test_unpack_rejects_what_it_would_overwrite(
     before = files_below(tmp_path)
     assert main(["unpack", "m.vggq", "out"]) == 1
     assert capsys.readouterr().err == f"vggq: error: {problem}\n"
+    assert files_below(tmp_path) == before
+
+
+def test_unpack_does_not_replace_the_packed_file(
+    single: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    content = single.read_bytes()
+    (tmp_path / "link.onnx").symlink_to(single)
+    for name in (single.name, "link.onnx"):
+        out = tmp_path / name
+        assert main(["unpack", str(single), str(out)]) == 1
+        error = capsys.readouterr().err
+        assert error == f"vggq: error: {out}: the target is the packed file itself\n"
+    assert single.read_bytes() == content
+    assert (tmp_path / "link.onnx").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("packed_model", ["single", "split"])
+def test_unpack_does_not_replace_a_special_file(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture, packed_model: str
+) -> None:
+    packed: Path = request.getfixturevalue(packed_model)
+    out = tmp_path / "out"
+    os.mkfifo(out)
+    assert main(["unpack", str(packed), str(out)]) == 1
+    assert capsys.readouterr().err == f"vggq: error: {out}: not a regular file\n"
+    assert out.is_fifo()
+
+
+@pytest.mark.parametrize("packed_model", ["single", "split"])
+def test_unpack_rejects_an_impossible_name(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture, packed_model: str
+) -> None:
+    packed: Path = request.getfixturevalue(packed_model)
+    before = files_below(tmp_path)
+    assert main(["unpack", str(packed), str(tmp_path / ("x" * 300))]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("vggq: error: ")
+    assert ": cannot be written: " in error
     assert files_below(tmp_path) == before
 
 

@@ -46,6 +46,7 @@ def add_command(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     check_packed(arguments.file)
+    _check_target(out, arguments.file)
     with _weights.open(arguments.file) as weights:
         model = weights.manifest.model
         if model is None or _asks_for_tensors(model, out):
@@ -54,6 +55,20 @@ def _run(arguments: argparse.Namespace) -> None:
             _unpack_file(weights, model, out)
         else:
             _unpack_folder(weights, model, out)
+
+
+def _check_target(out: Path, file: str) -> None:
+    """Reject a file that must not be replaced."""
+    try:
+        if not out.exists() or out.is_dir():
+            return
+        if out.samefile(file):
+            raise TargetError("the target is the packed file itself", path=out)
+        # A superuser could replace a device.
+        if not out.is_file():
+            raise TargetError("not a regular file", path=out)
+    except OSError as error:
+        raise TargetError(f"cannot be written: {error.strerror}", path=out) from error
 
 
 def _asks_for_tensors(model: Model, out: Path) -> bool:
