@@ -1,6 +1,6 @@
 """Compare the fidelity per byte of vggq and of other packers.
 
-    hatch run fidelity:run [--models vgg19,convnet,transformer] [--budgets 50] [--folder DIR]
+    hatch run fidelity:run [--models vgg19,minilm,convnet,transformer] [--budgets 50] [--folder DIR]
         [--packers vggq,others,GGUF,zipnn,NNCodec] [--nncodec PYTHON] [--out DIR]
 
 Every packer packs every model at several rates and stores the same tensors exactly. The size of a
@@ -40,17 +40,17 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKERS: Final = ("vggq", "others", "GGUF", "zipnn", "NNCodec")
 NNCODEC_PYTHON: Final = [sys.executable, "-m", "hatch", "run", "nncodec:python"]
 
-# Bits per weight, SQNR in dB, and step sizes in standard deviations. VGG19 gets fewer of each
-# because it is sixteen times as large as the other models.
+# Bits per weight, SQNR in dB, and step sizes in standard deviations. VGG19 and MiniLM get fewer of
+# each because they are sixteen times as large as the other models.
 _SIZE_RATES: Final = (1.8, 2.5, 3, 4, 5, 6, 7, 8.2)
-_SIZE_RATES_VGG19: Final = (1.8, 2.5, 3.5, 5, 6.2, 8.2)
+_SIZE_RATES_LARGE: Final = (1.8, 2.5, 3.5, 5, 6.2, 8.2)
 _SQNR_GOALS: Final = (9, 12, 18, 24, 30, 36, 42, 47)
-_SQNR_GOALS_VGG19: Final = (12, 24, 36, 41.4, 53)
+_SQNR_GOALS_LARGE: Final = (12, 24, 36, 41.4, 53)
 _NNCODEC_STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-_NNCODEC_STEPS_VGG19: Final = (0.017, 0.04, 0.1, 0.25, 0.6)
-# Of 50 budgets, VGG19 gets 6 and each smaller model 22.
+_NNCODEC_STEPS_LARGE: Final = (0.017, 0.04, 0.1, 0.25, 0.6)
+# Of 50 budgets, each large model gets 3 and each small model 22.
 _BUDGETS: Final = 50
-_BUDGETS_VGG19: Final = 6
+_BUDGETS_LARGE: Final = 3
 _BUDGETS_SMALL: Final = 22
 
 
@@ -103,7 +103,7 @@ def measure_model(
         except (ImportError, OSError, subprocess.CalledProcessError) as error:
             missing[packer] = summarize_error(error)
         log(f"{model.name}: {packer}: {missing.get(packer, 'done')}")
-    share = budgets * (_BUDGETS_VGG19 if name == "vgg19" else _BUDGETS_SMALL) // _BUDGETS
+    share = budgets * (_BUDGETS_SMALL if model.accuracy else _BUDGETS_LARGE) // _BUDGETS
     trials = try_random_sizes(model, source, share, log)
     return ModelResult(model, count_weights(model), points, missing, trials)
 
@@ -113,7 +113,7 @@ def make_measurements(
 ) -> dict[str, Measurement]:
     """Return for each packer a function that measures all its points."""
     large = model.accuracy is None
-    steps = _NNCODEC_STEPS_VGG19 if large else _NNCODEC_STEPS
+    steps = _NNCODEC_STEPS_LARGE if large else _NNCODEC_STEPS
     settings = vggq_settings(count_weights(model), large=large)
     return {
         "vggq": lambda: [measure_vggq(model, source, *setting) for setting in settings],
@@ -128,11 +128,11 @@ def vggq_settings(weights: int, *, large: bool) -> Iterator[tuple[str, str, dict
     """Yield the settings of vggq: the goal's name, the setting in words, and the options."""
     for bits in range(2, 9):
         yield "vggq bits", f"bits = {bits}", {"bits": bits}
-    for sqnr in _SQNR_GOALS_VGG19 if large else _SQNR_GOALS:
+    for sqnr in _SQNR_GOALS_LARGE if large else _SQNR_GOALS:
         yield "vggq sqnr", f"sqnr = {sqnr}", {"sqnr": sqnr}
         independent = {"sqnr": sqnr, "dependent": False}
         yield "vggq sqnr, independent", f"sqnr = {sqnr}", independent
-    for rate in _SIZE_RATES_VGG19 if large else _SIZE_RATES:
+    for rate in _SIZE_RATES_LARGE if large else _SIZE_RATES:
         for objective in ("relative", "overall"):
             size = int(rate * weights / 8)
             goal = {"size": size, "objective": objective}

@@ -1,9 +1,9 @@
-"""The models that `fidelity.py` packs: VGG19, a small convolutional net and a small transformer.
+"""The models that `fidelity.py` packs: VGG19, MiniLM, and a small net of each kind.
 
-The two small models are trained here, in a minute or two, on the handwritten digits that ship with
-scikit-learn, with fixed seeds. Their accuracy is measured on held-out digits. Each has over a
-million weights, so that the size of a header does not matter, and no tensor that is too large for
-exact k-means.
+MiniLM is a published transformer, a sentence encoder of six layers. The two small models are
+trained here, in a minute or two, on the handwritten digits that ship with scikit-learn, with fixed
+seeds. Their accuracy is measured on held-out digits. Each has over a million weights, so that the
+size of a header does not matter, and no tensor that is too large for exact k-means.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
+from fetch_minilm import WEIGHTS
+from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VGG19_PATH: Final = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
-MODEL_NAMES: Final = ("vgg19", "convnet", "transformer")
+MODEL_NAMES: Final = ("vgg19", "minilm", "convnet", "transformer")
 
 _SEED: Final = 0
 _EPOCHS: Final = 12
@@ -43,7 +45,7 @@ class BenchmarkModel:
         name: the name in the report.
         state: the state dict as arrays.
         accuracy: returns the share of held-out digits that a state dict classifies correctly;
-            None for VGG19.
+            None for VGG19 and MiniLM.
 
     """
 
@@ -60,6 +62,10 @@ def load_model(name: str, folder: Path) -> BenchmarkModel:
                 f"{VGG19_PATH}: no such file; run `python sample_project/fetch_weights.py`"
             )
         return BenchmarkModel("VGG19", original_state(VGG19_PATH, Options(layout="torch")))
+    if name == "minilm":
+        if not WEIGHTS.exists():
+            raise SystemExit(f"{WEIGHTS}: no such file; run `python benchmarks/fetch_minilm.py`")
+        return BenchmarkModel("MiniLM", load_file(WEIGHTS))
     torch.manual_seed(_SEED)
     module: nn.Module = ConvNet() if name == "convnet" else Transformer()
     pixels, digits = load_digits(return_X_y=True)

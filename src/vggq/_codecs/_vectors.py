@@ -31,7 +31,7 @@ def sum_chunks(
     count: int,
     length: int,
     *,
-    dependent: bool,
+    states: int,
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield levels.T @ basis in chunks of vectors, as exact integers in a floating-point dtype.
 
@@ -40,37 +40,37 @@ def sum_chunks(
         basis: of shape (taps, taps), or empty.
         count: the number of vectors.
         length: the number of vectors of a chunk; a multiple of the lane size unless it is `count`.
-        dependent: whether levels are dependent.
+        states: the number of states of dependent levels; 1 if levels are independent.
 
     Yields:
         The index of the first vector, and an array of shape (taps, vectors), valid until the
         next chunk.
 
     """
-    is_exact_in_float32 = largest_sum(bands, basis, dependent=dependent) < _MAX_EXACT_FLOAT32
+    is_exact_in_float32 = largest_sum(bands, basis, states=states) < _MAX_EXACT_FLOAT32
     exact = np.float32 if is_exact_in_float32 else np.float64
     matrix: NDArray[Any] = basis.T.astype(exact)
     # Memory that all chunks use, so that it stays in the cache.
     floats = np.empty((2, len(bands) * length), exact)
-    largest = max(band.largest for band in bands) << dependent
+    largest = max(band.largest for band in bands) << (states > 1)
     level_dtype = np.int16 if largest < _INT16_LEVELS else np.int64
     integers = np.empty((len(bands), length), level_dtype)
     for begin in range(0, count, length):
         levels = integers[:, : min(length, count - begin)]
         for band, row in zip(bands, levels, strict=True):
             band.decode_into(row, begin)
-        if dependent:
-            resolve_levels(levels)
+        if states > 1:
+            resolve_levels(levels, states)
         values, sums = floats[:, : levels.size].reshape(2, *levels.shape)
         values[:] = levels
         yield begin, _multiply(matrix, values, sums) if basis.size else values
 
 
-def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, dependent: bool) -> int:
+def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, states: int) -> int:
     """Return an upper bound of the absolute values of the sums, for arguments of `sum_chunks`."""
     factors = np.abs(basis.astype(np.int64)).max(axis=1) if basis.size else [1]
     return sum(
-        (band.largest << dependent) * int(factor)
+        (band.largest << (states > 1)) * int(factor)
         for band, factor in zip(bands, factors, strict=True)
     )
 

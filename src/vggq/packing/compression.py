@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from .blocks import find_blocks
 from .optional import require
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ _FAST_STRATEGY: Final = 1
 # The smallest gain that pays for the time of decompression, as a fraction of the content: zstd
 # itself uses the same one to decide whether to compress a block.
 _MIN_GAIN_DIVISOR: Final = 64
-# The amount of content that pays for entropy tables of its own.
-_TABLE_CHUNK: Final = 1 << 15
 
 
 def compress(content: bytes) -> bytes:
@@ -47,20 +46,15 @@ def compress(content: bytes) -> bytes:
 def compress_parts(parts: Sequence[bytes]) -> bytes:
     """Return one frame of several parts that have different statistics.
 
-    New entropy tables begin wherever zstd chooses, with each part, or with each 32 KiB of a part.
-    The smallest of the three frames is returned.
+    New entropy tables begin where they save most bytes, or where zstd chooses. The smaller of both
+    frames is returned.
 
     Raises:
         MissingDependencyError: zstandard is not installed.
 
     """
-    chunks = [
-        part[begin : begin + _TABLE_CHUNK]
-        for part in parts
-        for begin in range(0, len(part), _TABLE_CHUNK)
-    ]
     whole: bytes = _entropy_coder().compress(b"".join(parts))
-    return min(whole, _compress_separately(parts), _compress_separately(chunks), key=len)
+    return min(whole, _compress_blocks(find_blocks(parts)), key=len)
 
 
 def compressed_size(content: bytes) -> int:
@@ -85,15 +79,9 @@ def _entropy_coder() -> Any:
     return zstandard.ZstdCompressor(compression_params=parameters)
 
 
-def _compress_separately(parts: Sequence[bytes]) -> bytes:
-    """Return a frame in which a block ends with each part; parts below 32 KiB share a block."""
-    block = require("zstandard", "build").COMPRESSOBJ_FLUSH_BLOCK
-    coder = _entropy_coder().compressobj(size=sum(map(len, parts)))
-    out, pending = [], 0
-    for part in parts:
-        out.append(coder.compress(part))
-        pending += len(part)
-        if pending >= _TABLE_CHUNK:
-            out.append(coder.flush(block))
-            pending = 0
+def _compress_blocks(blocks: Sequence[bytes]) -> bytes:
+    """Return a frame with these blocks."""
+    flush = require("zstandard", "build").COMPRESSOBJ_FLUSH_BLOCK
+    coder = _entropy_coder().compressobj(size=sum(map(len, blocks)))
+    out = [part for block in blocks for part in (coder.compress(block), coder.flush(flush))]
     return b"".join([*out, coder.flush()])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MIN_FILL: Final = 0.995
+MIN_FILL: Final = 0.999
 """A file of at least this share of the size ends the search."""
+# After this many attempts, a file of at least this share ends it as well.
+_MANY_ATTEMPTS: Final = 16
+_SUFFICIENT_FILL: Final = 0.995
 # The search aims between the share that ends it and the whole size.
-_AIM_FILL: Final = 0.9985
+_AIM_FILL: Final = 0.9995
 MAX_ATTEMPTS: Final = 24
 # If nothing has fitted after this many attempts, the coarsest scale decides whether anything does.
 _PATIENCE: Final = 8
@@ -60,6 +63,8 @@ class SizeSearch:
         else:
             self._too_large = attempt
             self._done = attempt.scale >= COARSEST
+        if self._attempts >= _MANY_ATTEMPTS and self._fitting:
+            self._done |= self._fitting.size >= _SUFFICIENT_FILL * self._limit
         if not self._done:
             self._scale = self._next_scale(attempt)
             self._attempts += 1

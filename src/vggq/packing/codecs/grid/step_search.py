@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ...._codecs import Grid
     from .encoder import GridEncoder
+    from .scaled import ScaledGridEncoder
 
 # The share of the allowed noise that a step size has to use. The rest is worth less than 0.01 dB.
 _MIN_USED: Final = 0.998
@@ -43,7 +44,7 @@ class QuantizedTensor:
 
 
 def quantize_with_step(
-    encoder: GridEncoder, values: NDArray[np.float32], step: float
+    encoder: GridEncoder | ScaledGridEncoder, values: NDArray[np.float32], step: float
 ) -> QuantizedTensor | None:
     """Quantize with a step size in units of the weights, and measure the noise.
 
@@ -60,7 +61,7 @@ def quantize_with_step(
 
 
 def quantize_to_sqnr(
-    encoder: GridEncoder, values: NDArray[np.float32], sqnr: float
+    encoder: GridEncoder | ScaledGridEncoder, values: NDArray[np.float32], sqnr: float
 ) -> QuantizedTensor | None:
     """Quantize with about the largest step size that gives at least `sqnr` dB.
 
@@ -80,7 +81,7 @@ def quantize_to_sqnr(
     return None
 
 
-def _find_step(encoder: GridEncoder, allowed: float, count: int) -> float:
+def _find_step(encoder: GridEncoder | ScaledGridEncoder, allowed: float, count: int) -> float:
     step = encoder.estimate_step(allowed / count) or 1.0
     for _ in range(_MAX_ITERATIONS):
         if not encoder.supports(step):

@@ -24,8 +24,8 @@ _MAX_ESCAPE_SHARE: Final = 0.1
 # Candidates for the largest level of a plain stream that is not an escape. zstd's Huffman codes
 # have at most 11 bits: a large number of rare symbols makes the codes of the frequent ones longer.
 _ESCAPE_LIMITS: Final = (127, 80, 56, 40, 32, 26, 20)
-# Candidates are compared on a sample of 16 chunks.
-_SAMPLE_CHUNKS: Final = 16
+# Candidates are compared on a sample of 64 chunks.
+_SAMPLE_CHUNKS: Final = 64
 _SAMPLE_CHUNK: Final = 1 << 13
 
 
