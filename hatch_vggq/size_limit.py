@@ -110,7 +110,7 @@ def _read_tensors(target: Path) -> Iterator[_StoredTensor]:
             yield _StoredTensor(
                 tensor.name,
                 weights.stored_size(tensor.name),
-                0 if options.override_for(tensor.name) else bits,
+                0 if options.has_own_goal(tensor.name) else bits,
                 quality if tensor.quantized else "stored exactly",
             )
 

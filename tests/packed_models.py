@@ -71,7 +71,7 @@ def grid(name: str, dtype: str, step: float, levels: Sequence[int]) -> Stored:
     stream = np.array(levels, np.int8).tobytes()
     head = np.array([0, len(stream), 0], "<u8").tobytes()
     content = np.array([step], "<f4").tobytes() + head + stream
-    codec = Grid(taps=1, first=False, rows=1, dependent=False, size=len(content))
+    codec = Grid(taps=1, first=False, rows=1, dependent=1, size=len(content))
     return _quantized(name, dtype, codec, len(levels), content)
 
 

@@ -47,6 +47,9 @@ FILES: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {
         STATE | WIDTHS,
         {"tensors": [{"match": name, "bits": int(name[1:])} for name in WIDTHS]},
     ),
+    "rows": ({"w": weight(6)}, {"bits": 2, "scale": "rows"}),
+    "columns": (STATE | {"w": weight(7)}, {"bits": 3, "scale": "columns"}),
+    "grid with rows": ({"v": weight(8)}, {"sqnr": 20, "scale": "rows"}),
     "dependent": ({"w": KERNELS.astype(np.float32), "v": weight(5)}, {"sqnr": 14}),
     "independent": ({"v": weight(5)}, {"sqnr": 50, "dependent": False}),
 }
@@ -237,7 +240,7 @@ def test_frame_that_declares_more_than_it_contains() -> None:
 
 def test_more_levels_than_the_content_can_have() -> None:
     """A byte of a band stands for at most 85 levels."""
-    codec = {"name": "grid", "taps": 1, "first": False, "rows": 1, "dependent": False}
+    codec = {"name": "grid", "taps": 1, "first": False, "rows": 1, "dependent": 1}
     size = 4 + 24 + 10
     with pytest.raises(
         ManifestError, match=r"tensor 'w': size is 38, but 4096 weights take 77 to 24604"
@@ -245,6 +248,27 @@ def test_more_levels_than_the_content_can_have() -> None:
         vggq.open(
             hostile(compress(bytes(size)), shape=[4096], size=size, codec=codec | {"size": size})
         )
+
+
+@pytest.mark.parametrize(("scales", "run"), [(2**50, 1), (1, 2**50), (2**30, 2**30), (7, 1)])
+def test_more_slices_than_weights(scales: int, run: int) -> None:
+    codec = {"name": "codebook", "centroids": 2, "scales": scales, "run": run}
+    tracemalloc.start()
+    try:
+        message = f"tensor 'w': 6 weights cannot be split into {scales} slices of runs of {run}"
+        with pytest.raises(ManifestError, match=message):
+            vggq.open(hostile(bytes(40), shape=[6], size=2 * scales + 9, codec=codec))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_scales_than_the_entry_can_have() -> None:
+    codec = {"name": "codebook", "centroids": 1, "scales": 2**50, "run": 1}
+    size = 2 * 2**50 + 4 + 2**47
+    message = f"tensor 'w': size is {size}, but an entry of 40 bytes has at most"
+    with pytest.raises(ManifestError, match=message):
+        vggq.open(hostile(bytes(40), shape=[2**50], size=size, codec=codec))
 
 
 def test_largest_shape_without_elements_is_restored() -> None:

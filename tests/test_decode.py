@@ -11,6 +11,7 @@ import pytest
 from vggq import _decode
 from vggq._buffers import Buffers
 from vggq._codecs import Codebook, Raw
+from vggq._codecs._scales import Slices
 from vggq._manifest import TensorInfo
 from vggq.errors import DataError
 
@@ -48,6 +49,16 @@ def test_tensor_is_decoded(buffers: Buffers | None) -> None:
             make_frame(CENTROIDS[:3].tobytes() + CONTENT[16:]),
             replace(TENSOR, codec=Codebook(3)),
             "code 3 exceeds the codebook of 3 centroids",
+        ),
+        (
+            make_frame(bytes([0x80, 0xFF]) + CONTENT),
+            replace(TENSOR, codec=Codebook(4, Slices(1, 6))),
+            "a scale is not a finite number of at least 0",
+        ),
+        (
+            make_frame(bytes(2) + CONTENT),
+            replace(TENSOR, codec=Codebook(4, Slices(1, 6))),
+            "a centroid of a tensor with scales is not from -1 to 1",
         ),
         (
             make_frame(b"\2"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vggq._codecs import Grid, _streams
 from vggq._codecs._streams import Kind, Plain, Runs
+from vggq._codecs._trellis import STATES
 from vggq._codecs._vectors import _multiply
 from vggq.packing.codecs.grid import streams
 
@@ -46,9 +47,9 @@ def restore(content: bytes, count: int, codec: Grid, **options: int) -> NDArray[
 
 def test_worked_example_of_the_document() -> None:
     content = bytes.fromhex(block("text"))
-    codec = Grid(taps=2, first=False, rows=1, dependent=True, size=len(content))
+    codec = Grid(taps=2, first=False, rows=1, dependent=8, size=len(content))
     assert f"`size` {codec.content_size(10)}" in SECTION
-    expected = [1.5, 1.5, -0.75, -0.75, 0.5, -0.5, 99.75, 99.75, 0, 1]
+    expected = [1.5, 1.5, -1, -1, 0.5, -0.5, 99.75, 99.75, 0, 0.5]
     assert restore(content, 10, codec).tolist() == expected
     assert documented(content, 10, codec).tolist() == expected
 
@@ -73,7 +74,7 @@ def contents(draw: st.DrawFn) -> tuple[bytes, int, Grid]:
     basis = rng.integers(-(1 << 15), 1 << 15, taps * taps * (taps > 1)).astype("<i2")
     order = rng.permutation(rows * (rows > 1)).astype("<u2")
     content = b"".join([step.tobytes(), basis.tobytes(), order.tobytes(), *bands])
-    codec = Grid(taps, draw(st.booleans()), rows, draw(st.booleans()), len(content))
+    codec = Grid(taps, draw(st.booleans()), rows, draw(st.sampled_from(STATES)), len(content))
     return content, count * taps, codec
 
 
@@ -102,10 +103,13 @@ def test_chunks_may_begin_and_end_within_rows(drawn: tuple[bytes, int, Grid]) ->
         ({"taps": 129}, "expected 1 to 128 taps and 1 to 65536 rows"),
         ({"rows": 0}, "expected 1 to 128 taps and 1 to 65536 rows"),
         ({"rows": 65537}, "expected 1 to 128 taps and 1 to 65536 rows"),
+        ({"dependent": True}, "expected the parameters taps: int, first: bool, "),
+        ({"dependent": 2}, "dependent is 2, expected one of 1, 4, 8, 16, 32, 64, 128, 256"),
+        ({"dependent": 512}, "dependent is 512, expected one of 1, 4, 8, 16, 32, 64, 128, 256"),
     ],
 )
 def test_invalid_parameters_are_rejected(changes: dict[str, Any], message: str) -> None:
-    parameters = Grid(taps=128, first=True, rows=65536, dependent=False, size=9).parameters()
+    parameters = Grid(taps=128, first=True, rows=65536, dependent=256, size=9).parameters()
     assert Grid.from_parameters(parameters).parameters() == parameters
     with pytest.raises(ValueError, match=message):
         Grid.from_parameters(parameters | changes)
@@ -138,7 +142,7 @@ def test_row_order_that_is_not_a_permutation() -> None:
     for order in ([0, 0, 1], [1, 2, 3]):
         content = b"".join([np.float32(1).tobytes(), np.array(order, "<u2").tobytes(), *band])
         with pytest.raises(ValueError, match=r"^the row order is not a permutation of 0\.\.2$"):
-            Grid(1, False, 3, False, len(content)).validate(content, 3)
+            Grid(1, False, 3, 1, len(content)).validate(content, 3)
 
 
 def test_products_are_too_small_for_threads_of_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +165,7 @@ def test_products_are_too_small_for_threads_of_openblas(monkeypatch: pytest.Monk
 
 def test_escape_that_exceeds_the_largest_level() -> None:
     content = bytes.fromhex(block("text"))[:-4] + (1 << 23).to_bytes(4, "little")
-    codec = Grid(2, False, 1, True, len(content))
+    codec = Grid(2, False, 1, 4, len(content))
     codec.validate(content, 10)
     content = content[:-4] + ((1 << 23) + 1).to_bytes(4, "little")
     with pytest.raises(ValueError, match="the level 8388609 of an escape exceeds 8388608"):
@@ -172,7 +176,7 @@ def test_escape_that_exceeds_the_largest_level() -> None:
 def test_step_that_is_not_a_positive_number(step: float) -> None:
     content = np.float32(step).tobytes() + bytes.fromhex(block("text"))[4:]
     with pytest.raises(ValueError, match=r"^the step size is .*, expected a positive number$"):
-        Grid(2, False, 1, True, len(content)).validate(content, 10)
+        Grid(2, False, 1, 4, len(content)).validate(content, 10)
 
 
 @pytest.mark.parametrize("level", [2, 1 << 23])
@@ -180,6 +184,6 @@ def test_weights_beyond_float32_saturate_without_a_warning(level: int) -> None:
     levels = np.array([level, -level, 0], np.int32)
     band = streams.serialize_bands([streams.encode_levels(Plain(0), 127, levels)])
     content = b"".join([np.float32(3e38).tobytes(), *band])
-    restored = restore(content, 3, Grid(1, False, 1, False, len(content)))
+    restored = restore(content, 3, Grid(1, False, 1, 1, len(content)))
     largest = np.finfo(np.float32).max
     assert restored.tolist() == [largest, -largest, 0]

@@ -56,6 +56,7 @@ def tensors(draw: st.DrawFn) -> NDArray[Any]:
     return (values * 10.0**exponent).clip(-limit, limit).astype(dtype)
 
 
+scales = st.sampled_from(["none", "channels", "rows", "columns", -1])
 states = st.dictionaries(st.sampled_from("abc"), tensors(), min_size=1, max_size=2)
 
 
@@ -101,23 +102,26 @@ def assert_figures_are_true(manifest: Manifest, state: State, restored: State) -
 
 
 @promise
-@given(state=states, sqnr=st.floats(1, 100), dependent=st.booleans())
+@given(state=states, sqnr=st.floats(1, 100), dependent=st.booleans(), scale=scales)
 def test_sqnr_goal_is_reached_by_every_quantized_tensor(
-    state: State, sqnr: float, *, dependent: bool
+    state: State, sqnr: float, scale: str | int, *, dependent: bool
 ) -> None:
-    manifest, _, restored = pack_and_load(state, sqnr=sqnr, dependent=dependent)
+    manifest, _, restored = pack_and_load(state, sqnr=sqnr, dependent=dependent, scale=scale)
     for tensor in quantized(manifest):
         assert measured_sqnr(as_float32(state[tensor.name]), restored[tensor.name]) >= sqnr
     assert_figures_are_true(manifest, state, restored)
 
 
 @settings(promise, max_examples=10)
-@given(state=states, excess=st.integers(1, 8_000), dependent=st.booleans())
-def test_size_goal_is_not_exceeded(state: State, excess: int, *, dependent: bool) -> None:
+@given(state=states, excess=st.integers(1, 8_000), dependent=st.booleans(), scale=scales)
+def test_size_goal_is_not_exceeded(
+    state: State, excess: int, scale: str | int, *, dependent: bool
+) -> None:
     """The size is a little more than that of a file with 3 dB, so that it is possible."""
-    _, smallest, _ = pack_and_load(state, sqnr=3)
+    _, smallest, _ = pack_and_load(state, sqnr=3, scale=scale)
     limit = smallest + 64 + excess
-    manifest, size, restored = pack_and_load(state, size=limit, dependent=dependent)
+    options = {"size": limit, "dependent": dependent, "scale": scale}
+    manifest, size, restored = pack_and_load(state, **options)
     assert size <= limit
     assert_figures_are_true(manifest, state, restored)
 
@@ -128,6 +132,47 @@ def uniform_noise(values: NDArray[np.float64], levels: int) -> float:
     width = (values.max() - lowest) / levels or 1.0
     index = np.floor((values - lowest) / width).clip(0, levels - 1)
     return float(((values - (lowest + (index + 0.5) * width)) ** 2).sum())
+
+
+@settings(promise, max_examples=60)
+@given(state=states, bits=st.integers(1, 8), scale=st.sampled_from(["rows", "columns", -1]))
+def test_bits_goal_with_scales_is_no_worse_than_a_uniform_quantizer_of_the_quotients(
+    state: State, bits: int, scale: str | int
+) -> None:
+    """Compare the noise of the weights divided by their scales with that of 2^bits equal cells.
+
+    The quotients are from -1 to 1, and rounding a product to float32 changes them by at most 2^-24.
+    Weights that have at most 2^bits values are exact.
+    """
+    manifest, _, restored = pack_and_load(state, bits=bits, scale=scale)
+    for tensor in quantized(manifest):
+        values, found = as_float32(state[tensor.name]), restored[tensor.name]
+        if np.unique(values).size <= 2**bits:
+            np.testing.assert_array_equal(found, values)
+            continue
+        axis = {"rows": 0, "columns": 1}.get(str(scale), values.ndim - 1)
+        slices = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        restored_slices = np.moveaxis(found, axis, 0).reshape(slices.shape)
+        assert all(np.unique(part).size <= 2**bits for part in restored_slices)
+        if values.shape[axis] > 1:
+            scales = rounded_up(np.abs(slices).max(axis=1, keepdims=True))
+        else:
+            scales = np.ones((1, 1))
+        quotients = np.divide(slices, scales, out=np.zeros_like(slices), where=scales > 0)
+        found_quotients = np.divide(
+            restored_slices, scales, out=np.zeros_like(slices), where=scales > 0
+        )
+        noise = float(np.square(quotients - found_quotients).sum())
+        rounding = values.size * (np.abs(quotients).max() * 3 * 2.0**-24) ** 2
+        assert noise**0.5 <= uniform_noise(quotients, 2**bits) ** 0.5 + rounding**0.5
+    assert_figures_are_true(manifest, state, restored)
+
+
+def rounded_up(scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the smallest numbers of 8 significant bits that are no less than the scales."""
+    mantissas, exponents = np.frexp(scales)
+    rounded: NDArray[np.float64] = np.ldexp(np.ceil(mantissas * 256) / 256, exponents)
+    return rounded
 
 
 @settings(promise, max_examples=100)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 import vggq.torch  # noqa: E402 - only if torch is installed
-from vggq.torch import _tensor  # noqa: E402
+from vggq.torch import _tensor, _torch_dtypes  # noqa: E402
 
 from .torch_models import Small, assert_same_tensors, pack_small, pack_state, tensors_of  # noqa: E402
 
@@ -187,6 +187,42 @@ def test_device_looks_up_the_same_bits(tmp_path: Path, bits: int) -> None:
     state = {str(n): rng.standard_normal((n, 13)).astype("f4") for n in (77, 78, 79, 80, 5041)}
     path = pack_state(tmp_path, state, bits=bits)
     assert_same_tensors(vggq.torch.load(path), tensors_of(vggq.load(path)))
+
+
+@pytest.mark.usefixtures("as_another_device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", ["rows", "columns", 2])
+def test_device_multiplies_by_the_scales(tmp_path: Path, scale: str | int, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    state = {name: rng.standard_normal((9, 10, 13)).astype("f4") for name in "ab"}
+    # Products beyond the range of float16, and subnormal numbers, which some devices round to 0.
+    state["a"] *= np.exp2(np.arange(0, 26, 2, dtype="f4"))
+    state["b"] *= np.float32(2.0**-128)
+    path = pack_state(tmp_path, state, bits=4, scale=scale)
+    found = vggq.torch.load(path, dtype=dtype)
+    whole = vggq.load(path)
+    for name, tensor in found.items():
+        expected = _torch_dtypes.round_to(whole[name], dtype, torch.device("cpu"))
+        assert_same_tensors({name: tensor}, {name: expected})
+
+
+def test_device_does_not_multiply_subnormal_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).standard_normal((40, 30)).astype("f4")
+    state = {"normal": values, "subnormal": values * np.float32(2.0**-128)}
+    path = pack_state(tmp_path, state, bits=4, scale="rows")
+    scaled = []
+    scale_on_device = _tensor.scale_on_device
+
+    def record(content: Any, codec: Any, count: int, device: Any) -> Any:
+        scaled.append(count)
+        return scale_on_device(content, codec, count, device)
+
+    monkeypatch.setattr(_tensor, "decodes_with_numpy", lambda _: False)
+    monkeypatch.setattr(_tensor, "scale_on_device", record)
+    assert_same_tensors(vggq.torch.load(path), tensors_of(vggq.load(path)))
+    assert scaled == [values.size]
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1000, 1001, 1 << 22])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _zstd
-from ._codecs.codebook import Codebook, look_up
+from ._codecs._look_up import look_up
+from ._codecs.codebook import Codebook
 from ._dtypes import ML_DTYPES, convert_into
 from ._narrow_floats import round_in_place
 from ._rounding import round_into
@@ -73,12 +74,12 @@ def _decode_rounded(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> N
     """Round the weights to the stored dtype of the tensor, and those to the dtype of `out`."""
     if out.dtype.name == ML_DTYPES.get(tensor.stored_dtype, "float16"):
         tensor.codec.decode_into(content, out)
-    elif isinstance(tensor.codec, Codebook):
-        codebook, codes = split_codebook(content, tensor.codec, tensor)
+    elif codec := find_plain_codebook(tensor):
+        codebook, codes = split_codebook(content, codec, tensor)
         rounded = np.empty(codebook.shape, out.dtype)
         round_into(codebook, rounded)
         bits = np.dtype(f"u{out.itemsize}")
-        look_up(rounded.view(bits), codes, tensor.codec.width, out.view(bits))
+        look_up(rounded.view(bits), codes, codec.width, out.view(bits))
     else:
         values = out if out.itemsize >= 4 else np.empty(out.shape, np.float32)
         tensor.codec.decode_into(content, values)
@@ -87,10 +88,19 @@ def _decode_rounded(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> N
             convert_into(values, "F32", out)
 
 
+def find_plain_codebook(tensor: TensorInfo) -> Codebook | None:
+    """Return the codec of a tensor whose weights are centroids; None if they are not only these."""
+    codec = tensor.codec
+    return codec if isinstance(codec, Codebook) and not codec.slices else None
+
+
 def split_codebook(
     content: Buffer, codec: Codebook, tensor: TensorInfo
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the codebook of a tensor, rounded to its stored dtype, and the bytes of the codes."""
+    """Return the codebook of a tensor, rounded to its stored dtype, and the bytes of the codes.
+
+    The codec is one without scales.
+    """
     codebook, codes = codec.split(content)
     if tensor.rounded:
         codebook = codebook.copy()

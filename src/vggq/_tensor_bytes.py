@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._codecs.codebook import Codebook, look_up
-from ._decode import split_codebook
+from ._codecs._look_up import look_up
+from ._decode import find_plain_codebook, split_codebook
 from ._dtypes import STORAGE
 from ._narrow_floats import round_to_bits
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._buffers import Buffer
+    from ._codecs.codebook import Codebook
     from ._manifest import TensorInfo
 
 
@@ -40,8 +41,8 @@ def tensor_bytes(content: Buffer, tensor: TensorInfo) -> Buffer:
 def write_tensor(content: Buffer, tensor: TensorInfo, out: memoryview) -> None:
     """Write the bytes of a quantized tensor from its validated content.
 
-    No temporary memory is as large as the tensor, except for a grid in BF16 or F8, whose values are
-    rounded from an array of float32.
+    No temporary memory is as large as the tensor, except in BF16 and F8 for a grid or scales, whose
+    values are rounded from an array of float32.
 
     Args:
         content: a result of `decompress_entry`.
@@ -50,8 +51,8 @@ def write_tensor(content: Buffer, tensor: TensorInfo, out: memoryview) -> None:
 
     """
     with np.errstate(all="ignore"):
-        if isinstance(tensor.codec, Codebook):
-            _look_up(content, tensor.codec, tensor, out)
+        if codec := find_plain_codebook(tensor):
+            _look_up(content, codec, tensor, out)
         elif _is_rounded_from_float32(tensor):
             _round_into(content, tensor, np.empty(tensor.count, np.float32), out)
         else:
@@ -67,7 +68,7 @@ def unrounded_size(tensor: TensorInfo) -> int:
 def _is_rounded_from_float32(tensor: TensorInfo) -> bool:
     """Whether the source has a dtype that numpy lacks and the codec cannot decode to its bits."""
     is_foreign = STORAGE[tensor.source_dtype].kind != "f"
-    return is_foreign and not isinstance(tensor.codec, Codebook)
+    return is_foreign and find_plain_codebook(tensor) is None
 
 
 def _round_into(

@@ -26,6 +26,7 @@ import vggq
 from tests.helpers import save_npz, save_onnx
 from tests.packed_models import small_model
 from vggq._codecs import Codebook, Grid
+from vggq._codecs._trellis import STATES
 from vggq._container import read_header
 from vggq._weights import underlying_file
 from vggq.packing import pack
@@ -100,6 +101,8 @@ MODEL: Final = small_model().build()
 # Options of the packed files, which together have every variant of every codec.
 OPTIONS: Final[tuple[dict[str, Any], ...]] = (
     *({"bits": bits} for bits in (1, 2, 3, 8)),
+    *({"sqnr": 20, "scale": scale} for scale in ("rows", "columns", -1)),
+    *({"bits": bits, "scale": scale} for bits, scale in ((2, "rows"), (8, "columns"), (4, -1))),
     *({"sqnr": sqnr, "dependent": dependent} for sqnr in (12, 45) for dependent in (True, False)),
 )
 
@@ -225,7 +228,7 @@ def _seeds() -> dict[str, list[bytes]]:
         "model-manifest": [manifest_of(MODEL)],
         "frame": [frame for data in valid for frame in frames_of(data)],
         "codebook": [
-            bytes([tensor.codec.centroids - 1, tensor.count % 256]) + content
+            _codebook_parameters(tensor.codec, tensor.count) + content
             for tensor, content in contents
             if isinstance(tensor.codec, Codebook)
         ],
@@ -296,11 +299,18 @@ def _save_npy(array: NDArray[Any], path: Path) -> None:
     np.save(path, array)
 
 
+def _codebook_parameters(codec: Codebook, count: int) -> bytes:
+    """Return the bytes from which the harness takes the parameters of the codec."""
+    scales, run = (codec.slices.scales, codec.slices.run) if codec.slices else (0, 1)
+    return bytes([codec.centroids - 1, count % 256, scales, run - 1])
+
+
 def _grid_parameters(codec: Grid, count: int) -> bytes:
     """Return the bytes from which the harness takes the parameters of the codec."""
-    flags = codec.first + 2 * codec.dependent
-    vectors = count // (codec.taps * codec.rows)
-    return bytes([codec.taps - 1, codec.rows - 1, flags, vectors])
+    flags = codec.first + 2 * STATES.index(codec.dependent)
+    vectors = (count // (codec.taps * codec.rows)).to_bytes(2, "little")
+    scales, run = (codec.slices.scales, codec.slices.run) if codec.slices else (0, 1)
+    return bytes([codec.taps - 1, codec.rows - 1, flags, *vectors, scales, run - 1])
 
 
 def _lenient_safetensors() -> bytes:

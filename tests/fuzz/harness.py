@@ -19,6 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["vggq", "pickletools", "zipfile"]):
     import vggq
+    from vggq._codecs._trellis import STATES
     from vggq._container import build_header
     from vggq.errors import SourceError, VggqError
     from vggq.packing.compression import compress
@@ -109,21 +110,25 @@ def _content(codec: dict[str, object], shape: list[int], content: bytes) -> None
 
 
 def _codebook(data: bytes) -> None:
-    k, count = (*data[:2], 0, 0)[:2]
+    k, count, scales, run = (*data[:4], 0, 0, 0, 0)[:4]
     width = next(width for width in (1, 2, 4, 8) if k < 1 << width)
     # At most a few thousand codes fewer than the content has room for.
-    room = max(0, len(data) - 2 - 4 * (k + 1)) * 8 // width
+    room = max(0, len(data) - 4 - 2 * scales - 4 * (k + 1)) * 8 // width
     shape = [room // 256 * 256 + count if room >= 256 else room]
-    _content({"name": "codebook", "centroids": k + 1}, shape, data[2:])
+    slices = {"scales": scales, "run": run + 1} if scales else {}
+    _content({"name": "codebook", "centroids": k + 1, **slices}, shape, data[4:])
 
 
 def _grid(data: bytes) -> None:
-    taps, rows, flags, vectors = (*data[:4], 0, 0, 0, 0)[:4]
-    first, dependent = bool(flags & 1), bool(flags & 2)
-    codec = {"name": "grid", "taps": taps + 1, "rows": rows + 1, "size": len(data[4:])}
-    sizes = [(rows + 1) * vectors, taps + 1]
+    taps, rows, flags, *vectors, scales, run = (*data[:7], *[0] * 7)[:7]
+    first, dependent = bool(flags & 1), STATES[(flags >> 1) % len(STATES)]
+    codec = {"name": "grid", "taps": taps + 1, "rows": rows + 1, "size": len(data[7:])}
+    slices = {"scales": scales, "run": run + 1} if scales else {}
+    sizes = [(rows + 1) * int.from_bytes(vectors, "little"), taps + 1]
     _content(
-        codec | {"first": first, "dependent": dependent}, sizes[:: -1 if first else 1], data[4:]
+        codec | {"first": first, "dependent": dependent, **slices},
+        sizes[:: -1 if first else 1],
+        data[7:],
     )
 
 

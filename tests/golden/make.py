@@ -5,7 +5,8 @@
     python -m tests.golden.make [--replace]
 
 An existing golden file is not written again, because every later release has to read it.
-`--replace` is for a format version that was not released yet.
+`--replace` is for a format version that was not released yet. Files that no case describes were
+written by an earlier encoder, and are never written again.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
 
 import numpy as np
 
 import vggq
 from tests.helpers import save_npz, save_safetensors
 from tests.packed_models import PackedModel, Stored, small_model
+from vggq._codecs._trellis import POLYNOMIALS
 from vggq._dtypes import NARROW, STORAGE
 from vggq._weights import underlying_file
-from vggq.packing import pack
+from vggq.packing import Packed, pack
+from vggq.packing.goals import EFFORTS, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,6 +111,14 @@ CODEBOOK: Final[State] = {
     "one": ("F64", np.full((10, 101), 0.1)),
     "bf16": ("BF16", np.random.default_rng(7).integers(0, 0x4000, (40, 30)).astype("<u2")),
 }
+# Slices that the decoder multiplies in different ways: short and long ones, with few and with many
+# periods.
+SCALED: Final[State] = {
+    "last": kernels(48, 24, 3, 3),
+    "first": kernels(3, 3, 24, 48),
+    "zeros": ("F32", normal(40, 50, seed=9)[1] * (np.arange(50) % 3 > 0).astype(np.float32)),
+    "half": ("F16", normal(30, 40)[1].astype(np.float16)),
+}
 
 CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
     "raw": (exact(), {}),
@@ -114,15 +126,27 @@ CASES: Final[dict[str, tuple[State, Mapping[str, Any]]]] = {
     **{f"codebook-{bits}": (CODEBOOK, {"bits": bits}) for bits in (1, 2, 3, 4, 6, 8)},
     # Enough weights to be looked up in pairs.
     "codebook-pairs": ({"large": normal(257, 257, seed=6)}, {"bits": 8}),
+    "codebook-1-rows": (SCALED | {"large": normal(3, 22_001)}, {"bits": 1, "scale": "rows"}),
+    "codebook-4-last": (SCALED, {"bits": 4, "scale": -1}),
+    "codebook-8-columns": (SCALED | {"large": normal(22_001, 3)}, {"bits": 8, "scale": "columns"}),
+    "grid-20-rows": (SCALED, {"sqnr": 20, "scale": "rows", "dependent": False}),
+    "grid-45-columns": (SCALED, {"sqnr": 45, "scale": "columns"}),
+    "grid-45-last": (SCALED, {"sqnr": 45, "scale": -1, "effort": "fast"}),
     **{
-        f"grid-{sqnr}-{'dependent' if dependent else 'independent'}": (
-            GRID,
-            {"sqnr": sqnr, "dependent": dependent},
-        )
+        f"grid-{sqnr}-independent": (GRID, {"sqnr": sqnr, "dependent": False})
         for sqnr in (6, 20, 45, 60, 100)
-        for dependent in (True, False)
     },
+    **{
+        f"grid-{sqnr}-{states}": (GRID, {"sqnr": sqnr, "states": states})
+        for states in POLYNOMIALS
+        for sqnr in (12, 40)
+    },
+    **{f"grid-{sqnr}-256": (GRID, {"sqnr": sqnr, "states": 256}) for sqnr in (6, 60, 100)},
 }
+"""The tensors and the options of each file that today's encoder writes; `states` is no option.
+
+There are files of earlier encoders as well, such as those whose names end in "dependent".
+"""
 
 
 def folder_model() -> PackedModel:
@@ -214,15 +238,24 @@ def save_source(folder: Path, state: State) -> Path:
     return save_safetensors(folder / "s.safetensors", state)
 
 
+def pack_case(name: str, folder: Path, target: Path) -> Packed:
+    """Pack the tensors of a case; their source is written to the folder."""
+    state, options = CASES[name]
+    keywords = {key: value for key, value in options.items() if key != "states"}
+    states = {"default": Effort(options["states"])} if "states" in options else {}
+    with mock.patch.dict(EFFORTS, states):
+        return pack(save_source(folder, state), target, **keywords)
+
+
 def make(folder: Path, *, replace: bool) -> dict[str, Any]:
     """Write the missing files, and return the description of every file of the folder."""
-    listed = json.loads(EXPECTED.read_text()) if EXPECTED.exists() and not replace else {}
+    listed = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     folder.mkdir(exist_ok=True)
-    for name, (state, options) in CASES.items():
+    for name in CASES:
         target = folder / f"{name}.vggq"
-        if name not in listed:
+        if replace or name not in listed:
             with tempfile.TemporaryDirectory() as work:
-                pack(save_source(Path(work), state), target, **options)
+                pack_case(name, Path(work), target)
             listed[name] = expected(target)
     for name, make_model in MODELS.items():
         target = folder / f"{name}.vggq"

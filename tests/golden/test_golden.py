@@ -16,11 +16,11 @@ from tests.packed_models import Stored, expected_bytes
 from vggq._codecs import Codebook, Grid, Raw
 from vggq._codecs._bands import parse_bands
 from vggq._codecs._streams import SHIFTS
+from vggq._codecs._trellis import STATES
 from vggq._dtypes import FLOATING, STORAGE
 from vggq._weights import underlying_file
-from vggq.packing import pack
 
-from .make import CASES, EXPECTED, FOLDER, MODELS, described, save_source
+from .make import CASES, EXPECTED, FOLDER, MODELS, described, pack_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,12 @@ def test_files_have_every_variant_of_every_codec() -> None:
     books = {tensor.codec for tensor, _ in found if isinstance(tensor.codec, Codebook)}
     assert {codec.width for codec in books} == {1, 2, 4, 8}
     assert any(codec.centroids < 1 << codec.width for codec in books)
+    assert {codec.width for codec in books if codec.slices} == {1, 4, 8}
     grids = {tensor.codec for tensor, _ in found if isinstance(tensor.codec, Grid)}
+    assert {codec.first for codec in grids if codec.slices and codec.taps > 1} == {False, True}
+    assert {codec.taps > 1 for codec in grids if codec.slices} == {False, True}
     assert {(codec.first, codec.dependent) for codec in grids} == {
-        (first, dependent) for first in (False, True) for dependent in (False, True)
+        (first, dependent) for first in (False, True) for dependent in STATES
     }
     assert (
         {codec.taps > 1 for codec in grids} == {codec.rows > 1 for codec in grids} == {True, False}
@@ -145,8 +148,7 @@ def test_files_restore_the_listed_arrays_with_other_kernels(machine: dict[str, s
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_packing_the_source_again_restores_the_same_arrays(name: str, tmp_path: Path) -> None:
     """The bytes of the file are also the same, if the version of zstd is."""
-    state, options = CASES[name]
-    packed = pack(save_source(tmp_path, state), tmp_path / "s.vggq", **options)
+    packed = pack_case(name, tmp_path, tmp_path / "s.vggq")
     found = {name: described(array) for name, array in vggq.load(packed.target).items()}
     assert found == LISTED[name]["arrays"]
     with vggq.open(FOLDER / f"{name}.vggq") as golden:

@@ -217,8 +217,8 @@ def test_keys_of_hatchling_are_ignored() -> None:
             {"zzz": 8},
             (
                 ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, "
-                "objective, importance, dependent, tensors, keep, layout, key, drop, rename, "
-                "dtypes, license, description, url"
+                "objective, importance, dependent, effort, scale, tensors, keep, layout, key, "
+                "drop, rename, dtypes, license, description, url"
             ),
         ),
         ({"aim": "overall"}, ".aim: renamed to 'objective'"),

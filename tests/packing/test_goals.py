@@ -14,8 +14,11 @@ import pytest
 
 import vggq
 from tests.helpers import save_npz
+from vggq._codecs import Grid
+from vggq._weights import underlying_file
 from vggq.errors import DataError, OptionError
 from vggq.packing import pack
+from vggq.packing.codecs.grid.transform import BASIS_SCALE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +101,24 @@ def test_each_objective_minimizes_its_own_error(source: Path, tmp_path: Path) ->
     other = [t.noise / t.energy for t in overall.manifest.tensors if t.quantized]
     assert sum(share) < sum(other)
     assert overall.manifest.sqnr > relative.manifest.sqnr
+
+
+def test_overall_objective_has_one_step_for_the_whole_model(source: Path, tmp_path: Path) -> None:
+    """With the same cost of a bit, one step for all weights gives the least sum of the errors."""
+
+    def steps(objective: str) -> set[float]:
+        found = set()
+        with vggq.open(packed(source, tmp_path, size="40 kB", objective=objective).target) as file:
+            for tensor in file.tensors.values():
+                if isinstance(codec := tensor.codec, Grid):
+                    content = underlying_file(file).content(tensor.name)
+                    # The basis has vectors of this length.
+                    unit = BASIS_SCALE if codec.taps > 1 else 1
+                    found.add(float(codec.split(content)[0]) * unit)
+        return found
+
+    assert len(steps("overall")) == 1
+    assert len(steps("relative")) > 1
 
 
 def test_importance_raises_the_sqnr_of_a_tensor_by_its_factor(source: Path, tmp_path: Path) -> None:

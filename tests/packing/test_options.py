@@ -65,6 +65,8 @@ RECORDED: list[dict[str, Any]] = [
     {"restore": "model", "keep": ["a"]},
     {"restore": "tensors", "drop": ["a"], "dtypes": {"*": "bfloat16"}},
     {"bits": 2, "tensors": [{"match": "a*", "sqnr": 30}, {"match": "b", "bits": 8}]},
+    {"bits": 2, "scale": -1, "tensors": [{"match": "a", "scale": "rows"}]},
+    {"scale": "columns", "tensors": [{"match": "a", "scale": "none", "bits": 8}]},
 ]
 
 
@@ -105,7 +107,7 @@ def test_keyword_arguments_are_the_options() -> None:
 
 
 def test_record_has_every_option() -> None:
-    options = Options(size=1000, dtypes={"*": "bfloat16"}, restore="tensors")
+    options = Options(size=1000, dtypes={"*": "bfloat16"}, restore="tensors", scale=1)
     flat = set(flat_options(options.to_record())) | {"bits", "sqnr"}
     assert flat == set(OPTION_NAMES)
     assert set(OPTION_NAMES) - set(flat_options(Options(size=1000).to_record())) == {

@@ -1,8 +1,9 @@
 """The ``codebook`` codec: up to 256 float32 centroids, and one code per weight.
 
-Content: the centroids, little-endian float32, then the codes. A code takes 1, 2, 4 or 8 bits, the
-smallest width that can number the centroids. The first code of a byte is in its lowest bits. Unused
-bits after the last code are written as zero and ignored.
+Content: the scales, if there are any (see `_scales`); the centroids, little-endian float32; then
+the codes. A code takes 1, 2, 4 or 8 bits, the smallest width that can number the centroids. The
+first code of a byte is in its lowest bits. Unused bits after the last code are written as zero and
+ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from .._rounding import round_into
-from ._bits import unpacking_table
+from ._look_up import LookUp, look_up
+from ._scales import Scaler, Slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +26,6 @@ MAX_CENTROIDS: Final = 256
 _CENTROID_DTYPE: Final = np.dtype("<f4")
 # Widths of a code, indexed by the number of bits of the largest code.
 _CODE_WIDTHS: Final = (1, 1, 2, 4, 4, 8, 8, 8, 8)
-# Rows to gather at a time. numpy.take widens the indices to eight bytes; these stay in the cache.
-_CHUNK: Final = 1 << 15
-# Below this number of weights, making the table of pairs takes longer than it saves.
-_MIN_PAIR_LOOKUP: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,14 @@ class Codebook:
 
     Attributes:
         centroids: the number of centroids, 1 to 256.
+        slices: the slices of the tensor that have scales; None if there are no scales.
 
     """
 
     NAME: ClassVar[str] = "codebook"
 
     centroids: int
+    slices: Slices | None = None
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Codebook:
@@ -51,15 +51,18 @@ class Codebook:
             ValueError: the parameters are invalid.
 
         """
-        centroids: Any = parameters.get("centroids")
-        is_valid = len(parameters) == 1 and type(centroids) is int
+        others = dict(parameters)
+        slices = Slices.take_from(others)
+        centroids: Any = others.get("centroids")
+        is_valid = len(others) == 1 and type(centroids) is int
         if not is_valid or not 1 <= centroids <= MAX_CENTROIDS:
             raise ValueError(f"expected centroids from 1 to {MAX_CENTROIDS}")
-        return cls(centroids)
+        return cls(centroids, slices)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as the manifest stores them."""
-        return {"centroids": self.centroids}
+        scales = self.slices.parameters() if self.slices else {}
+        return {"centroids": self.centroids, **scales}
 
     @property
     def width(self) -> int:
@@ -67,35 +70,61 @@ class Codebook:
         return _CODE_WIDTHS[(self.centroids - 1).bit_length()]
 
     def content_size(self, count: int) -> int:
-        """Return the bytes of the codebook and of `count` codes."""
-        return self.centroids * _CENTROID_DTYPE.itemsize + -(-count * self.width // 8)
+        """Return the bytes of the scales, of the codebook and of `count` codes.
+
+        Raises:
+            ValueError: `count` weights cannot be split into the slices.
+
+        """
+        if self.slices:
+            self.slices.check_count(count)
+        return self._scales_size + self._codebook_size + -(-count * self.width // 8)
+
+    @property
+    def _scales_size(self) -> int:
+        return self.slices.size if self.slices else 0
+
+    @property
+    def _codebook_size(self) -> int:
+        return self.centroids * _CENTROID_DTYPE.itemsize
 
     def split(self, content: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return the codebook, of shape (centroids,), and the bytes of the codes.
 
         Both are views of the content on little-endian machines.
         """
-        codebook = np.frombuffer(content, _CENTROID_DTYPE, self.centroids)
-        codes = np.frombuffer(content, np.uint8, offset=codebook.nbytes)
+        begin = self._scales_size
+        codebook = np.frombuffer(content, _CENTROID_DTYPE, self.centroids, begin)
+        codes = np.frombuffer(content, np.uint8, offset=begin + codebook.nbytes)
         return codebook.astype(np.float32, copy=False), codes
 
     def validate(self, content: Buffer, count: int) -> None:
         """Validate content of the right size.
 
         Raises:
-            ValueError: a code exceeds the codebook.
+            ValueError: a code exceeds the codebook, a scale is not a finite number of at least 0,
+                or there are scales and a centroid is not from -1 to 1.
 
         """
+        codebook, codes = self.split(content)
+        if self.slices:
+            self.slices.validate(content)
+            # False if there is a NaN.
+            if not -1 <= codebook.min() <= codebook.max() <= 1:
+                raise ValueError("a centroid of a tensor with scales is not from -1 to 1")
         if not count or self.centroids == 1 << self.width:
             return
-        largest = _largest_code(self.split(content)[1], self.width)
+        largest = _largest_code(codes, self.width)
         if largest >= self.centroids:
             raise ValueError(f"code {largest} exceeds the codebook of {self.centroids} centroids")
 
     def decode_into(self, content: Buffer, out: NDArray[Any]) -> None:
-        """Write the centroid of each code, rounded to the dtype of `out`."""
+        """Write each weight, rounded to float32 and then to the dtype of `out`."""
         codebook, codes = self.split(content)
-        if out.dtype != codebook.dtype:
+        if self.slices:
+            scaler = Scaler(self.slices, self.slices.read(content), out.size)
+            _decode_scaled(LookUp(codebook, codes, self.width, out.size), scaler, out)
+        elif out.dtype != codebook.dtype:
             rounded = np.empty(codebook.shape, out.dtype)
             round_into(codebook, rounded)
             # numpy gathers integers, because it gathers the dtypes of ml_dtypes one by one.
@@ -105,26 +134,17 @@ class Codebook:
             look_up(codebook, codes, self.width, out)
 
 
-def look_up(
-    codebook: NDArray[Any], codes: NDArray[np.uint8], width: int, out: NDArray[Any]
-) -> None:
-    """Write the centroid of each code to `out`.
-
-    Args:
-        codebook: the centroids, of a dtype of numpy's own.
-        codes: the bytes of the codes.
-        width: bits of a code: 1, 2, 4 or 8.
-        out: a contiguous array of the codebook's dtype, with one element for each code.
-
-    """
-    if width == 8 and out.size >= _MIN_PAIR_LOOKUP:
-        even = out.size // 2 * 2
-        _gather(_pair_table(codebook), codes[:even].view("<u2"), out[:even])
-        _gather(codebook[:, None], codes[even:], out[even:])
-    elif width == 8:
-        codebook.take(codes, out=out, mode="clip")
-    else:
-        _gather(centroid_table(codebook, width), codes, out)
+def _decode_scaled(table: LookUp, scaler: Scaler, out: NDArray[Any]) -> None:
+    """Write the product of each centroid and its scale, rounded to the dtype of `out`."""
+    is_float32 = out.dtype == np.float32
+    buffer = np.empty(0 if is_float32 else scaler.chunk, np.float32)
+    for begin in range(0, out.size, scaler.chunk):
+        part = out[begin : begin + scaler.chunk]
+        weights = part if is_float32 else buffer[: part.size]
+        table.write(weights, begin)
+        scaler.multiply(weights, begin)
+        if not is_float32:
+            round_into(weights, part)
 
 
 def _largest_code(codes: NDArray[np.uint8], width: int) -> int:
@@ -132,30 +152,3 @@ def _largest_code(codes: NDArray[np.uint8], width: int) -> int:
         return int(codes.max(initial=0))
     mask = (1 << width) - 1
     return max(int(((codes >> shift) & mask).max(initial=0)) for shift in range(0, 8, width))
-
-
-def centroid_table(codebook: NDArray[Any], width: int) -> NDArray[Any]:
-    """Return the weights that each byte of codes stands for, of shape (256, 8 / width)."""
-    return codebook.take(unpacking_table(width), mode="clip")
-
-
-def _pair_table(codebook: NDArray[Any]) -> NDArray[Any]:
-    """Return the two weights that each pair of bytes stands for, of shape (65536, 2)."""
-    padded = codebook.take(np.arange(256), mode="clip")
-    table = np.empty((256, 256, 2), codebook.dtype)
-    table[:, :, 0] = padded
-    table[:, :, 1] = padded[:, None]
-    return table.reshape(-1, 2)
-
-
-def _gather(rows: NDArray[Any], index: NDArray[np.unsignedinteger[Any]], out: NDArray[Any]) -> None:
-    """Write rows[index] to the flat array `out`, which may end within the last row."""
-    length = rows.shape[1]
-    whole = out.size // length
-    body = out[: whole * length].reshape(whole, length)
-    for start in range(0, whole, _CHUNK):
-        chunk = slice(start, min(start + _CHUNK, whole))
-        # Every index is valid: "clip" changes none, and "raise" would copy the output.
-        rows.take(index[chunk], axis=0, out=body[chunk], mode="clip")
-    if rest := out.size - whole * length:
-        out[-rest:] = rows[index[whole]][:rest]

@@ -1,14 +1,14 @@
 """The ``grid`` codec: integer levels times a step size, in a basis of the tensor's own.
 
 docs/format.md describes the content. The tensor is split into vectors of `taps` weights, along its
-last axes or its first. Level t of every vector is in band t. If the codec is dependent, the meaning
+last axes or its first. Level t of every vector is in band t. If levels are dependent, the meaning
 of a level depends on the parities of the levels before it in the band. The vectors may be stored in
-another order, by rows of equal length.
+another order, by rows of equal length. Or the tensor has scales, which come first (see `_scales`).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from .._rounding import MAX_FINITE
 from ._bands import BAND_HEADER, BandDecoder, parse_bands, validate_band
+from ._scales import Scaler, Slices
 from ._streams import MAX_LEVELS_PER_BYTE
-from ._trellis import LANE_SIZE
+from ._trellis import LANE_SIZE, STATES
 from ._vectors import largest_sum, store_vectors, sum_chunks
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ STEP_DTYPE: Final = np.dtype("<f4")
 BASIS_DTYPE: Final = np.dtype("<i2")
 ROW_DTYPE: Final = np.dtype("<u2")
 _PARAMETER_TYPES: Final = {
-    "taps": int, "first": bool, "rows": int, "dependent": bool, "size": int,
+    "taps": int, "first": bool, "rows": int, "dependent": int, "size": int,
 }  # fmt: skip
 # A level takes at most its byte, a byte of low bits, and the four bytes of an escape.
 _MAX_BYTES_PER_LEVEL: Final = 6
@@ -47,8 +48,10 @@ class Grid:
         taps: the number of weights of a vector, 1 to 128; 1 means that there is no basis.
         first: whether the weights of a vector are along the first axes, not the last.
         rows: the number of rows of vectors that were reordered; 1 means that none were.
-        dependent: whether the meaning of a level depends on the levels before it.
+        dependent: the number of states of dependent levels; 1 means that levels are independent.
         size: bytes of the content.
+        slices: the slices of the tensor that have scales; None if there are no scales. With scales,
+            `rows` is 1.
 
     """
 
@@ -57,8 +60,9 @@ class Grid:
     taps: int
     first: bool
     rows: int
-    dependent: bool
+    dependent: int
     size: int
+    slices: Slices | None = None
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Grid:
@@ -68,19 +72,28 @@ class Grid:
             ValueError: the parameters are invalid.
 
         """
-        if {key: type(value) for key, value in parameters.items()} != _PARAMETER_TYPES:
+        others = dict(parameters)
+        slices = Slices.take_from(others)
+        if {key: type(value) for key, value in others.items()} != _PARAMETER_TYPES:
             expected = ", ".join(
                 f"{name}: {kind.__name__}" for name, kind in _PARAMETER_TYPES.items()
             )
             raise ValueError(f"expected the parameters {expected}, found {short(parameters)}")
-        codec = cls(**parameters)
+        codec = cls(**others, slices=slices)
         if not (1 <= codec.taps <= MAX_TAPS and 1 <= codec.rows <= MAX_ROWS):
             raise ValueError(f"expected 1 to {MAX_TAPS} taps and 1 to {MAX_ROWS} rows")
+        if slices and codec.rows > 1:
+            raise ValueError(f"expected 1 row with scales, found {codec.rows}")
+        if codec.dependent not in STATES:
+            raise ValueError(
+                f"dependent is {codec.dependent}, expected one of {', '.join(map(str, STATES))}"
+            )
         return codec
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as the manifest stores them."""
-        return asdict(self)
+        scales = self.slices.parameters() if self.slices else {}
+        return {name: getattr(self, name) for name in _PARAMETER_TYPES} | scales
 
     def content_size(self, count: int) -> int:
         """Return the bytes of the content of `count` weights.
@@ -95,7 +108,9 @@ class Grid:
                 f"{count} weights cannot be split into {self.rows} rows of vectors of "
                 f"{self.taps} weights"
             )
-        head = STEP_DTYPE.itemsize + self._basis_size + self._order_size
+        if self.slices:
+            self.slices.check_count(count)
+        head = self._scales_size + STEP_DTYPE.itemsize + self._basis_size + self._order_size
         fixed = head + self.taps * BAND_HEADER.itemsize
         least, most = -(-count // MAX_LEVELS_PER_BYTE), _MAX_BYTES_PER_LEVEL * count
         if not fixed + least <= self.size <= fixed + most:
@@ -103,6 +118,10 @@ class Grid:
                 f"size is {self.size}, but {count} weights take {fixed + least} to {fixed + most}"
             )
         return self.size
+
+    @property
+    def _scales_size(self) -> int:
+        return self.slices.size if self.slices else 0
 
     @property
     def _basis_size(self) -> int:
@@ -117,9 +136,11 @@ class Grid:
 
         Raises:
             ValueError: the step size is not a positive number, the row order is not a permutation,
-                or a band is damaged.
+                or a scale or a band is damaged.
 
         """
+        if self.slices:
+            self.slices.validate(content)
         step, _, order, bands = self.split(content)
         if not 0 < step < np.inf:
             raise ValueError(f"the step size is {step}, expected a positive number")
@@ -136,7 +157,7 @@ class Grid:
 
         The basis and the row order are flat, and empty if the content has none.
         """
-        view = memoryview(content)
+        view = memoryview(content)[self._scales_size :]
         step: np.float32 = np.frombuffer(view, STEP_DTYPE, 1)[0]
         begin = STEP_DTYPE.itemsize
         end = begin + self._basis_size
@@ -147,8 +168,8 @@ class Grid:
     def decode_into(self, content: Buffer, out: NDArray[Any], *, chunk: int = _CHUNK) -> None:
         """Restore validated content into a flat contiguous array of a floating-point dtype.
 
-        Each weight is an integer times the step size, rounded to float32 and then to the dtype of
-        `out`. Both saturate.
+        Each weight is an integer times the step size, rounded to float32, with scales multiplied by
+        its scale and rounded again, and then rounded to the dtype of `out`. All of these saturate.
 
         Args:
             content: the content.
@@ -164,15 +185,20 @@ class Grid:
         matrix = basis.reshape(self.taps, -1)
         length = min(-(-chunk // self.taps // LANE_SIZE) * LANE_SIZE, count)
         target = self._as_vectors(out)
+        largest = largest_sum(bands, matrix, states=self.dependent) * float(step)
         limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
-        saturates = largest_sum(bands, matrix, dependent=self.dependent) * float(step) > limit
-        for begin, sums in sum_chunks(bands, matrix, count, length, dependent=self.dependent):
+        scaling = _Scaling(self, content, out, largest) if self.slices else None
+        if scaling:
+            limit = MAX_FINITE["float32"]
+        for begin, sums in sum_chunks(bands, matrix, count, length, states=self.dependent):
             with np.errstate(all="ignore"):
                 # In float32, one rounding; it gives the same bits as the product in float64.
                 values = np.multiply(sums, sums.dtype.type(step), out=sums)
-                if saturates:
+                if largest > limit:
                     np.clip(values, -limit, limit, out=values)
                 vectors = values.astype(np.float32, copy=False).T
+                if scaling:
+                    vectors = scaling.apply(vectors, begin)
                 store_vectors(vectors, begin, order, target)
 
     def _as_vectors(self, out: NDArray[Any]) -> NDArray[Any]:
@@ -180,3 +206,43 @@ class Grid:
         if self.first:
             return out.reshape(self.taps, self.rows, -1).transpose(1, 2, 0)
         return out.reshape(self.rows, -1, self.taps)
+
+
+class _Scaling:
+    """Multiplies vectors by the scales of their weights.
+
+    Args:
+        codec: the codec, with slices.
+        content: the content.
+        out: the flat array that the weights will be stored in.
+        largest: an upper bound of the absolute values of the weights without scales.
+
+    """
+
+    def __init__(self, codec: Grid, content: Buffer, out: NDArray[Any], largest: float) -> None:
+        assert codec.slices
+        scales = codec.slices.read(content)
+        self._codec = codec
+        self._count = out.size // codec.taps
+        self._scaler = Scaler(codec.slices, scales, out.size)
+        self._limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
+        self._saturates = largest * float(scales.max()) > self._limit
+
+    def apply(self, vectors: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
+        """Return the products, in the range of the array that they will be stored in.
+
+        Args:
+            vectors: of shape (n, taps), the transposed view of a contiguous array that may be
+                changed.
+            begin: the index of the first of them.
+
+        """
+        if self._codec.first:
+            for tap, weights in enumerate(vectors.T):
+                self._scaler.multiply(weights, tap * self._count + begin)
+        else:
+            vectors = np.ascontiguousarray(vectors)
+            self._scaler.multiply(vectors.reshape(-1), begin * self._codec.taps)
+        if self._saturates:
+            np.clip(vectors, -self._limit, self._limit, out=vectors)
+        return vectors

@@ -12,10 +12,17 @@ import numpy as np
 from .. import _dtypes
 from .._manifest import TensorInfo
 from .codecs import codebook, raw
-from .codecs.grid import GridEncoder, quantize_to_sqnr, quantize_with_step
+from .codecs.grid import (
+    GridEncoder,
+    ScaledGridEncoder,
+    quantize_to_sqnr,
+    quantize_with_step,
+)
+from .codecs.scales import scale_slices
 from .compression import compress, compress_parts
 from .goals import Bits, Size, Sqnr
 from .metrics import measure_noise
+from .scale_axes import find_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,14 +130,15 @@ def quantize_values(
 ) -> EncodedTensor | None:
     """Return the quantized entry of float32 values; None if they are better stored exactly."""
     if isinstance(goal, Bits):
-        return _with_codebook(values, goal.bits)
+        axis = find_axis(tensor, options.scale_for(tensor.name))
+        return _with_codebook(values, goal.bits, axis)
     if np.max([-values.min(), values.max()]) > _MAX_ON_GRID:
         return None
-    return _on_grid(_quantize_on_grid(goal, tensor.name, values, scale, options), values)
+    return _on_grid(_quantize_on_grid(goal, tensor, values, scale, options), values)
 
 
-def _with_codebook(values: NDArray[np.float32], bits: int) -> EncodedTensor:
-    codec, content = codebook.encode(values, bits)
+def _with_codebook(values: NDArray[np.float32], bits: int, axis: int | None) -> EncodedTensor:
+    codec, content = codebook.encode(values, bits, axis)
     energy, noise = _measure(values, codec, content)
     return EncodedTensor(codec, energy, noise, "F32", compress(content))
 
@@ -143,13 +151,23 @@ def _measure(values: NDArray[np.float32], codec: Codec, content: bytes) -> tuple
 
 
 def _quantize_on_grid(
-    goal: Goal, name: str, values: NDArray[np.float32], scale: float, options: Options
+    goal: Goal, tensor: SourceTensor, values: NDArray[np.float32], scale: float, options: Options
 ) -> QuantizedTensor | None:
-    encoder = GridEncoder.from_values(values, dependent=options.dependent)
+    encoder = _make_encoder(values, find_axis(tensor, options.scale_for(tensor.name)), options)
     if isinstance(goal, Sqnr):
         return quantize_to_sqnr(encoder, values, goal.sqnr)
     assert isinstance(goal, Size)
-    return quantize_with_step(encoder, values, scale * step_unit(goal, name, values))
+    return quantize_with_step(encoder, values, scale * step_unit(goal, tensor.name, values))
+
+
+def _make_encoder(
+    values: NDArray[np.float32], axis: int | None, options: Options
+) -> GridEncoder | ScaledGridEncoder:
+    if axis is None:
+        return GridEncoder.from_values(values, options.search)
+    scaled = scale_slices(values, axis)
+    inner = GridEncoder.from_values(scaled.values, options.search, reorder=False)
+    return ScaledGridEncoder.from_encoder(scaled, inner)
 
 
 def step_unit(goal: Size, name: str, values: NDArray[np.float32]) -> float:

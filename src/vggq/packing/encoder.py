@@ -23,6 +23,7 @@ from .model_assembly import assemble_model
 from .model_layout import group_aliases
 from .optional import require
 from .rounded_tensor import quantize_in_file
+from .scale_axes import check_axes
 from .size_search import COARSEST, SizeSearch
 from .sizes import megabytes
 
@@ -109,11 +110,13 @@ class Encoder:
         """Encode the source, within the size if the goal is a size; the file is closed at the end.
 
         Raises:
-            OptionError: no packed file is as small as the size.
+            OptionError: no packed file is as small as the size, or a tensor lacks the axis that
+                `scale` names.
             SourceError: a tensor cannot be read.
             MissingDependencyError: a library of the `build` extra is not installed.
 
         """
+        check_axes(self.source.tensors, self.options)
         goal = self.options.goal
         if isinstance(goal, Size):
             encoded = self._encode_within(goal.size)

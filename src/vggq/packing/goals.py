@@ -14,6 +14,27 @@ MAX_SQNR: Final = 120
 """In dB. float32 cannot represent the restored weights much more precisely than this."""
 OBJECTIVES: Final = ("relative", "overall")
 
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """The search for the levels of dependent quantization: how thorough it is.
+
+    Attributes:
+        states: the number of states; 1 for independent levels.
+        passes: the number of times to quantize; each pass knows the rates of the one before.
+
+    """
+
+    states: int
+    passes: int = 1
+
+
+EFFORTS: Final = {"fast": Effort(8), "default": Effort(256), "best": Effort(256, passes=2)}
+INDEPENDENT: Final = Effort(1)
+
+SCALES: Final = ("none", "channels", "rows", "columns")
+"""The words for an axis whose slices get scales; an axis number may take their place."""
+
 Importance = Mapping[str, float]
 """Factors by which the squared error of each tensor counts, by final name; 1 if not listed."""
 
@@ -64,11 +85,21 @@ def goal_to_table(goal: Goal) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Another goal for the tensors whose names match a pattern."""
+    """Another goal, or other scales, for the tensors whose names match a pattern.
+
+    Attributes:
+        match: the pattern.
+        goal: the goal; None for the model's.
+        scale: the axis whose slices get scales; None for the model's.
+
+    """
 
     match: str
-    goal: Bits | Sqnr
+    goal: Bits | Sqnr | None = None
+    scale: str | int | None = None
 
     def to_table(self) -> dict[str, Any]:
         """Return the override as a configuration contains it."""
-        return {"match": self.match} | goal_to_table(self.goal)
+        goal = goal_to_table(self.goal) if self.goal else {}
+        scale = {} if self.scale is None else {"scale": self.scale}
+        return {"match": self.match} | goal | scale

@@ -92,7 +92,7 @@ def group_aliases(source: Source, options: Options) -> list[list[SourceTensor]]:
 
     def precedence(tensor: SourceTensor) -> tuple[bool, bool, float]:
         is_kept = matches_any(tensor.name, options.keep)
-        has_own_goal = options.override_for(tensor.name) is not None
+        has_own_goal = options.has_own_goal(tensor.name)
         return (not is_kept, not has_own_goal, -factors.get(tensor.name, 1.0))
 
     return [sorted(group, key=precedence) for group in groups.values()]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .._dtypes import ML_DTYPES
 from .._fields import is_text
-from .goals import MAX_BITS, MAX_SQNR, OBJECTIVES, Bits, Override, Sqnr
+from .goals import EFFORTS, MAX_BITS, MAX_SQNR, OBJECTIVES, SCALES, Bits, Override, Sqnr
 from .optional import require
 
 LAYOUTS: Final = ("torch",)
@@ -17,6 +17,10 @@ DECLARABLE_DTYPES: Final = tuple(ML_DTYPES.values())
 """The dtypes that numpy lacks, by their names in ml_dtypes."""
 
 _ROOT_KEY: Final = "."
+_OVERRIDE_KEYS: Final = frozenset({"bits", "sqnr", "scale"})
+
+# As many as a tensor may have.
+_MAX_AXES: Final = 32
 
 # RFC 3987, without the characters that it excludes.
 _URL: Final = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
@@ -57,6 +61,20 @@ def parse_dependent(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected true or false, found {value!r}")  # noqa: TRY004
     return value
+
+
+def parse_effort(value: object) -> str:
+    return _one_of(tuple(EFFORTS), value)
+
+
+def parse_scale(value: object) -> str | int:
+    """Return an axis by number, counted from the last one if it is negative, or by a word."""
+    if type(value) is int and -_MAX_AXES <= value < _MAX_AXES:
+        return value
+    if value not in SCALES:
+        words = ", ".join(map(repr, SCALES))
+        raise ValueError(f"expected the number of an axis, or one of {words}, found {value!r}")
+    return str(value)
 
 
 def parse_key(value: object) -> str | tuple[str, ...]:
@@ -146,16 +164,23 @@ def _parse_override(item: object) -> Override:
         return item
     if not isinstance(item, Mapping) or not isinstance(item.get("match"), str):
         raise ValueError(repr(item))  # noqa: TRY004
-    goal = {key: value for key, value in item.items() if key != "match"}
+    values = {key: value for key, value in item.items() if key != "match"}
+    if not values or values.keys() - _OVERRIDE_KEYS or {"bits", "sqnr"} <= values.keys():
+        raise ValueError(f"{item!r}, which needs bits or sqnr, or scale, or one of each")
     try:
-        match goal:
-            case {"bits": bits, **others} if not others:
-                return Override(item["match"], Bits(parse_bits(bits)))
-            case {"sqnr": sqnr, **others} if not others:
-                return Override(item["match"], Sqnr(parse_sqnr(sqnr)))
+        return Override(item["match"], _parse_override_goal(values), _parse_override_scale(values))
     except ValueError as error:
         raise ValueError(f"{item!r}: {error}") from error
-    raise ValueError(f"{item!r}, which needs exactly one of bits and sqnr")
+
+
+def _parse_override_goal(values: Mapping[str, object]) -> Bits | Sqnr | None:
+    if "bits" in values:
+        return Bits(parse_bits(values["bits"]))
+    return Sqnr(parse_sqnr(values["sqnr"])) if "sqnr" in values else None
+
+
+def _parse_override_scale(values: Mapping[str, object]) -> str | int | None:
+    return parse_scale(values["scale"]) if "scale" in values else None
 
 
 def parse_license(value: object) -> str:

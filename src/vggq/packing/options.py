@@ -15,7 +15,20 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from ..errors import OptionError
 from . import option_values as values
-from .goals import OBJECTIVES, Bits, Goal, Importance, Override, Size, Sqnr, goal_to_table
+from .goals import (
+    EFFORTS,
+    INDEPENDENT,
+    OBJECTIVES,
+    SCALES,
+    Bits,
+    Effort,
+    Goal,
+    Importance,
+    Override,
+    Size,
+    Sqnr,
+    goal_to_table,
+)
 from .importance import parse_importance, read_importance
 from .sizes import parse_size
 from .sources import ReadOptions, find_restore_conflicts, matches_any
@@ -45,7 +58,8 @@ class Option:
     help: str
     metavar: str | None = None
     argument: (
-        Literal["integer", "number", "text", "texts", "choice", "flag", "list", "pairs"] | None
+        Literal["integer", "number", "text", "texts", "choice", "flag", "list", "pairs", "axis"]
+        | None
     ) = None
     choices: tuple[str, ...] = ()
 
@@ -80,9 +94,20 @@ OPTIONS: Final = (
         "take longer to restore", None, "flag",
     ),
     Option(
+        "effort", "quantization", values.parse_effort, "default",
+        "with dependent quantization: how much time packing may take for a smaller file",
+        None, "choice", tuple(EFFORTS),
+    ),
+    Option(
+        "scale", "quantization", values.parse_scale, SCALES[0],
+        "axis of the quantized tensors whose slices get scales of their own: its number, rows "
+        "(the first axis), columns (the second), channels (the output channels of convolutions), "
+        "or none", "AXIS", "axis",
+    ),
+    Option(
         "tensors", "quantization", values.parse_overrides, (),
-        'other goals for some tensors, such as { match = "conv1.*", bits = 8 }; the first match '
-        "applies",
+        'other goals or scales for some tensors, such as { match = "conv1.*", bits = 8 }; the '
+        "first match applies",
     ),
     Option(
         "keep", "quantization", values.parse_patterns, (),
@@ -138,7 +163,7 @@ GOALS: Final = ("bits", "sqnr", "size")
 RENAMED: Final = {"aim": "objective", "weights": "importance"}
 """Former names of options, which are rejected with the new name."""
 
-OPTIONALLY_RECORDED: Final[dict[str, Any]] = {"dtypes": [], "restore": None}
+OPTIONALLY_RECORDED: Final[dict[str, Any]] = {"scale": SCALES[0], "dtypes": [], "restore": None}
 """The options that the manifest records only if they are given, and the values of the others."""
 
 _READING: Final = tuple(option.name for option in OPTIONS if option.scope == "reading")
@@ -154,6 +179,8 @@ class OptionKeywords(TypedDict, total=False):
     objective: str
     importance: str | os.PathLike[str] | Importance | None
     dependent: bool
+    effort: str
+    scale: str | int
     tensors: Iterable[Override | Mapping[str, Any]]
     keep: Iterable[str]
     layout: str | None
@@ -174,7 +201,9 @@ class Options:
     Attributes:
         goal: the goal for tensors without an override.
         dependent: whether to use dependent quantization where the goal is an SQNR or a size.
-        overrides: other goals for some tensors; the first whose pattern matches applies.
+        effort: how much time dependent quantization may take, a key of `EFFORTS`.
+        scale: the axis whose slices get scales, by number or by a word of `SCALES`.
+        overrides: other goals or scales for some tensors; the first whose pattern matches applies.
         keep: patterns of the final names of tensors to store exactly.
         read: the options for the reader of the source.
         provenance: license, description and URL of the model; None where not given.
@@ -183,6 +212,8 @@ class Options:
 
     goal: Goal
     dependent: bool
+    effort: str
+    scale: str | int
     overrides: tuple[Override, ...]
     keep: tuple[str, ...]
     read: ReadOptions
@@ -200,6 +231,8 @@ class Options:
         self._set(
             goal=_goal_of(parsed),
             dependent=parsed["dependent"],
+            effort=parsed["effort"],
+            scale=parsed["scale"],
             overrides=parsed["tensors"],
             keep=parsed["keep"],
             read=ReadOptions(**{option: parsed[option] for option in _READING}),
@@ -232,13 +265,31 @@ class Options:
         factors = read_importance(goal.importance, folder)
         return self.with_goal(Size(goal.size, goal.objective, factors))
 
+    @property
+    def search(self) -> Effort:
+        """The search for levels that `dependent` and `effort` choose."""
+        return EFFORTS[self.effort] if self.dependent else INDEPENDENT
+
     def goal_for(self, name: str) -> Goal:
         """Return the goal for the tensor of this final name."""
-        return self.override_for(name) or self.goal
+        return self._goal_override(name) or self.goal
 
-    def override_for(self, name: str) -> Goal | None:
-        """Return the goal of the first override whose pattern matches a tensor's final name."""
-        found = (item.goal for item in self.overrides if matches_any(name, [item.match]))
+    def has_own_goal(self, name: str) -> bool:
+        """Whether an override gives the tensor of this final name a goal of its own."""
+        return self._goal_override(name) is not None
+
+    def scale_for(self, name: str) -> str | int:
+        """Return the axis of the tensor of this final name whose slices get scales."""
+        found = self._override_for(name)
+        return self.scale if found is None or found.scale is None else found.scale
+
+    def _goal_override(self, name: str) -> Goal | None:
+        found = self._override_for(name)
+        return found.goal if found else None
+
+    def _override_for(self, name: str) -> Override | None:
+        """Return the first override whose pattern matches."""
+        found = (item for item in self.overrides if matches_any(name, [item.match]))
         return next(found, None)
 
     def patterns(self) -> dict[str, list[str]]:
@@ -251,6 +302,8 @@ class Options:
             "quantization": {
                 **goal_to_table(self.goal),
                 "dependent": self.dependent,
+                "effort": self.effort,
+                **self._scale_record(),
                 "tensors": [override.to_table() for override in self.overrides],
                 "keep": list(self.keep),
             },
@@ -262,8 +315,12 @@ class Options:
             **self.provenance,
         }
 
+    def _scale_record(self) -> dict[str, str | int]:
+        """Return the option `scale` if it is given."""
+        return {} if self.scale == _DEFAULTS["scale"] else {"scale": self.scale}
+
     def _optional_record(self) -> dict[str, Any]:
-        """Return `OPTIONALLY_RECORDED` where given; few files need them, no others record them."""
+        """Return the options of reading that few files need, and no others record."""
         dtypes = [list(pair) for pair in self.read.dtypes]
         found = {"dtypes": dtypes, "restore": self.read.restore}
         return {name: value for name, value in found.items() if value}

@@ -15,7 +15,7 @@ from ..errors import OptionError, SourceError
 from .encoder import Encoder
 from .options import OPTIONS, OptionKeywords, Options
 from .packer import check_names
-from .sources import Source, SourceTensor, natural_sort_key
+from .sources import FORMATS, Source, SourceTensor, natural_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,7 +38,8 @@ def simulate(
         state: arrays by name, of any shape; a torch tensor must be on the CPU and must not
             require a gradient.
         source_format: the source format that the packed file would record, such as
-            "safetensors"; it affects the result for a size only.
+            "safetensors". It affects the result for a size, and the axis of `scale = "channels"`,
+            which is the last one for the formats of Keras.
         **options: the goal and the other options of quantization, as for `pack`. For a size, each
             option that is given to `pack` besides these takes some bytes of the file.
 
@@ -56,7 +57,11 @@ def simulate(
     _reject_inapplicable(options)
     ready = Options(**options).with_importance_read()
     check_names(ready, list(state))
-    tensors = [_source_tensor(name, np.asarray(array)) for name, array in state.items()]
+    channels_last = any(f.channels_last for f in FORMATS if f.name == source_format)
+    tensors = [
+        _source_tensor(name, np.asarray(array), channels_last=channels_last)
+        for name, array in state.items()
+    ]
     source = Source(source_format, _PLACEHOLDER_DIGEST, sorted(tensors, key=natural_sort_key))
     restored = _load.load(_packed_bytes(source, ready)) if tensors else {}
     return {name: restored[name] for name in state}
@@ -77,9 +82,9 @@ def _packed_bytes(source: Source, options: Options) -> bytes:
     return file.getvalue()
 
 
-def _source_tensor(name: str, array: NDArray[Any]) -> SourceTensor:
+def _source_tensor(name: str, array: NDArray[Any], *, channels_last: bool) -> SourceTensor:
     dtype = _dtypes.dtype_name(array.dtype)
     if dtype is None:
         raise SourceError(f"{array.dtype} is not supported; convert it to float32", tensor=name)
     read = partial(np.asarray, array, _dtypes.STORAGE[dtype], order="C")
-    return SourceTensor(name, dtype, array.shape, read)
+    return SourceTensor(name, dtype, array.shape, read, channels_last=channels_last)

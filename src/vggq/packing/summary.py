@@ -86,7 +86,10 @@ def goal_kind(goal: Goal) -> str:
 def codec_label(codec: Codec) -> str:
     """Return a codec and the parameters that matter to a reader."""
     parameters = codec.parameters()
+    scales = f", {parameters['scales']} scales" if "scales" in parameters else ""
     if "taps" in parameters:
         taps = parameters["taps"]
-        return codec.NAME if taps == 1 else f"{codec.NAME} of {taps}"
-    return " ".join([codec.NAME, *map(str, parameters.values())])
+        return (codec.NAME if taps == 1 else f"{codec.NAME} of {taps}") + scales
+    if "centroids" in parameters:
+        return f"{codec.NAME} {parameters['centroids']}{scales}"
+    return codec.NAME

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from .. import _decode, _dtypes, _load
-from .._codecs.codebook import Codebook, centroid_table, look_up
+from .._codecs import Codebook
+from .._codecs._look_up import centroid_table, look_up
 from . import _torch_dtypes
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .._packed_file import PackedFile
 
 _INTEGER_DTYPES: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+_MIN_NORMAL: Final = float(np.finfo(np.float32).tiny)
 
 # Codes to look up at a time on a device. An index takes four bytes, so this bounds the memory.
 _CHUNK: Final = 1 << 22
@@ -80,7 +83,12 @@ def restore_tensor(
     numpy_dtype = _torch_dtypes.numpy_dtype(tensor, dtype)
     if numpy_dtype is not None and decodes_with_numpy(device):
         return torch.from_numpy(_decode.decode(content, tensor, numpy_dtype))
-    if isinstance(tensor.codec, Codebook):
+    if isinstance(tensor.codec, Codebook) and tensor.codec.slices:
+        is_on_device = not (decodes_with_numpy(device) or tensor.rounded)
+        if is_on_device and has_normal_products(content, tensor.codec):
+            weights = scale_on_device(content, tensor.codec, tensor.count, device)
+            return _torch_dtypes.round_on_device(weights, dtype).reshape(tensor.shape)
+    elif isinstance(tensor.codec, Codebook):
         on_cpu = decodes_with_numpy(device)
         look_up_weights = look_up_with_numpy if on_cpu else look_up_on_device
         codebook, codes = _decode.split_codebook(content, tensor.codec, tensor)
@@ -149,3 +157,30 @@ def look_up_on_device(
         part = slice(start, start + chunk)
         torch.index_select(rows, 0, index[part].int(), out=out[part])
     return out.view(dtype).reshape(-1)[:count]
+
+
+def has_normal_products(content: Buffer, codec: Codebook) -> bool:
+    """Whether no factor and no product of centroids and scales is a subnormal number.
+
+    Some devices replace these by zeros.
+    """
+    assert codec.slices
+    smallest = [
+        float(values[values > 0].min(initial=1.0))
+        for values in (np.abs(codec.split(content)[0]), codec.slices.read(content))
+    ]
+    return min(*smallest, smallest[0] * smallest[1]) >= _MIN_NORMAL
+
+
+def scale_on_device(
+    content: Buffer, codec: Codebook, count: int, device: torch.device
+) -> torch.Tensor:
+    """Look up centroids on a device and multiply them by their scales there, in float32."""
+    assert codec.slices
+    codebook, codes = codec.split(content)
+    weights = look_up_on_device(
+        codebook, codes, codec.width, count, device=device, dtype=torch.float32
+    )
+    scales = torch.from_numpy(codec.slices.read(content)).to(device)
+    weights.view(-1, codec.slices.scales, codec.slices.run).mul_(scales[:, None])
+    return weights

@@ -93,6 +93,14 @@ def round_to(values: NDArray[Any], dtype: torch.dtype, device: torch.device) -> 
     return torch.from_numpy(narrow).to(device, dtype)
 
 
+def round_on_device(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Round finite float32 values as `round_to` does, on their own device; may change them."""
+    limit = torch.finfo(dtype).max
+    if limit < torch.finfo(values.dtype).max:
+        values.clamp_(-limit, limit)
+    return values.to(dtype)
+
+
 def limit_to(values: NDArray[Any], dtype: torch.dtype) -> NDArray[Any]:
     """Limit values to the range of a dtype, without rounding them; see `_rounding.saturate`."""
     limit = torch.finfo(dtype).max

@@ -36,7 +36,13 @@ def test_pack_prints_sizes_and_records_its_options(
     assert err == ""
     with vggq.open(target) as weights:
         assert weights.manifest.options == {
-            "quantization": {"bits": 4, "dependent": True, "tensors": [], "keep": ["*.bias"]},
+            "quantization": {
+                "bits": 4,
+                "dependent": True,
+                "effort": "default",
+                "tensors": [],
+                "keep": ["*.bias"],
+            },
             "layout": None,
             "key": None,
             "drop": [],

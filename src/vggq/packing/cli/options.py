@@ -67,6 +67,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         "flag": {"action": argparse.BooleanOptionalAction},
         "list": {"action": "append", "metavar": option.metavar},
         "pairs": {"action": "append", "metavar": option.metavar},
+        "axis": {"type": _parse_axis, "metavar": option.metavar},
     }
     parser.add_argument(
         f"--{option.name}",
@@ -74,6 +75,14 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         help=option.help.replace("%", "%%"),
         **settings[option.argument or "text"],
     )
+
+
+def _parse_axis(text: str) -> str | int:
+    """Return the number of an axis, or other text unchanged."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def options_of(arguments: argparse.Namespace, **goal: Any) -> Options:

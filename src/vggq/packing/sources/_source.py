@@ -38,6 +38,8 @@ class SourceTensor:
         problem: why the tensor cannot be packed; only `drop` may exclude it. None if it can be.
         untyped: whether the file does not state the dtype, so that `dtypes` may declare it.
         place: the range of a file that has exactly the bytes of `read`, or None.
+        channels_last: whether the output channels of a kernel are its last axis, as in Keras, and
+            not the first, as in torch and ONNX.
 
     """
 
@@ -48,6 +50,7 @@ class SourceTensor:
     problem: str | None = None
     untyped: bool = False
     place: Place | None = None
+    channels_last: bool = False
 
     @property
     def count(self) -> int:
@@ -176,6 +179,7 @@ class Format:
         restores_models: whether the opener can state the places of the tensors, so that the files
             themselves can be restored.
         default_restore: returns the default of `restore` for a file: "model" or "tensors".
+        channels_last: whether the output channels of a kernel are its last axis, without a layout.
 
     """
 
@@ -187,6 +191,7 @@ class Format:
     file_lister: Callable[[Path], list[Path]] = _single_file
     restores_models: bool = False
     default_restore: Callable[[Path], str] = _tensors_by_default
+    channels_last: bool = False
 
     @contextmanager
     def open(self, path: Path, read_options: ReadOptions) -> Iterator[Contents]:
@@ -201,8 +206,11 @@ class Format:
         with ExitStack() as stack:
             with _locate_errors(path):
                 contents = stack.enter_context(self.opener(path, read_options))
+            channels_last = self.channels_last and read_options.layout is None
             tensors = [
-                replace(tensor, read=partial(_read_tensor, path, tensor))
+                replace(
+                    tensor, read=partial(_read_tensor, path, tensor), channels_last=channels_last
+                )
                 for tensor in contents.tensors
             ]
             yield replace(contents, tensors=tensors)

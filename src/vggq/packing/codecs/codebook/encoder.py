@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ...._codecs import Codebook
+from ..scales import scale_slices
 from .kmeans import find_centroids
+from .sorted_values import unique_up_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,8 +19,16 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 18
 
 
-def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
+def encode(
+    values: NDArray[np.float32], bits: int, axis: int | None = None
+) -> tuple[Codebook, bytes]:
     """Quantize finite weights of any shape to a codebook of at most 2^bits centroids.
+
+    Args:
+        values: the weights.
+        bits: bits of a code.
+        axis: the axis of the slices that get scales; None for no scales. Weights with at most
+            2^bits distinct values get none either, because nothing of them is lost without scales.
 
     Returns:
         The codec with its parameters, and the content of the entry before compression.
@@ -26,6 +37,14 @@ def encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
         MissingDependencyError: kmeans1d is needed and not installed.
 
     """
+    if axis is None or unique_up_to(np.sort(values, axis=None), 1 << bits) is not None:
+        return _encode(values, bits)
+    scaled = scale_slices(values, axis)
+    codec, content = _encode(scaled.values, bits)
+    return replace(codec, slices=scaled.slices), scaled.stored + content
+
+
+def _encode(values: NDArray[np.float32], bits: int) -> tuple[Codebook, bytes]:
     codebook = find_centroids(values, 1 << bits)
     codec = Codebook(codebook.size)
     packed = _pack_codes(_nearest_codes(values.reshape(-1), codebook), codec.width)

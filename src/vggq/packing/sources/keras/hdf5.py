@@ -129,4 +129,6 @@ def _matches(head: bytes) -> bool:
     return head.startswith(SIGNATURE)
 
 
-FORMAT: Final = Format("keras-hdf5", (".h5", ".hdf5"), _matches, _open, "h5py>=3.10")
+FORMAT: Final = Format(
+    "keras-hdf5", (".h5", ".hdf5"), _matches, _open, "h5py>=3.10", channels_last=True
+)

@@ -109,5 +109,11 @@ def _matches(head: bytes) -> bool:
 
 
 FORMAT: Final = Format(
-    "keras-sharded", (".weights.json",), _matches, _open, "h5py>=3.10", _list_files
+    "keras-sharded",
+    (".weights.json",),
+    _matches,
+    _open,
+    "h5py>=3.10",
+    _list_files,
+    channels_last=True,
 )
