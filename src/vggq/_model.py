@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -113,7 +114,7 @@ def as_file(
     parent = _parse_dir(dir)
     packed, model = open_model(source, resource, max_bytes)
     with packed, ExitStack() as stack:
-        with _translate_write_errors():
+        with _translate_write_errors(parent):
             folder = stack.enter_context(temporary_folder(parent))
             restore_to_folder(packed, model, folder, threads)
         packed.close()
@@ -133,7 +134,7 @@ def _parse_dir(argument: str | os.PathLike[str] | None) -> str | None:
 
 
 @contextmanager
-def _translate_write_errors() -> Iterator[None]:
+def _translate_write_errors(parent: str | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -141,5 +142,5 @@ def _translate_write_errors() -> Iterator[None]:
         raise TargetError(
             f"the temporary folder cannot be written: {reason_of(error)}; give another folder as "
             "`dir`, or restore a single file with `vggq.read_bytes`",
-            path=error.filename,
+            path=error.filename or parent or tempfile.tempdir,
         ) from error

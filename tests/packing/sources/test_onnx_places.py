@@ -185,6 +185,9 @@ def test_tensors_may_share_a_range_of_a_data_file(tmp_path: Path) -> None:
     first = external("a", "FLOAT", [2, 3], offset=4)
     assert replaceable(tmp_path, first, same) == ["a", "b"]
     assert replaceable(tmp_path, first, external("c", "INT8", [20], offset=28)) == ["a", "c"]
+    # The checksum is that of the whole file.
+    checked = external("c", "INT8", [20], offset=28, checksum="0" * 40)
+    assert replaceable(tmp_path, first, checked) == []
 
 
 def test_tensors_that_overlap_stay_in_the_rest(tmp_path: Path) -> None:

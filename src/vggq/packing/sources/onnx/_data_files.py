@@ -93,6 +93,11 @@ class DataFiles:
         others = {model.parent / location for location in self._resolved} - {model}
         self.paths = [model, *sorted(others)]
         self._members = {path: member for member, path in enumerate(self.paths)}
+        self._checksummed = {
+            entries.get("location", "")
+            for entries in self._entries.values()
+            if "checksum" in entries
+        }
 
     def find_problem(self, name: str, tensor: Tensor) -> str | None:
         """Return why it is not clear where the values of a tensor are, or None.
@@ -105,6 +110,10 @@ class DataFiles:
         if tensor.raw_data is not None or tensor.values:
             return "has values both in the model and in external data"
         return None
+
+    def may_change(self, name: str) -> bool:
+        """Whether the values of a tensor may change: the model has no SHA-1 of their file."""
+        return self._entries[name].get("location", "") not in self._checksummed
 
     def find_extent(self, name: str, size: int) -> Extent:
         """Return the range with the values of a tensor.

@@ -67,7 +67,8 @@ def _describe_tensor(
         return SourceTensor(name, dtype, shape, partial(read_values, file, tensor), place=place)
     extent = data_files.find_extent(name, math.prod(shape) * STORAGE[dtype].itemsize)
     # In the model itself, it would be a range that the model uses for something else as well.
-    place = extent.place if extent.place.member and extent.place.size else None
+    is_place = extent.place.member and extent.place.size and data_files.may_change(name)
+    place = extent.place if is_place else None
     return SourceTensor(name, dtype, shape, partial(_read_external, extent, tensor), place=place)
 
 
