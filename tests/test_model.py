@@ -381,7 +381,9 @@ def test_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     monkeypatch.setattr(Path, "open", open_full)
-    message = f"{folder}: the temporary folder cannot be written: No space left on device; {WHEREVER}"
+    message = (
+        f"{folder}: the temporary folder cannot be written: No space left on device; {WHEREVER}"
+    )
     with pytest.raises(TargetError) as caught, vggq.as_file(small_model().build()):
         pass
     assert str(caught.value) == message
