@@ -58,10 +58,10 @@ def read_bytes(
     """
     packed, model = open_model(source, resource, max_bytes)
     with packed:
-        return restore_to_memory(packed, model, _choose(model, member), threads)
+        return restore_to_memory(packed, model, _find_member(model, member), threads)
 
 
-def _choose(model: Model, path: str | None) -> Member:
+def _find_member(model: Model, path: str | None) -> Member:
     if path is None and len(model.members) == 1:
         return model.members[0]
     for member in model.members:

@@ -34,7 +34,7 @@ def check_model(model: Model, tensors: Sequence[TensorInfo]) -> None:
     """
     _check_paths(model)
     for member in model.members:
-        _check_size(member)
+        _check_member_size(member)
     _check_rest(model)
     _check_tensors(model, tensors)
 
@@ -53,7 +53,7 @@ def _check_paths(model: Model) -> None:
         raise ManifestError(f"main is {short(model.main)}, which is no member")
 
 
-def _check_size(member: Member) -> None:
+def _check_member_size(member: Member) -> None:
     size = sum(piece.size for piece in member.pieces)
     if size != member.size:
         raise ManifestError(

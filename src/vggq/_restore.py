@@ -103,7 +103,7 @@ class _Restorer:
             self._tensor_to_memory(task.tensor, out[task.start :][: task.tensor.source_size])
         elif task.parts[0].size == task.block.size:
             place = out[task.parts[0].start :][: task.block.size]
-            _fill(place, lambda memory: self._block(task.block, memory))
+            _decompress_to(place, lambda memory: self._block(task.block, memory))
         else:
             content = memoryview(self._block(task.block, self._buffers))
             for part in task.parts:
@@ -111,7 +111,7 @@ class _Restorer:
 
     def _tensor_to_memory(self, tensor: TensorInfo, out: memoryview) -> None:
         if not tensor.quantized:
-            _fill(out, lambda memory: self._content(tensor, memory))
+            _decompress_to(out, lambda memory: self._content(tensor, memory))
             return
         with self._gate.reserve(tensor.content_size + unrounded_size(tensor)):
             write_tensor(self._content(tensor, self._kept(tensor.content_size)), tensor, out)
@@ -153,7 +153,7 @@ class _Restorer:
         return decompress_block(self._packed, block, self._buffers, memory)
 
 
-def _fill(out: memoryview, decompress: Callable[[Memory | None], Buffer]) -> None:
+def _decompress_to(out: memoryview, decompress: Callable[[Memory | None], Buffer]) -> None:
     """Fill memory with decompressed content, directly if there is much of it."""
     memory = None if len(out) < _MIN_DIRECT else Target(out)
     content = decompress(memory)

@@ -52,7 +52,7 @@ def write_tensor(content: Buffer, tensor: TensorInfo, out: memoryview) -> None:
     """
     with np.errstate(all="ignore"):
         if codec := find_plain_codebook(tensor):
-            _look_up(content, codec, tensor, out)
+            _write_centroids(content, codec, tensor, out)
         elif _is_rounded_from_float32(tensor):
             _round_into(content, tensor, np.empty(tensor.count, np.float32), out)
         else:
@@ -80,7 +80,7 @@ def _round_into(
     round_to_bits(values, name, np.frombuffer(out, STORAGE[name]))
 
 
-def _look_up(content: Buffer, codec: Codebook, tensor: TensorInfo, out: memoryview) -> None:
+def _write_centroids(content: Buffer, codec: Codebook, tensor: TensorInfo, out: memoryview) -> None:
     codebook, codes = split_codebook(content, codec, tensor)
     table = _elements(codebook, tensor.source_dtype)
     # numpy copies elements of no type without regard to their alignment.

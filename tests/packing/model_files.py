@@ -23,7 +23,7 @@ from vggq.packing.sources import (
     ReadOptions,
     SourceTensor,
     _registry,
-    _restore,
+    _restore_option,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class ModelFiles:
             path.write_bytes(written)
         formats = (*_registry.FORMATS, self._format())
         monkeypatch.setattr(_registry, "FORMATS", formats)
-        monkeypatch.setattr(_restore, "FORMATS", formats)
+        monkeypatch.setattr(_restore_option, "FORMATS", formats)
         return self.main
 
     def _is_free(self, member: int, offset: int) -> bool:

@@ -52,7 +52,7 @@ def quantize_in_file(
         found = quantize_values(tensor, values, options, scale, target)
         if found is None or len(found.frame) >= exact_size:
             return None
-        found = _measure(found, tensor, exact)
+        found = _round_and_measure(found, tensor, exact)
         if not isinstance(goal, Sqnr) or not isinstance(target, Sqnr):
             return found
         missing = goal.sqnr - compute_sqnr(found.energy, found.noise)
@@ -62,7 +62,9 @@ def quantize_in_file(
     return None
 
 
-def _measure(found: EncodedTensor, tensor: SourceTensor, exact: NDArray[Any]) -> EncodedTensor:
+def _round_and_measure(
+    found: EncodedTensor, tensor: SourceTensor, exact: NDArray[Any]
+) -> EncodedTensor:
     """Return the entry with its values rounded to the dtype, and the error of these."""
     dtype = tensor.dtype if tensor.dtype in _dtypes.NARROW else "F32"
     rounded = replace(found, stored_dtype=dtype)

@@ -70,7 +70,7 @@ def _verify_digests(weights: Weights, advance: Callable[[str], None]) -> set[str
     reader = ModelReader(underlying_file(weights), model)
     names: set[str] = set()
     for member in model.members:
-        if _hash(reader.pieces(member)) != member.sha256:
+        if _hash_chunks(reader.pieces(member)) != member.sha256:
             raise DataError(
                 f"the restored file {member.path!r} does not have the SHA-256 of the manifest",
                 path=weights.name,
@@ -82,7 +82,7 @@ def _verify_digests(weights: Weights, advance: Callable[[str], None]) -> set[str
     return names
 
 
-def _hash(chunks: Iterable[Buffer]) -> str:
+def _hash_chunks(chunks: Iterable[Buffer]) -> str:
     sha256 = hashlib.sha256()
     for chunk in chunks:
         sha256.update(chunk)
@@ -154,7 +154,7 @@ def _verify_members(weights: Weights, source: Source, layouts: Sequence[MemberLa
         raise VerificationError("the files of the model have other names or sizes in the source")
     for layout, member in zip(layouts, weights.members, strict=True):
         file = RestoredFile(layout, partial(_tensor_bytes, weights, source)).with_checksums()
-        if _hash(content for _, content in file.chunks()) != member.sha256:
+        if _hash_chunks(content for _, content in file.chunks()) != member.sha256:
             raise VerificationError(
                 f"the file {member.path!r} differs from the source outside its tensors"
             )

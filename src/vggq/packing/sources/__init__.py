@@ -9,7 +9,7 @@ from ._hashing import check_unchanged, hash_file, hash_source
 from ._opening import open_source
 from ._places import Checksum, Place
 from ._registry import FORMATS, identify_format, list_source_files
-from ._restore import find_restore_conflicts, member_path, resolve_restore
+from ._restore_option import find_restore_conflicts, member_path, resolve_restore
 from ._selection import check_patterns, matches_any
 from ._source import (
     UNKNOWN_DTYPE,

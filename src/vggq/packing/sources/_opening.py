@@ -13,7 +13,7 @@ from ...errors import SourceError
 from ._gaps import separate_tensors
 from ._hashing import hash_source
 from ._registry import identify_format
-from ._restore import check_members, resolve_restore
+from ._restore_option import check_members, resolve_restore
 from ._selection import select_tensors
 from ._source import ReadOptions, Source, natural_sort_key
 

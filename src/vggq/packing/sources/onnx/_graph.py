@@ -131,11 +131,11 @@ class GraphWalk:
         name = f"{prefix}{owner}" if is_tensor_name else f"{prefix}{owner}.{attribute}"
         if list_size >= _LONG_LIST_SIZE:
             self.long_lists.append(name)
-        for suffix, spans in _members(parts, _TENSOR, _TENSORS):
+        for suffix, spans in _attribute_members(parts, _TENSOR, _TENSORS):
             self._add(self.others, name + suffix, parse_tensor(self._file, spans))
-        for suffix, spans in _members(parts, _SPARSE, _SPARSES):
+        for suffix, spans in _attribute_members(parts, _SPARSE, _SPARSES):
             self._add_sparse("", spans, name + suffix)
-        for suffix, spans in _members(parts, _SUBGRAPH, _SUBGRAPHS):
+        for suffix, spans in _attribute_members(parts, _SUBGRAPH, _SUBGRAPHS):
             path = extend_prefix(prefix, owner, attribute + suffix)
             self._subgraphs.append((path, spans, depth + 1))
 
@@ -172,7 +172,7 @@ class GraphWalk:
             raise SourceError(f"has more than {_MAX_TENSORS} tensors")
 
 
-def _members(
+def _attribute_members(
     parts: dict[int, list[Span]], single: int, several: int
 ) -> Iterator[tuple[str, list[Span]]]:
     """Yield the messages of an attribute, each with the end of its name.
