@@ -260,5 +260,6 @@ def _number_pattern(wire_type: int) -> re.Pattern[bytes]:
 
 @lru_cache(None)
 def _run_pattern(key: int) -> re.Pattern[bytes]:
-    """Return the pattern of numbers with the same key of one byte; it does not backtrack."""
-    return re.compile(rb"(?:%s%s)++" % (re.escape(bytes([key])), _SCALARS[key & 7]))
+    """Return the pattern of numbers with the same key of one byte."""
+    # Not possessive: before Python 3.11.5, such a match could end within a number.
+    return re.compile(rb"(?:%s%s)+" % (re.escape(bytes([key])), _SCALARS[key & 7]))
