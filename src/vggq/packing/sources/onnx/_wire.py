@@ -261,5 +261,5 @@ def _number_pattern(wire_type: int) -> re.Pattern[bytes]:
 @lru_cache(None)
 def _run_pattern(key: int) -> re.Pattern[bytes]:
     """Return the pattern of numbers with the same key of one byte."""
-    # Not possessive: before Python 3.11.5, such a match could end within a number.
+    # Not possessive: in Python 3.11.2 such a match can end within a number.
     return re.compile(rb"(?:%s%s)+" % (re.escape(bytes([key])), _SCALARS[key & 7]))
