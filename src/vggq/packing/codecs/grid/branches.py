@@ -76,7 +76,9 @@ class BranchTables:
     ) -> NDArray[np.int32]:
         """Return the cheapest absolute level of the chosen subset for each index."""
         entries = self.levels[0].size
-        levels = self.levels.reshape(-1).take(np.int64(entries) * subsets.astype(np.int64) + indices)
+        levels = self.levels.reshape(-1).take(
+            np.int64(entries) * subsets.astype(np.int64) + indices
+        )
         return levels.astype(np.int32)
 
     def find_indices(
