@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ._buffers import Buffer
+    from ._buffers import Buffer, Memory
     from ._manifest import TensorInfo
     from ._memory_limit import ItemsizeOf
     from ._model_info import Model
@@ -67,7 +67,20 @@ class PackedFile:
         """
         tensor = self._info(name)
         frame = self.frame(tensor.entry, buffers)
-        memory = buffers if len(frame) >= _MIN_REUSED else None
+        return self.decompress(frame, tensor, buffers if len(frame) >= _MIN_REUSED else None)
+
+    def decompress(self, frame: Buffer, tensor: TensorInfo, memory: Memory | None) -> Buffer:
+        """Decompress and validate the content of a tensor.
+
+        Args:
+            frame: the bytes of its entry.
+            tensor: the manifest's description of the tensor.
+            memory: memory to decompress into.
+
+        Raises:
+            DataError: the bytes of the tensor are damaged.
+
+        """
         try:
             return _decode.decompress_entry(frame, tensor, memory)
         except DataError as error:

@@ -6,7 +6,7 @@ import io
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from . import _decode, _threads, _zstd
+from . import _threads, _zstd
 from ._buffers import Target
 from ._huge_pages import advise_huge_pages
 from ._memory_gate import MemoryGate
@@ -143,11 +143,7 @@ class _Restorer:
         # A large frame is given back before the content is decoded.
         frame_size = self._packed.entry_size(tensor.entry)
         frame = self._packed.frame(tensor.entry, self._kept(frame_size))
-        try:
-            return _decode.decompress_entry(frame, tensor, memory)
-        except DataError as error:
-            error.locate(path=self._packed.path)
-            raise
+        return self._packed.decompress(frame, tensor, memory)
 
     def _block(self, block: RestBlock, memory: Memory | None) -> Buffer:
         return decompress_block(self._packed, block, self._buffers, memory)
