@@ -67,10 +67,11 @@ def _check_rest(model: Model) -> None:
             raise ManifestError(
                 f"a block of the rest has {block.size} bytes, expected 1 to {MAX_BLOCK_SIZE}"
             )
-    used = sum(member.rest_size for member in model.members)
     stored = sum(block.size for block in model.rest)
-    if used != stored:
-        raise ManifestError(f"the members use {used} bytes of the rest, which has {stored}")
+    if model.rest_size != stored:
+        raise ManifestError(
+            f"the members use {model.rest_size} bytes of the rest, which has {stored}"
+        )
 
 
 def _check_tensors(model: Model, tensors: Sequence[TensorInfo]) -> None:

@@ -80,3 +80,8 @@ class Model:
     def size(self) -> int:
         """Bytes of all restored files."""
         return sum(member.size for member in self.members)
+
+    @property
+    def rest_size(self) -> int:
+        """Bytes of all restored files outside their tensors."""
+        return sum(member.rest_size for member in self.members)

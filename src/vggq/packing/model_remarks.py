@@ -26,7 +26,7 @@ def remark_rest(source: Source, manifest: Manifest) -> tuple[str, ...]:
     model = manifest.model
     if model is None:
         return ()
-    rest = sum(member.rest_size for member in model.members)
+    rest = model.rest_size
     if rest <= _LARGE_SHARE * model.size:
         return ()
     share = f"{100 * rest / model.size:.0f} % of the model ({megabytes(rest)})"

@@ -19,10 +19,9 @@ def print_model(weights: Weights) -> None:
     model = weights.manifest.model
     if model is None:
         return
-    rest = sum(member.rest_size for member in model.members)
     print_line(
-        f"restores {_describe_files(model)}; {megabytes(rest)} outside its tensors, stored in "
-        f"{megabytes(stored_rest_size(weights))}"
+        f"restores {_describe_files(model)}; {megabytes(model.rest_size)} outside its tensors, "
+        f"stored in {megabytes(stored_rest_size(weights))}"
     )
     table = make_table(("file",), ("size", "weights", "outside tensors"))
     for member in weights.members:

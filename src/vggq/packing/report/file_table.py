@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 def make_file_table(weights: Weights) -> PageTable | None:
     """Return the table of the files that a packed file restores; None if it holds only tensors."""
-    if not weights.members:
+    model = weights.manifest.model
+    if model is None:
         return None
-    rest = sum(member.rest_size for member in weights.members)
     note = (
-        f"{megabytes(rest)} of the files are outside their tensors and stored exactly, in "
-        f"{megabytes(stored_rest_size(weights))} of the packed file."
+        f"{megabytes(model.rest_size)} of the files are outside their tensors and stored exactly, "
+        f"in {megabytes(stored_rest_size(weights))} of the packed file."
     )
     headings = ("file", "bytes", "weights, bytes", "outside tensors, bytes")
-    rows = [_make_row(weights, member) for member in weights.members]
+    rows = [_make_row(weights, member) for member in model.members]
     return PageTable("Files", headings, rows, note)
 
 
