@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +9,14 @@ from typing import TYPE_CHECKING
 
 from .. import _weights
 from .._model import as_file
-from .._tensor_bytes import tensor_bytes
-from .._weights import underlying_file
 from .model_layout import plan_model
 from .packer import SUFFIX
-from .restored_file import RestoredFile
 from .sources import open_source
-from .verification import recorded_options
+from .verification import hash_with_tensors, recorded_options
 
 if TYPE_CHECKING:
     import os
 
-    from .._buffers import Buffer
     from .._model_info import Member
     from .._weights import Weights
     from .model_layout import MemberLayout
@@ -116,12 +111,4 @@ def _is_same(weights: Weights, member: Member, source: Source, layout: MemberLay
     sizes = [info.source_size if info else None for info in infos]
     if member.size != layout.size or sizes != [gap.size for gap in layout.gaps]:
         return False
-
-    def restore(index: int) -> Buffer:
-        info = weights.tensors[source.tensors[index].name]
-        return tensor_bytes(underlying_file(weights).content(info.name), info)
-
-    sha256 = hashlib.sha256()
-    for _, content in RestoredFile(layout, restore).with_checksums().chunks():
-        sha256.update(content)
-    return sha256.hexdigest() == member.sha256
+    return hash_with_tensors(layout, weights, source) == member.sha256

@@ -153,11 +153,27 @@ def _verify_members(weights: Weights, source: Source, layouts: Sequence[MemberLa
     if expected != [(member.path, member.size) for member in weights.members]:
         raise VerificationError("the files of the model have other names or sizes in the source")
     for layout, member in zip(layouts, weights.members, strict=True):
-        file = RestoredFile(layout, partial(_tensor_bytes, weights, source)).with_checksums()
-        if _hash_chunks(content for _, content in file.chunks()) != member.sha256:
+        if hash_with_tensors(layout, weights, source) != member.sha256:
             raise VerificationError(
                 f"the file {member.path!r} differs from the source outside its tensors"
             )
+
+
+def hash_with_tensors(layout: MemberLayout, weights: Weights, source: Source) -> str:
+    """Return the SHA-256 of a file of a source, with tensors of a packed file in their places.
+
+    Args:
+        layout: the file.
+        weights: the packed file.
+        source: the source, whose tensors `weights` has with the same sizes.
+
+    Raises:
+        SourceError: the file cannot be read.
+        DataError: the bytes of a tensor are damaged.
+
+    """
+    file = RestoredFile(layout, partial(_tensor_bytes, weights, source)).with_checksums()
+    return _hash_chunks(content for _, content in file.chunks())
 
 
 def _tensor_bytes(weights: Weights, source: Source, index: int) -> Buffer:
