@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vggq.errors import SourceError
 from vggq.packing.sources import ReadOptions, list_source_files, open_source
+from vggq.packing.sources._unique_names import make_unique
 from vggq.packing.sources.onnx import _graph
-from vggq.packing.sources.onnx._names import extend_prefix, make_unique
+from vggq.packing.sources.onnx._names import extend_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,11 +1,8 @@
-"""Names of the tensors of an ONNX model: readable, unique, and the same for the same file."""
+"""Names of the tensors of an ONNX model: readable, and the same for the same file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final
 
 MAX_NAME_SIZE: Final = 4096
 """Bytes of a name in the file that are used."""
@@ -33,19 +30,3 @@ def extend_prefix(prefix: str, *parts: str) -> str:
     for part in parts:
         prefix = f"{prefix[:_MAX_PREFIX]}{part[:_MAX_PART]}/"
     return prefix
-
-
-def make_unique(names: Sequence[str]) -> list[str]:
-    """Return the names; all but the first of equal names get a number."""
-    taken = set(names)
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        chosen = name
-        while counts[name] > 1 and chosen in taken:
-            chosen = f"{name}#{counts[name]}"
-            counts[name] += chosen in taken
-        taken.add(chosen)
-        unique.append(chosen)
-    return unique

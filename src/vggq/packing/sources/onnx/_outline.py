@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ....errors import SourceError
+from .._unique_names import make_unique
 from ._graph import GraphWalk
-from ._names import UNNAMED, extend_prefix, make_unique
+from ._names import UNNAMED, extend_prefix
 from ._numbers import key_of
 
 if TYPE_CHECKING:

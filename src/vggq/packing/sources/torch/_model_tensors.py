@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...._dtypes import STORAGE
 from .._places import Place
-from ._named_tensors import list_tensors, make_unique
+from ._named_tensors import list_tensors, make_valid_names
 from ._objects import DeviceTensor, Storage, Tensor
 from ._rebuild import is_old_tensor, rebuild_old_tensor
 from ._tensors import StorageReader, describe_tensor, end_index
@@ -75,7 +75,7 @@ def find_model_tensors(graphs: Iterable[Graph]) -> list[SourceTensor]:
         for graph in graphs
         for name, value in list_tensors(graph.root, graph.prefix)
     ]
-    names = make_unique(name for name, _, _ in found)
+    names = make_valid_names(name for name, _, _ in found)
     tensors = [
         describe_tensor(name, value, storages)
         for name, (_, value, storages) in zip(names, found, strict=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...._fields import is_text
 from ....errors import SourceError
+from .._unique_names import make_unique
 from ._containers import Checkpoint, is_data, join_names, named_items
 from ._objects import Placeholder
 
@@ -152,20 +153,9 @@ def _named_attributes(state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
         yield ("" if key in _MODULE_DICTS and isinstance(value, dict) else key), value
 
 
-def make_unique(names: Iterable[str]) -> list[str]:
+def make_valid_names(names: Iterable[str]) -> list[str]:
     """Return valid names of which no two are the same; a number follows a repeated name."""
-    valid = [_make_valid(name) for name in names]
-    taken, seen = set(valid), set()
-    numbers: dict[str, int] = {}
-    unique = []
-    for name in valid:
-        candidate = name
-        while candidate in seen or (candidate != name and candidate in taken):
-            numbers[name] = numbers.get(name, 1) + 1
-            candidate = f"{name}#{numbers[name]}"
-        seen.add(candidate)
-        unique.append(candidate)
-    return unique
+    return make_unique([_make_valid(name) for name in names])
 
 
 def _make_valid(name: str) -> str:

@@ -10,7 +10,7 @@ from ....errors import SourceError
 from .._remarks import remark_unpacked
 from .._source import Contents
 from ._containers import is_tensor, join_names, named_items
-from ._named_tensors import NameLimit, list_tensors, make_unique, too_nested
+from ._named_tensors import NameLimit, list_tensors, make_valid_names, too_nested
 from ._objects import Placeholder, UnknownGlobal
 from ._tensors import describe_tensor
 
@@ -52,7 +52,7 @@ def find_parameters(records: ArchiveRecords, graph: Graph, constants: Any) -> Co
     tensors = [describe_tensor(name, value, graph.storages) for name, value in collector.found]
     known = {id(value) for _, value in collector.found}
     others = [*list_tensors(graph.root), *list_tensors(constants, "constants")]
-    left_out = make_unique(name for name, value in others if id(value) not in known)
+    left_out = make_valid_names(name for name, value in others if id(value) not in known)
     return Contents(tensors, remarks=remark_unpacked({"tensors": left_out}))
 
 
