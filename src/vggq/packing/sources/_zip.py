@@ -19,7 +19,9 @@ ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueErr
 # Weights hardly compress: a record that exceeds both limits is a zip bomb.
 _MAX_EXPANSION: Final = 100
 _MIN_BOMB_SIZE: Final = 1 << 28
-_MAX_DESCRIPTOR_SIZE: Final = 24
+MAX_DESCRIPTOR_SIZE: Final = 24
+"""Bytes of the largest data descriptor."""
+
 LOCAL_SIGNATURE: Final = b"PK\x03\x04"
 LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 
@@ -94,7 +96,7 @@ def check_directory(file: Reader, archive: zipfile.ZipFile) -> None:
 
 
 def _check_gap(end: int, start: int) -> None:
-    if not 0 <= start - end <= _MAX_DESCRIPTOR_SIZE:
+    if not 0 <= start - end <= MAX_DESCRIPTOR_SIZE:
         raise SourceError(f"the archive's directory does not describe bytes {end} to {start}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import SourceError
 from ._places import Checksum
-from ._zip import LOCAL_HEADER, LOCAL_SIGNATURE, data_offset
+from ._zip import LOCAL_HEADER, LOCAL_SIGNATURE, MAX_DESCRIPTOR_SIZE, data_offset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,6 @@ _CRC_SIZE: Final = 4
 _DESCRIPTOR_SIGNATURES: Final = (b"PK\x07\x08", b"")
 # Sizes in a data descriptor have eight bytes in a zip64 archive.
 _DESCRIPTOR_WIDTHS: Final = (4, 8)
-_MAX_DESCRIPTOR_SIZE: Final = 24
 _HAS_DESCRIPTOR: Final = 1 << 3
 # Encrypted, strongly encrypted, or with masked headers.
 _ENCRYPTED: Final = 1 | 1 << 6 | 1 << 13
@@ -116,7 +115,7 @@ class StoredRecords:
     def _find_descriptor(self, record: StoredRecord) -> int | None:
         """Return the offset of the CRC-32 behind a record; None unless the sizes confirm it."""
         end = record.start + record.size
-        content = self._file.read_at(end, min(_MAX_DESCRIPTOR_SIZE, record.limit - end))
+        content = self._file.read_at(end, min(MAX_DESCRIPTOR_SIZE, record.limit - end))
         crc = record.info.CRC.to_bytes(_CRC_SIZE, "little")
         for signature, width in product(_DESCRIPTOR_SIGNATURES, _DESCRIPTOR_WIDTHS):
             if record.size >> 8 * width:
