@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ..._fields import is_text
 from ...errors import SourceError
 from ._gaps import separate_tensors
-from ._hashing import hash_source
+from ._hashing import hash_files
 from ._registry import identify_format
 from ._restore_option import check_members, resolve_restore
 from ._selection import select_tensors
@@ -46,26 +46,26 @@ def open_source(
     path = Path(path)
     fmt = identify_format(path)
     # Hashed before anything is read, so that `check_unchanged` covers all that was read.
-    sha256 = hash_source(path)
+    files = tuple(fmt.list_files(path))
+    sha256 = hash_files(files)
     read_options = resolve_restore(path, fmt, read_options)
     with fmt.open(path, read_options) as contents:
-        source = Source(fmt.name, sha256, [], contents.chosen_key, contents.remarks)
+        source = Source(fmt.name, sha256, [], contents.chosen_key, contents.remarks, files=files)
         if read_options.restore == "model":
-            found = _add_model(source, fmt.list_files(path), contents)
+            found = _add_model(source, contents)
         else:
             found = replace(source, tensors=_select_tensors(path, contents.tensors, read_options))
         _check_names(path, found.tensors)
         yield replace(found, tensors=sorted(found.tensors, key=natural_sort_key))
 
 
-def _add_model(source: Source, files: list[Path], contents: Contents) -> Source:
-    """Return the source with its files, and the tensors whose bytes can be replaced in them."""
-    check_members(files)
-    tensors, kept = separate_tensors(contents.tensors, contents.checksums, files)
+def _add_model(source: Source, contents: Contents) -> Source:
+    """Return the source with the tensors whose bytes can be replaced in its files."""
+    check_members(source.files)
+    tensors, kept = separate_tensors(contents.tensors, contents.checksums, source.files)
     return replace(
         source,
         restore="model",
-        files=tuple(files),
         checksums=contents.checksums,
         tensors=tensors,
         kept=tuple(kept),

@@ -109,7 +109,7 @@ class Source:
             there was no choice, or the caller made it.
         remarks: as those of `Contents`.
         restore: "model" if the files are restored, "tensors" if only their tensors are.
-        files: if the files are restored, all of them, the one that names the others first.
+        files: all files, the one that names the others first; empty for arrays in memory.
         checksums: as those of `Contents`.
         kept: if the files are restored, the tensors that stay in the rest of the files, with the
             reason as their `problem`; `tensors` are the others.
