@@ -65,6 +65,15 @@ def build_once(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that is the system's folder for temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
 def state() -> dict[str, NDArray[Any]]:
     """Return a small state dict of quantized and exactly stored tensors of several dtypes."""
     rng = np.random.default_rng(5)

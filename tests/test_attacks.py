@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import tracemalloc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -187,15 +186,6 @@ def test_every_flipped_bit_of_a_model_is_rejected_or_harmless(
         assert restored == expected
     assert rejected > 0.98 * 8 * len(packed_model)
     assert not list(temporary.iterdir())
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty folder that is the system's folder for temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 @pytest.mark.parametrize("open_", [vggq.open, vggq.load])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Asking:
-    """A thread that asks for memory, and holds it until it is told to finish."""
+    """A thread that asks for memory, and holds it until `finish` is called."""
 
     def __init__(self, gate: MemoryGate, size: int) -> None:
         self._gate, self._size = gate, size

@@ -38,15 +38,6 @@ if TYPE_CHECKING:
     from .packed_models import Stored
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty folder that is the system's folder for temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
 def read_all(data: bytes, **options: Any) -> dict[str, bytes]:
     """Return the files that `as_file` writes."""
     with vggq.as_file(data, **options) as path:
@@ -211,7 +202,7 @@ def test_read_bytes_makes_no_second_copy(large: tuple[bytes, bytes], tmp_path: P
 
 
 def test_as_file_takes_the_memory_of_the_largest_tensor(
-    large: tuple[bytes, bytes], tmp_path: Path, folder: Path
+    large: tuple[bytes, bytes], tmp_path: Path, temporary: Path
 ) -> None:
     """The largest tensor has 12 MB, a block of the rest 8 MiB."""
     path = tmp_path / "m.vggq"
@@ -225,7 +216,7 @@ def test_as_file_takes_the_memory_of_the_largest_tensor(
 
 
 def test_several_threads_do_not_take_more_memory_than_the_limit(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+    monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
     monkeypatch.setattr(_restore, "_MAX_KEPT", 0)
     monkeypatch.setattr(_restore, "_MAX_TAKEN", 5_000_000)
@@ -272,19 +263,19 @@ def test_system_without_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     _huge_pages.advise_huge_pages(memory)
 
 
-def test_main_file_is_below_a_private_folder_during_the_block(folder: Path) -> None:
+def test_main_file_is_below_a_private_folder_during_the_block(temporary: Path) -> None:
     with vggq.as_file(small_model().build()) as path:
         assert path.is_absolute()
         assert path.name == "net.onnx"
-        (made,) = folder.iterdir()
+        (made,) = temporary.iterdir()
         assert path.parent == made
         if os.name == "posix":
             assert stat.S_IMODE(made.stat().st_mode) == 0o700
         assert (made / "data" / "net.bin").is_file()
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
-def test_main_file_may_be_in_a_folder_of_its_own(folder: Path) -> None:
+def test_main_file_may_be_in_a_folder_of_its_own(temporary: Path) -> None:
     model = small_model()
     model.main = "data/net.bin"
     with vggq.as_file(model.build()) as path:
@@ -292,22 +283,22 @@ def test_main_file_may_be_in_a_folder_of_its_own(folder: Path) -> None:
         assert path.read_bytes() == model.contents()["data/net.bin"]
 
 
-def test_model_that_is_a_folder(folder: Path) -> None:
+def test_model_that_is_a_folder(temporary: Path) -> None:
     model = small_model()
     model.main = "."
     with vggq.as_file(model.build()) as path:
-        assert path.parent == folder
+        assert path.parent == temporary
         names = {file.name for file in path.iterdir()}
     assert names == {"net.onnx", "data", "empty.txt", "größe.json"}
 
 
-def test_folder_is_removed_when_the_block_raises(folder: Path) -> None:
+def test_folder_is_removed_when_the_block_raises(temporary: Path) -> None:
     with pytest.raises(ZeroDivisionError), vggq.as_file(small_model().build()):
         raise ZeroDivisionError
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
-def test_error_of_the_block_is_not_one_of_the_temporary_folder(folder: Path) -> None:
+def test_error_of_the_block_is_not_one_of_the_temporary_folder(temporary: Path) -> None:
     with pytest.raises(OSError, match="mine") as caught, vggq.as_file(small_model().build()):
         raise OSError(errno.ENOSPC, "mine")
     assert type(caught.value) is OSError
@@ -335,23 +326,23 @@ def damaged(model: PackedModel, entry: int) -> bytes:
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_nothing_is_left_of_a_damaged_model(
-    folder: Path, large: tuple[bytes, bytes], threads: int
+    temporary: Path, large: tuple[bytes, bytes], threads: int
 ) -> None:
     data = bytearray(large[0])
     data[-1] ^= 1
     for restore in (vggq.read_bytes, lambda *args, **kw: vggq.as_file(*args, **kw).__enter__()):
         with pytest.raises(DataError, match="entry 9, a block of the rest: the zstd frame"):
             restore(bytes(data), threads=threads)
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
-def test_damaged_tensor_is_named(folder: Path) -> None:
+def test_damaged_tensor_is_named(temporary: Path) -> None:
     data = damaged(small_model(), 2)
     with pytest.raises(DataError, match="bytes>: tensor 'grid': the zstd frame is damaged"):
         vggq.read_bytes(data, member="net.onnx")
     with pytest.raises(DataError, match="tensor 'grid'"), vggq.as_file(data):
         pass
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
     # A file without the damaged tensor can be read.
     assert vggq.read_bytes(data, member="größe.json") == b"{}" * 10
 
@@ -368,7 +359,7 @@ def test_sha256_is_not_computed() -> None:
 WHEREVER = "give another folder as `dir`, or restore a single file with `vggq.read_bytes`"
 
 
-def test_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_ = Path.open
 
     def open_full(path: Path, mode: str = "r") -> Any:
@@ -382,16 +373,16 @@ def test_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("no /dev/full on this system")
     monkeypatch.setattr(Path, "open", open_full)
     message = (
-        f"{folder}: the temporary folder cannot be written: No space left on device; {WHEREVER}"
+        f"{temporary}: the temporary folder cannot be written: No space left on device; {WHEREVER}"
     )
     with pytest.raises(TargetError) as caught, vggq.as_file(small_model().build()):
         pass
     assert str(caught.value) == message
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
 def test_missing_or_read_only_temporary_folder(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = small_model().build()
     with (
@@ -413,7 +404,7 @@ def refuse(*args: object, **options: object) -> None:
 
 
 def test_open_file_does_not_hide_the_error_of_the_block(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows does not remove files that are open; they are removed at the end instead."""
     at_exit: list[Callable[[], None]] = []
@@ -425,10 +416,10 @@ def test_open_file_does_not_hide_the_error_of_the_block(
             raise ZeroDivisionError
         with vggq.as_file(small_model().build()):
             pass
-    assert len(list(folder.iterdir())) == len(at_exit) == 2
+    assert len(list(temporary.iterdir())) == len(at_exit) == 2
     for remove in at_exit:
         remove()
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -505,13 +496,13 @@ def test_only_member_need_not_be_given() -> None:
     assert vggq.read_bytes(PackedModel({"a": []}).build()) == b""
 
 
-def test_invalid_number_of_threads(folder: Path) -> None:
+def test_invalid_number_of_threads(temporary: Path) -> None:
     data = large_model(300_000).build()
     with pytest.raises(OptionError, match="threads: expected an integer"):
         vggq.read_bytes(data, threads="2")  # type: ignore[arg-type]
     with pytest.raises(OptionError), vggq.as_file(data, threads="2"):  # type: ignore[arg-type]
         pass
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize("parent", [3, "a\0b", ["folder"]])
@@ -524,15 +515,15 @@ def test_invalid_parent_of_the_temporary_folder(parent: Any) -> None:
         pass
 
 
-def test_model_without_tensors_is_restored(folder: Path) -> None:
+def test_model_without_tensors_is_restored(temporary: Path) -> None:
     data = PackedModel({"m": [b"graph"]}).build()
     assert read_all(data, max_bytes=5) == {"m": b"graph"}
     with vggq.as_file(data, max_bytes=5) as path:
         assert path.read_bytes() == b"graph"
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
-def test_max_bytes_limits_the_files_of_the_model(folder: Path) -> None:
+def test_max_bytes_limits_the_files_of_the_model(temporary: Path) -> None:
     model = small_model()
     data = model.build()
     needed = sum(map(len, model.contents().values()))
@@ -542,7 +533,7 @@ def test_max_bytes_limits_the_files_of_the_model(folder: Path) -> None:
         vggq.read_bytes(data, member="empty.txt", max_bytes=needed - 1)
     with pytest.raises(LimitError, match=message), vggq.as_file(data, max_bytes=needed - 1):
         pass
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
 def test_max_bytes_limits_the_content_of_a_tensor() -> None:
@@ -581,15 +572,15 @@ def test_weights_list_the_members() -> None:
         assert again.manifest == weights.manifest
 
 
-def test_interrupted_block_of_a_generator_removes_the_folder(folder: Path) -> None:
+def test_interrupted_block_of_a_generator_removes_the_folder(temporary: Path) -> None:
     context = vggq.as_file(small_model().build())
     context.__enter__()
-    assert list(folder.iterdir())
+    assert list(temporary.iterdir())
     del context
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
 
 
-def test_folder_that_the_block_has_removed(folder: Path) -> None:
+def test_folder_that_the_block_has_removed(temporary: Path) -> None:
     with vggq.as_file(small_model().build()) as path:
         shutil.rmtree(path.parent)
-    assert not list(folder.iterdir())
+    assert not list(temporary.iterdir())
