@@ -59,6 +59,8 @@ def hash_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise SourceError("no such file", path=path) from error
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", path=path) from error
 
