@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -16,7 +17,7 @@ from vggq._codecs import Codec, Raw
 from vggq._dtypes import restored_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,6 +35,17 @@ def decoded(codec: Codec, content: bytes, count: int) -> NDArray[Any]:
     values = np.empty(count, dtype)
     codec.decode_into(content, values)
     return values
+
+
+def assert_own_memory(arrays: Iterable[NDArray[Any]]) -> None:
+    """Assert that contiguous arrays can be written to, and that each has memory of its own."""
+    ranges = []
+    for array in arrays:
+        assert array.flags.writeable
+        begin = array.__array_interface__["data"][0]
+        ranges.append((begin, begin + array.nbytes))
+    ranges.sort()
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(ranges))
 
 
 def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

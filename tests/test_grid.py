@@ -146,11 +146,12 @@ def test_row_order_that_is_not_a_permutation() -> None:
 
 
 def test_products_are_too_small_for_threads_of_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = []
+    shapes: list[tuple[int, ...]] = []
 
     def record(a: NDArray[Any], b: NDArray[Any], out: NDArray[Any]) -> None:
-        shapes.append((*a.shape, b.shape[1]))
-        np.einsum("ij,jk->ik", a, b, out=out)
+        parts = b.reshape(-1, *b.shape[-2:])
+        shapes.extend((*a.shape, part.shape[1]) for part in parts)
+        np.einsum("ij,...jk->...ik", a, b, out=out)
 
     monkeypatch.setattr(np, "matmul", record)
     rng = np.random.default_rng(0)

@@ -101,7 +101,7 @@ def test_scaler_multiplies_chunks_of_any_size(
     factors = np.arange(1, scales + 1, dtype=np.float32)
     weights = np.arange(periods * slices.period, dtype=np.float32)
     expected = weights * factors[np.arange(weights.size) // run % scales]
-    scaler = Scaler(slices, factors, weights.size, chunk)
+    scaler = Scaler(slices, factors, chunk)
     assert scaler.chunk % 8 == 0
     for begin in range(0, weights.size, scaler.chunk):
         scaler.multiply(weights[begin : begin + scaler.chunk], begin)

@@ -106,6 +106,29 @@ def test_map_threaded_raises_the_error_of_the_first_item(error: type[BaseExcepti
     assert set(threading.enumerate()) == before
 
 
+def test_calling_thread_can_be_one_of_the_threads() -> None:
+    barrier = threading.Barrier(3, timeout=60)
+
+    def wait_for_others(_: int) -> int:
+        barrier.wait()
+        return threading.get_ident()
+
+    results = _threads.map_threaded(
+        wait_for_others, range(3), [9] * 3, 3, min_threaded=1, caller_works=True
+    )
+    threads = set(results)
+    assert len(threads) == 3
+    assert threading.get_ident() in threads
+
+
+def test_default_for_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "count_processors", lambda: 64)
+    assert _threads.default_for_loading(None) == 8
+    assert _threads.default_for_loading(64) == 64
+    monkeypatch.setattr(_threads, "count_processors", lambda: 3)
+    assert _threads.default_for_loading(None) == 3
+
+
 def test_map_threaded_raises_the_error_of_a_small_item_first() -> None:
     def fail(item: int) -> int:
         raise ValueError(item)

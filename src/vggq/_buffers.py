@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from ._huge_pages import HUGE, empty_bytes
 
 if TYPE_CHECKING:
     from ._container import ReadAt
@@ -23,8 +24,7 @@ class Memory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Memory that content is decompressed into directly, because it stays there.
 
     Attributes:
@@ -43,7 +43,7 @@ class Buffers(threading.local):
     """Reusable buffers for one load, separate for each thread.
 
     Fresh memory for every tensor would double the time of a load, because the system clears each
-    page when it is first touched.
+    page when it is first touched. That is done fastest for a whole huge page.
 
     Args:
         read_at: reads bytes of the packed file.
@@ -51,15 +51,15 @@ class Buffers(threading.local):
     """
 
     def __init__(self, read_at: ReadAt) -> None:
-        self._buffers: dict[str, bytearray] = {}
+        self._buffers: dict[str, memoryview] = {}
         self._window = ReadAhead(read_at)
 
     def take(self, use: str, size: int) -> memoryview:
         """Return `size` bytes of any content, valid until this thread takes the same use again."""
         buffer = self._buffers.get(use)
         if buffer is None or len(buffer) < size:
-            buffer = self._buffers[use] = bytearray(size)
-        return memoryview(buffer)[:size]
+            buffer = self._buffers[use] = empty_bytes(max(size, HUGE))
+        return buffer[:size]
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes of the file from `offset`, through the read-ahead window."""

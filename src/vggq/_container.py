@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from reprlib import repr as short
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ._json import is_count, is_shape, parse_json
 from .errors import HeaderError
@@ -34,8 +33,7 @@ DTYPE_BITS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry of the header; `start` is an offset into the whole file, `size` is in bytes."""
 
     dtype: str
@@ -44,8 +42,7 @@ class Entry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A validated header, whose entries cover the rest of the file exactly."""
 
     entries: dict[str, Entry]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from . import _zstd
+from . import _huge_pages, _zstd
+from ._buffers import Target
 from ._codecs._look_up import look_up
 from ._codecs.codebook import Codebook
-from ._dtypes import ML_DTYPES, convert_into
+from ._dtypes import ML_DTYPES, STORAGE, convert_into
 from ._narrow_floats import round_in_place
 from ._rounding import round_into
 from .errors import DataError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from ._buffers import Buffer, Memory
     from ._manifest import TensorInfo
+
+# Smaller content stays in the cache in memory that is reused.
+_MIN_PLACED: Final = 1 << 22
 
 
 def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Memory | None = None) -> Buffer:
@@ -44,7 +48,7 @@ def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Memory | None =
 
 def decode(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a new array of the tensor's shape and of `dtype` from its validated content."""
-    values = np.empty(tensor.shape, dtype)
+    values = _huge_pages.empty(tensor.shape, dtype)
     decode_into(content, tensor, values)
     return values
 
@@ -86,6 +90,32 @@ def _decode_rounded(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> N
         round_in_place(values, tensor.stored_dtype)
         if values is not out:
             convert_into(values, "F32", out)
+
+
+def place_in(values: NDArray[Any], tensor: TensorInfo) -> Target | None:
+    """Return the part of a new array that the large content of its tensor can be decompressed into.
+
+    Raw content of the same dtype is the array. Codes are looked up from the first to the last, and
+    the weights before a code never reach it if the codes are at the end.
+
+    Args:
+        values: a contiguous array of the tensor's shape.
+        tensor: the manifest's description of the tensor.
+
+    Returns:
+        The part; None if no part can be used, or if the content is small enough to stay in the
+        cache.
+
+    """
+    if values.nbytes < _MIN_PLACED:
+        return None
+    size = tensor.content_size
+    is_stored = not tensor.quantized and values.dtype == STORAGE[tensor.stored_dtype]
+    if not (is_stored or isinstance(tensor.codec, Codebook)):
+        return None
+    if not _MIN_PLACED <= size <= values.nbytes:
+        return None
+    return Target(values.reshape(-1).view(np.uint8).data[values.nbytes - size :])
 
 
 def find_plain_codebook(tensor: TensorInfo) -> Codebook | None:

@@ -29,6 +29,8 @@ def require_keys(table: dict[str, Any], keys: set[str], prefix: str = "") -> Non
         prefix: the first words of the message, such as ``"source: "``.
 
     """
+    if table.keys() == keys:
+        return
     problems = {"missing": keys - table.keys(), "unknown": table.keys() - keys}
     for problem, found in problems.items():
         if found:

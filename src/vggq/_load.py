@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _arguments, _decode, _threads
+from ._buffers import Target
+from ._huge_pages import MAX_SHARED, Arrays, empty_bytes
 from ._packed_file import open_packed
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Raw content is as large as its tensor. Above this size it is read twice instead of being kept.
 _MAX_KEPT_RAW: Final = 1 << 20
+# Smaller content is kept in memory that malloc already has.
+_MIN_MAPPED: Final = 1 << 16
 
 
 def load(
@@ -37,8 +41,8 @@ def load(
         source: as for `open`.
         resource: as for `open`.
         threads: the number of large tensors to decode at once; by default the number of
-            processors. The result does not depend on it. Where no thread can be started, all
-            tensors are decoded in the calling one.
+            processors, but at most 8. The result does not depend on it. Where no thread can be
+            started, all tensors are decoded in the calling one.
         dtype: the dtype of floating-point tensors: float32 by default, float16, float64, or
             ml_dtypes' bfloat16. Finite values beyond its range become its largest finite value.
             With ``"source"`` every tensor has its dtype in the source, and exactly stored tensors
@@ -50,7 +54,8 @@ def load(
 
     Returns:
         The arrays by name, new and writable: floating-point tensors as `dtype`, integers and
-        booleans in their own dtype. Tied tensors are one array. With `out`, its arrays.
+        booleans in their own dtype. Tied tensors are one array. With `out`, its arrays. The memory
+        of each is given back on its own, except that arrays of up to 64 KiB may share 2 MiB.
 
     Raises:
         PackedFileError: the file is missing or unreadable.
@@ -72,12 +77,20 @@ def _load_new(
     packed: PackedFile, dtypes: Mapping[str, np.dtype[Any]], threads: int | None
 ) -> dict[str, NDArray[Any]]:
     buffers = packed.buffers()
+    names = names_by_entry(packed).values()
+    sizes = [packed.tensors[name].count * dtypes[name].itemsize for name in names]
+    arrays = Arrays(sum(size for size in sizes if size <= MAX_SHARED))
 
     def restore(name: str) -> NDArray[Any]:
-        content = packed.content(name, buffers)
-        return _decode.decode(content, packed.tensors[name], dtypes[name])
+        tensor = packed.tensors[name]
+        values = arrays.empty(tensor.shape, dtypes[name])
+        place = _decode.place_in(values, tensor)
+        content = packed.content(name, buffers, place)
+        # Raw content that was decompressed into the array is not decoded.
+        if place is None or tensor.quantized or not isinstance(content, memoryview):
+            _decode.decode_into(content, tensor, values)
+        return values
 
-    names = names_by_entry(packed).values()
     return share_tied(packed, map_tensors(restore, packed, names, threads))
 
 
@@ -99,12 +112,18 @@ def names_by_entry(packed: PackedFile) -> dict[int, str]:
 
 
 def map_tensors(
-    function: Callable[[str], Result], packed: PackedFile, names: Iterable[str], threads: int | None
+    function: Callable[[str], Result],
+    packed: PackedFile,
+    names: Iterable[str],
+    threads: int | None,
+    *,
+    caller_works: bool = True,
 ) -> Iterator[Result]:
     """Yield the function's result for each name, in order; see `_threads.map_threaded`."""
     names = list(names)
     counts = [packed.tensors[name].count for name in names]
-    return _threads.map_threaded(function, names, counts, threads)
+    threads = _threads.default_for_loading(threads)
+    return _threads.map_threaded(function, names, counts, threads, caller_works=caller_works)
 
 
 def share_tied(packed: PackedFile, results: Iterable[Result]) -> dict[str, Result]:
@@ -144,10 +163,17 @@ def validate_all(
     """
     entries = {packed.tensors[name].entry: name for name in names}
 
+    buffers = packed.buffers()
+
     def read(name: str) -> Buffer | None:
-        content = packed.content(name)
-        is_kept = packed.tensors[name].quantized or len(content) <= max_kept_raw
-        return content if is_kept else None
+        tensor = packed.tensors[name]
+        size = tensor.content_size
+        if not tensor.quantized and size > max_kept_raw:
+            packed.content(name, buffers)
+            return None
+        if size < _MIN_MAPPED:
+            return packed.content(name)
+        return packed.content(name, buffers, Target(empty_bytes(size)))
 
     results = map_tensors(read, packed, entries.values(), threads)
     contents = dict(zip(entries, results, strict=True))
@@ -180,5 +206,6 @@ def decode_all_into(
         _decode.decode_into(content_of(name), packed.tensors[name], array)
 
     sizes = [array.size for _, array in arrays]
-    for _ in _threads.map_threaded(decode_pair, arrays, sizes, threads):
+    threads = _threads.default_for_loading(threads)
+    for _ in _threads.map_threaded(decode_pair, arrays, sizes, threads, caller_works=True):
         pass

@@ -6,8 +6,9 @@ is the SHA-256 of the manifest, in hexadecimal, followed by the manifest.
 
 from __future__ import annotations
 
-import hashlib
 import json
+from contextlib import suppress
+from importlib import import_module
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +17,12 @@ from ._codecs import codec_from_table, codec_to_table
 from ._json import is_count, is_shape, parse_json
 from ._manifest import Manifest, TensorInfo
 from ._manifest_checks import check_entries, check_tensor
-from ._model_checks import check_model
-from ._model_json import model_from_table, model_to_table
 from .errors import HeaderError, ManifestError, UnsupportedError
 
 if TYPE_CHECKING:
     from ._codecs import Codec
     from ._container import Header
+    from ._model_info import Model
 
 FORMAT_VERSION: Final = 1
 FIRST_READER: Final = "0.1.0"
@@ -31,6 +31,7 @@ FIRST_READER: Final = "0.1.0"
 METADATA_KEY: Final = "vggq"
 
 _MANIFEST_KEYS: Final = {"format", "reader", "encoder", "zstd", "source", "options", "tensors"}
+_MIN_HASHLIB: Final = 1 << 19
 _MODEL_KEY: Final = "model"
 _TENSOR_KEYS: Final = {
     "name", "shape", "source_dtype", "stored_dtype", "entry", "codec", "size", "energy", "noise",
@@ -49,9 +50,11 @@ def manifest_to_metadata(manifest: Manifest) -> dict[str, str]:
         "tensors": [_tensor_to_table(tensor) for tensor in manifest.tensors],
     }
     if manifest.model is not None:
+        from ._model_json import model_to_table  # noqa: PLC0415 - few files have a model
+
         table[_MODEL_KEY] = model_to_table(manifest.model)
     text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return {METADATA_KEY: hashlib.sha256(text.encode()).hexdigest() + text}
+    return {METADATA_KEY: _digest(text.encode()) + text}
 
 
 def _tensor_to_table(tensor: TensorInfo) -> dict[str, Any]:
@@ -81,8 +84,6 @@ def parse_manifest(header: Header) -> Manifest:
     keys = _MANIFEST_KEYS | (table.keys() & {_MODEL_KEY})
     fields.require_keys(table, keys, "manifest: ")
     manifest = _manifest_from_table(table)
-    if manifest.model is not None:
-        check_model(manifest.model, manifest.tensors)
     check_entries(manifest, header.entries)
     return manifest
 
@@ -98,12 +99,23 @@ def _load_table(metadata: dict[str, str]) -> dict[str, Any]:
     value = metadata[METADATA_KEY]
     digest, text = value[: fields.DIGEST_LENGTH], value[fields.DIGEST_LENGTH :]
     manifest = text.encode("utf-8", "replace")
-    if hashlib.sha256(manifest).hexdigest() != digest:
+    if _digest(manifest) != digest:
         raise ManifestError("the SHA-256 of the manifest does not match: the file was modified")
     try:
         return parse_json(manifest)
     except HeaderError as error:
         raise ManifestError(f"manifest: {error.reason}") from error
+
+
+def _digest(text: bytes) -> str:
+    # As in the standard library's `random`: hashlib takes some milliseconds to load OpenSSL, which
+    # is faster only for long texts.
+    names = ("_sha2", "_sha256", "hashlib") if len(text) < _MIN_HASHLIB else ("hashlib",)
+    for name in names:
+        with suppress(ImportError):
+            digest: str = import_module(name).sha256(text).hexdigest()
+            return digest
+    raise ImportError
 
 
 def _check_version(table: dict[str, Any]) -> None:
@@ -140,8 +152,17 @@ def _manifest_from_table(table: dict[str, Any]) -> Manifest:
             prefix,
         ),
         tensors=tensors,
-        model=model_from_table(table[_MODEL_KEY], tensors) if _MODEL_KEY in table else None,
+        model=_parse_model(table[_MODEL_KEY], tensors) if _MODEL_KEY in table else None,
     )
+
+
+def _parse_model(table: object, tensors: tuple[TensorInfo, ...]) -> Model:
+    from ._model_checks import check_model  # noqa: PLC0415 - few files have a model
+    from ._model_json import model_from_table  # noqa: PLC0415
+
+    model = model_from_table(table, tensors)
+    check_model(model, tensors)
+    return model
 
 
 def _parse_tensor(index: int, table: object) -> TensorInfo:

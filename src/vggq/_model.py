@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ._model_info import WHOLE_FOLDER
 from ._packed_file import open_model
 from ._reader import reason_of
-from ._restore import restore_to_folder, restore_to_memory
-from ._temporary_folder import temporary_folder
 from .errors import OptionError, TargetError
 
 if TYPE_CHECKING:
@@ -56,6 +53,8 @@ def read_bytes(
         MissingDependencyError: there is no library for zstd.
 
     """
+    from ._restore import restore_to_memory  # noqa: PLC0415 - not needed to load tensors
+
     packed, model = open_model(source, resource, max_bytes)
     with packed:
         return restore_to_memory(packed, model, _find_member(model, member), threads)
@@ -111,6 +110,9 @@ def as_file(
         MissingDependencyError: there is no library for zstd.
 
     """
+    from ._restore import restore_to_folder  # noqa: PLC0415 - not needed to load tensors
+    from ._temporary_folder import temporary_folder  # noqa: PLC0415
+
     parent = _parse_dir(dir)
     packed, model = open_model(source, resource, max_bytes)
     with packed, ExitStack() as stack:
@@ -138,6 +140,8 @@ def _translate_write_errors(parent: str | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        import tempfile  # noqa: PLC0415
+
         # The errors of reading the packed file are VggqErrors already.
         raise TargetError(
             f"the temporary folder cannot be written: {reason_of(error)}; give another folder as "

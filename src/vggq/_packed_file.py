@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _decode
 from ._buffers import Buffers
+from ._codecs._scratch import release_scratch
 from ._container import read_header
 from ._manifest_json import parse_manifest
 from ._memory_limit import check_header_size, check_model_size, check_restored_size
@@ -51,13 +52,16 @@ class PackedFile:
         self.manifest = parse_manifest(self._header)
         self.tensors = MappingProxyType({t.name: t for t in self.manifest.tensors})
 
-    def content(self, name: str, buffers: Buffers | None = None) -> Buffer:
+    def content(
+        self, name: str, buffers: Buffers | None = None, place: Memory | None = None
+    ) -> Buffer:
         """Read, decompress and validate the content of one tensor.
 
         Args:
             name: the name of the tensor.
             buffers: memory to read and decompress into; the content is then valid until this
                 thread passes the buffers again.
+            place: memory to decompress into, instead of the buffers.
 
         Raises:
             UnknownTensorError: no tensor has this name.
@@ -67,7 +71,8 @@ class PackedFile:
         """
         tensor = self._info(name)
         frame = self.frame(tensor.entry, buffers)
-        return self.decompress(frame, tensor, buffers if len(frame) >= _MIN_REUSED else None)
+        reused = buffers if len(frame) >= _MIN_REUSED else None
+        return self.decompress(frame, tensor, place or reused)
 
     def decompress(self, frame: Buffer, tensor: TensorInfo, memory: Memory | None) -> Buffer:
         """Decompress and validate the content of a tensor.
@@ -140,6 +145,7 @@ class PackedFile:
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""
         self._reader.close()
+        release_scratch()
 
     def __enter__(self) -> Self:
         return self

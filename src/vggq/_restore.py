@@ -80,7 +80,8 @@ def _run(
         task.tensor.count if isinstance(task, TensorTask) else task.block.size // _WEIGHT_SIZE
         for task in tasks
     ]
-    for _ in _threads.map_threaded(function, tasks, counts, threads):
+    threads = _threads.default_for_loading(threads)
+    for _ in _threads.map_threaded(function, tasks, counts, threads, caller_works=True):
         pass
 
 

@@ -5,17 +5,24 @@ The encoders are in the modules of the same names in ``vggq.packing.codecs``.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ._protocol import Codec
 from .codebook import Codebook
-from .grid import Grid
 from .raw import Raw
+
+if TYPE_CHECKING:
+    from .grid import Grid
 
 __all__ = ["Codebook", "Codec", "Grid", "Raw", "codec_from_table", "codec_to_table"]
 
-_LOSSY: Final[dict[str, type[Codebook | Grid]]] = {codec.NAME: codec for codec in (Codebook, Grid)}
-_CODEC_NAMES: Final = (Raw.NAME, *_LOSSY)
+
+def __getattr__(name: str) -> Any:
+    if name != "Grid":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .grid import Grid  # noqa: PLC0415 - takes longer to import than the other codecs
+
+    return Grid
 
 
 def codec_from_table(table: object, source_dtype: str) -> Codec:
@@ -29,13 +36,17 @@ def codec_from_table(table: object, source_dtype: str) -> Codec:
         ValueError: the codec is unknown, or its parameters are invalid.
 
     """
-    name = table.get("name") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or name not in _CODEC_NAMES:
-        raise ValueError(f"expected one of {', '.join(_CODEC_NAMES)}")
-    parameters = {key: value for key, value in table.items() if key != "name"}
-    if name == Raw.NAME:
-        return Raw.from_parameters(parameters, source_dtype)
-    return _LOSSY[name].from_parameters(parameters)
+    parameters = dict(table) if isinstance(table, dict) else {}
+    match parameters.pop("name", None):
+        case "raw":
+            return Raw.from_parameters(parameters, source_dtype)
+        case "codebook":
+            return Codebook.from_parameters(parameters)
+        case "grid":
+            from .grid import Grid  # noqa: PLC0415 - see __getattr__
+
+            return Grid.from_parameters(parameters)
+    raise ValueError("expected one of raw, codebook, grid")
 
 
 def codec_to_table(codec: Codec) -> dict[str, Any]:

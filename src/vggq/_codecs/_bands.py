@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ._bits import unpacking_table
+from ._bits import unpack
 from ._streams import ESCAPE, Kind, kind_from_code
 
 if TYPE_CHECKING:
@@ -53,19 +54,23 @@ def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBand]
 
     """
     headers = np.frombuffer(content, BAND_HEADER, bands)
-    kinds = [kind_from_code(int(code)) for code in headers["kind"]]
+    kinds = [kind_from_code(code) for code in headers["kind"].tolist()]
     escapes = headers["escapes"].tolist()
-    planes = [sum(escapes)] * ESCAPED_LEVEL.itemsize
     lows = [-(-count * kind.shift // 8) for kind in kinds]
-    sizes = [*headers["length"].tolist(), *lows, *planes]
+    sizes = [*headers["length"].tolist(), *lows, ESCAPED_LEVEL.itemsize * sum(escapes)]
     size = headers.nbytes + sum(sizes)
     if size != len(content):
         raise ValueError(f"the bands take {size} bytes, the content has {len(content)}")
-    ends = np.cumsum(sizes)[:-1]
-    parts = np.split(np.frombuffer(content, np.uint8, offset=headers.nbytes), ends)
-    values = np.stack(parts[2 * bands :], axis=1).view(ESCAPED_LEVEL).reshape(-1)
-    values_of_bands = np.split(values, np.cumsum(escapes)[:-1])
-    return list(map(StoredBand, kinds, parts[:bands], parts[bands : 2 * bands], values_of_bands))
+    *parts, planes = _split(np.frombuffer(content, np.uint8, offset=headers.nbytes), sizes)
+    values = planes.reshape(ESCAPED_LEVEL.itemsize, -1).T.copy().view(ESCAPED_LEVEL).reshape(-1)
+    streams, low_bits = parts[:bands], parts[bands:]
+    return list(map(StoredBand, kinds, streams, low_bits, _split(values, escapes)))
+
+
+def _split(array: NDArray[Any], sizes: list[int]) -> list[NDArray[Any]]:
+    """Return consecutive parts of an array; faster than np.split."""
+    ends = list(accumulate(sizes))
+    return [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def validate_band(band: StoredBand, count: int) -> None:
@@ -87,11 +92,13 @@ class BandDecoder:
     """The levels of a validated band, decoded in chunks.
 
     Attributes:
+        count: the number of levels.
         largest: an upper bound of the absolute values of the levels.
 
     """
 
     def __init__(self, band: StoredBand, count: int) -> None:
+        self.count = count
         self._upper = band.kind.expand(band.stream, count)
         self._shift = band.kind.shift
         self._low = band.low
@@ -116,22 +123,18 @@ class BandDecoder:
 
         """
         end = begin + out.size
-        out[:] = self._upper[begin:end]
+        # A product, because numpy vectorizes it and not the shift.
+        np.multiply(self._upper[begin:end], out.dtype.type(1 << self._shift), out=out)
         if self._shift:
-            # A product, because numpy vectorizes it and not the shift.
-            out *= 1 << self._shift
-            out |= _unpack(self._low[begin * self._shift // 8 :], self._shift, out.size)
+            low = self._low[begin * self._shift // 8 : -(-end * self._shift // 8)]
+            numbers = unpack(low, self._shift)[: out.size]
+            # Numbers of the same type need no conversion in parts.
+            out += numbers if self._shift == 8 else numbers.view(np.int8)
         if self._places is not None:
-            first, last = np.searchsorted(self._places, (begin, end))
+            first, last = self._places.searchsorted(begin), self._places.searchsorted(end)
             out[self._places[first:last] - begin] = self._escapes[first:last]
 
 
 def _largest_magnitude(values: NDArray[np.int32]) -> int:
     """Return the largest absolute value; unlike abs, this makes no copy."""
     return max(-int(values.min(initial=0)), int(values.max(initial=0)))
-
-
-def _unpack(low: Bytes, width: int, count: int) -> NDArray[np.int16]:
-    """Return the first `count` numbers of `width` bits, looked up byte by byte."""
-    rows = unpacking_table(width)
-    return rows.take(low[: -(-count * width // 8)], axis=0, mode="clip").reshape(-1)[:count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,3 +18,23 @@ def unpacking_table(width: int) -> NDArray[np.int16]:
     numbers = (np.arange(256)[:, None] >> shifts & ((1 << width) - 1)).astype(np.int16)
     numbers.flags.writeable = False
     return numbers
+
+
+def unpack(packed: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Return all numbers of `width` bits in the bytes, each in a byte of its own."""
+    if width == 1:
+        return np.unpackbits(packed, bitorder="little")
+    # A word has room for the numbers of one byte. Halve its groups of bits until each is a number.
+    words = packed.astype(f"<u{8 // width}")
+    group, distance = 8, 8 * words.itemsize
+    while group > width:
+        group, distance = group // 2, distance // 2
+        words |= words << words.dtype.type(distance - group)
+        words &= _mask(words.dtype, group, distance)
+    return words.view(np.uint8)
+
+
+def _mask(dtype: np.dtype[Any], group: int, distance: int) -> Any:
+    """Return a word with groups of ones, each `distance` bits after the one before."""
+    begins = range(0, 8 * dtype.itemsize, distance)
+    return dtype.type(sum((1 << group) - 1 << begin for begin in begins))

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Rows to gather at a time. numpy.take widens the indices to eight bytes; these stay in the cache.
-_CHUNK: Final = 1 << 15
+# With fewer, threads wait for each other's turns in Python.
+_CHUNK: Final = 1 << 16
 # Below this number of weights, making the table of pairs takes longer than it saves.
-_MIN_PAIR_LOOKUP: Final = 1 << 16
+_MIN_PAIR_LOOKUP: Final = 1 << 18
 
 
 class LookUp:

@@ -28,6 +28,7 @@ _CHUNK: Final = 1 << 16
 _ALIGNMENT: Final = 8
 # Below this number of weights, a product with a single scale takes longer than repeating the scale.
 _MIN_RUN: Final = 64
+_MIN_PATTERN: Final = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,6 @@ class Scaler:
     Args:
         slices: the slices of the tensor.
         scales: the scale of each slice.
-        count: the number of weights.
         chunk: about the number of weights to multiply at a time.
 
     Attributes:
@@ -124,19 +124,17 @@ class Scaler:
 
     """
 
-    def __init__(
-        self, slices: Slices, scales: NDArray[np.float32], count: int, chunk: int = _CHUNK
-    ) -> None:
+    def __init__(self, slices: Slices, scales: NDArray[np.float32], chunk: int = _CHUNK) -> None:
         self._slices = slices
         self._scales = scales
         self._pattern: NDArray[np.float32] | None = None
         if slices.run < _MIN_RUN and slices.period <= chunk:
-            # The scales of a chunk that begins anywhere in a period. One product of two contiguous
-            # arrays takes less time than many short ones.
+            # The scales of weights that begin anywhere in a period. Few long products take less
+            # time than many short ones, and a short pattern leaves the cache to the weights.
             self.chunk = chunk
-            length = count if count <= chunk else chunk + slices.period
+            self._length = -(-_MIN_PATTERN // slices.period) * slices.period
             repeated = np.repeat(scales, slices.run)
-            self._pattern = np.tile(repeated, -(-length // slices.period))
+            self._pattern = np.tile(repeated, self._length // slices.period + 1)
         else:
             # Whole runs, if there is room for them.
             unit = math.lcm(slices.run, _ALIGNMENT)
@@ -155,8 +153,7 @@ class Scaler:
 
     def _multiply_chunk(self, weights: NDArray[np.float32], begin: int) -> None:
         if self._pattern is not None:
-            phase = begin % self._slices.period
-            weights *= self._pattern[phase : phase + weights.size]
+            _multiply_rows(weights, self._pattern[begin % self._slices.period :][: self._length])
             return
         run = self._slices.run
         first, offset = divmod(begin, run)
@@ -166,6 +163,14 @@ class Scaler:
             weights *= np.repeat(scales, run)[offset : offset + weights.size]
         else:
             _multiply_runs(weights, scales, run, offset)
+
+
+def _multiply_rows(weights: NDArray[np.float32], factors: NDArray[np.float32]) -> None:
+    """Multiply rows of weights in place by the same factors; the last row may be incomplete."""
+    whole = weights.size // factors.size * factors.size
+    rows = weights[:whole].reshape(-1, factors.size)
+    rows *= factors
+    weights[whole:] *= factors[: weights.size - whole]
 
 
 def _multiply_runs(

@@ -110,46 +110,46 @@ class Runs:
             ValueError: a symbol is undefined, or the stream has not `count` levels.
 
         """
-        occurrences = np.zeros(256, np.intp)
+        end = escapes = 0
         for start in range(0, stream.size, _CHUNK):
-            occurrences += np.bincount(stream[start : start + _CHUNK], minlength=256)
-        lengths, _ = self._tables()
-        if occurrences[lengths == 0].any():
-            raise ValueError("a band has an undefined symbol")
-        end = int(occurrences @ lengths.astype(np.int64))
+            symbols = stream[start : start + _CHUNK]
+            # ZERO_RUN + 1 is 0 in uint8.
+            if (symbols + np.uint8(1)).max() > self.level_symbols:
+                raise ValueError("a band has an undefined symbol")
+            zeros = symbols // np.uint8(self.endings)
+            end += int(zeros.sum(dtype=np.uint32) + np.count_nonzero(symbols != ZERO_RUN))
+            zeros *= np.uint8(self.endings)
+            escapes += int(np.count_nonzero(symbols - zeros == self.endings - 1))
         excess = end - count
         last = int(stream[-1]) if stream.size else 0
         if excess and not (last == ZERO_RUN and 0 < excess < self.run_length):
             raise ValueError(f"a band of {count} levels has runs of {end} levels")
-        return int(occurrences[self.endings - 1 : self.level_symbols : self.endings].sum())
+        return escapes
 
     def expand(self, stream: Bytes, count: int) -> SignedBytes:
         """Return each level of a validated stream, and ESCAPE for escapes."""
-        lengths, levels = self._tables()
-        # The last symbol may reach beyond the end of the band.
-        expanded = np.zeros(count + self.run_length, np.int8)
-        begin = 0
+        levels = self._last_levels()
+        expanded = np.zeros(count, np.int8)
+        last = -1
         for start in range(0, stream.size, _CHUNK):
             symbols = stream[start : start + _CHUNK]
-            ends = np.cumsum(lengths.take(symbols), dtype=np.intp)
-            ends += begin
-            expanded[ends - 1] = levels.take(symbols)
-            begin = ends[-1]
-        return expanded[:count]
+            lengths = symbols // np.uint8(self.endings)
+            lengths += symbols != ZERO_RUN
+            places = np.cumsum(lengths, dtype=np.intp)
+            places += last
+            last = places[-1]
+            # The last symbol may stand for zeros beyond the end of the band.
+            places[-1] = min(last, count - 1)
+            expanded[places] = levels.take(symbols)
+        return expanded
 
-    def _tables(self) -> tuple[Bytes, SignedBytes]:
-        """Return, for each symbol, the number of its levels and the last of them.
-
-        The number is 0 for undefined symbols.
-        """
-        symbols = np.arange(256)
-        lengths = np.where(symbols < self.level_symbols, symbols // self.endings + 1, 0)
-        lengths[ZERO_RUN] = self.run_length
-        index = symbols % self.endings
+    def _last_levels(self) -> SignedBytes:
+        """Return, for each symbol, the last of its levels."""
+        index = np.arange(256) % self.endings
         levels = np.where(index < self.max_level, index + 1, self.max_level - 1 - index)
         levels[index == self.endings - 1] = ESCAPE
         levels[ZERO_RUN] = 0
-        return lengths.astype(np.uint8), levels.astype(np.int8)
+        return levels.astype(np.int8)
 
 
 Kind = Plain | Runs

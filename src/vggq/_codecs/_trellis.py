@@ -14,6 +14,7 @@ arithmetic modulo 2. It is calculated for whole words of bits at once, without a
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -43,6 +44,8 @@ STATES: Final = (1, *POLYNOMIALS)
 """Possible numbers of states; with one state, levels are independent."""
 
 _WORD_BITS: Final = 64
+# Lanes to process at a time: the intermediate results stay in the cache.
+_CHUNK: Final = 1 << 13
 
 
 def resolve_levels(levels: NDArray[Any], states: int) -> None:
@@ -54,53 +57,79 @@ def resolve_levels(levels: NDArray[Any], states: int) -> None:
         states: the number of states, 4 to 256.
 
     """
-    bands, count = levels.shape
-    parities = np.zeros((bands, -(-count // LANE_SIZE) * LANE_SIZE), np.uint8)
-    parities[:, :count] = levels
+    bits = np.stack([_pack_parities(band) for band in levels])
+    choose_quantizers(bits, states)
+    for band, chosen in zip(levels, bits, strict=True):
+        signs = np.sign(band)
+        signs *= np.unpackbits(chosen, count=band.size, bitorder="little").view(np.int8)
+        np.add(band, band, out=band)
+        np.subtract(band, signs, out=band)
+
+
+def _pack_parities(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the parities of whole lanes, eight in a byte; 0 after the last level."""
+    parities = levels.astype(np.uint8)
     parities &= 1
-    words = np.packbits(parities, bitorder="little").view("<u8")
-    choices = _choose_quantizers(words.reshape(-1, LANE_SIZE // _WORD_BITS), states)
-    bits = np.unpackbits(choices.view(np.uint8).reshape(-1), bitorder="little")
-    signs = np.sign(levels)
-    signs *= bits.view(np.int8).reshape(bands, -1)[:, :count]
-    levels += levels
-    levels -= signs
+    bits = np.zeros(-(-levels.size // LANE_SIZE) * LANE_SIZE // 8, np.uint8)
+    bits[: -(-levels.size // 8)] = np.packbits(parities, bitorder="little")
+    return bits
 
 
-def _choose_quantizers(parities: Words, states: int) -> Words:
-    """Return h of each level, at the bit of its parity; both of shape (lanes, 8)."""
+def choose_quantizers(bits: NDArray[np.uint8], states: int) -> None:
+    """Replace the parities of levels by their bits h.
+
+    Args:
+        bits: a bit for each level of whole lanes, eight in a byte, contiguous in memory; changed in
+            place.
+        states: the number of states, 4 to 256.
+
+    """
     divisor, factor = POLYNOMIALS[states]
-    chosen = _multiply(parities, factor)
-    # 1 / a is the product of a^(2^j) over all j, and a^(2^j) has the taps of a at 2^j times their
-    # distances.
-    scale = 1
-    while scale < _WORD_BITS:
-        shifted = [chosen << np.uint64(tap * scale) for tap in _taps(divisor, scale)]
-        for term in shifted:
-            chosen ^= term
-        scale *= 2
-    # Each word was divided as if h were 0 before it. The last bits of h go on into the next word.
-    responses = _zero_input_responses(divisor)
-    memory = np.uint64(_WORD_BITS - divisor.bit_length() + 1)
-    for word in range(1, chosen.shape[1]):
-        chosen[:, word] ^= responses.take((chosen[:, word - 1] >> memory).astype(np.intp))
-    return chosen
+    lanes = bits.reshape(-1).view("<u8").reshape(-1, LANE_SIZE // _WORD_BITS)
+    for start in range(0, len(lanes), _CHUNK):
+        part = lanes[start : start + _CHUNK]
+        # The first words of all lanes are contiguous, then the second words, and so on.
+        words = np.ascontiguousarray(part.T, np.uint64)
+        part[:] = _divide(_multiply(words, factor), divisor).T
 
 
 def _multiply(words: Words, factor: int) -> Words:
     """Return the product with a polynomial without a constant term, within each lane."""
-    product = np.zeros_like(words)
+    product, shifted = np.zeros_like(words), np.empty_like(words)
     for tap in _taps(factor):
-        product ^= words << np.uint64(tap)
-        product[:, 1:] ^= words[:, :-1] >> np.uint64(_WORD_BITS - tap)
+        product ^= np.left_shift(words, np.uint64(tap), out=shifted)
+        carried = np.right_shift(words[:-1], np.uint64(_WORD_BITS - tap), out=shifted[:-1])
+        product[1:] ^= carried
     return product
 
 
+def _divide(words: Words, divisor: int) -> Words:
+    """Return the quotient, within each lane; `words` are changed."""
+    quotient, other, shifted = words, np.empty_like(words), np.empty_like(words)
+    # 1 / a is the product of a^(2^j) over all j, and a^(2^j) has the taps of a at 2^j times their
+    # distances.
+    scale = 1
+    while taps := list(_taps(divisor, scale)):
+        np.left_shift(quotient, np.uint64(taps[0]), out=other)
+        for tap in taps[1:]:
+            other ^= np.left_shift(quotient, np.uint64(tap), out=shifted)
+        other ^= quotient
+        quotient, other = other, quotient
+        scale *= 2
+    # Each word was divided as if h were 0 before it. The last bits of h go on into the next word.
+    responses = _zero_input_responses(divisor)
+    memory = np.uint64(_WORD_BITS - divisor.bit_length() + 1)
+    for before, word in pairwise(quotient):
+        response = responses.take((before >> memory).astype(np.intp))
+        np.bitwise_xor(word, response, out=word)
+    return quotient
+
+
 def _taps(polynomial: int, scale: int = 1) -> Iterator[int]:
-    """Yield the distances above 0 with a coefficient of 1 that are within a word, times a scale."""
+    """Yield the distances with a coefficient of 1, times a scale, that are within a word."""
     for tap in range(1, polynomial.bit_length()):
         if polynomial >> tap & 1 and tap * scale < _WORD_BITS:
-            yield tap
+            yield tap * scale
 
 
 @cache

@@ -9,61 +9,95 @@ import numpy as np
 from ._trellis import resolve_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from ._bands import BandDecoder
+    from ._scratch import Scratch
 
 # float32 represents every integer up to this one, so that sums up to it are exact in any order.
 _MAX_EXACT_FLOAT32: Final = 1 << 24
-# Levels below this can be doubled in int16.
-_INT16_LEVELS: Final = 1 << 14
 # OpenBLAS starts threads of its own for products of more multiplications; they would compete with
 # the threads that decode other tensors. Products of fewer columns would cost more than that.
 _MAX_UNTHREADED_PRODUCT: Final = 1 << 18
 _MIN_COLUMNS: Final = 64
+# Multiples of the step size below this fit into int16.
+_INT16_LEVELS: Final = 1 << 15
+# Levels of a band, and of all bands, to decode at a time. Those of a band stay in the cache
+# meanwhile. Fewer and longer calls of numpy leave the interpreter to other threads.
+_MAX_BAND_LEVELS: Final = 1 << 17
+_MAX_LEVELS: Final = 1 << 21
 
 
 def sum_chunks(
     bands: list[BandDecoder],
     basis: NDArray[np.int16],
-    count: int,
     length: int,
     *,
     states: int,
+    dtype: np.dtype[Any],
+    place: Callable[[int, int], NDArray[Any]],
+    scratch: Scratch,
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield levels.T @ basis in chunks of vectors, as exact integers in a floating-point dtype.
+    """Yield multiples.T @ basis in chunks of vectors, as exact integers in a floating-point dtype.
 
     Args:
         bands: the bands.
         basis: of shape (taps, taps), or empty.
-        count: the number of vectors.
-        length: the number of vectors of a chunk; a multiple of the lane size unless it is `count`.
+        length: the number of vectors of a chunk; a multiple of the lane size, unless it is the
+            number of all vectors.
         states: the number of states of dependent levels; 1 if levels are independent.
+        dtype: a result of `exact_dtype`.
+        place: returns memory for the sums of the vectors between two indices, of shape
+            (taps, vectors) and of `dtype`.
+        scratch: memory for the levels.
 
     Yields:
-        The index of the first vector, and an array of shape (taps, vectors), valid until the
-        next chunk.
+        The index of the first vector, and the sums.
 
     """
-    is_exact_in_float32 = largest_sum(bands, basis, states=states) < _MAX_EXACT_FLOAT32
-    exact = np.float32 if is_exact_in_float32 else np.float64
-    matrix: NDArray[Any] = basis.T.astype(exact)
-    # Memory that all chunks use, so that it stays in the cache.
-    floats = np.empty((2, len(bands) * length), exact)
+    matrix: NDArray[Any] = basis.T.astype(dtype)
+    for start, levels in _decode_parts(bands, length, states, scratch):
+        for begin in range(0, levels.shape[1], length):
+            multiples = levels[:, begin : begin + length]
+            sums = place(start + begin, start + begin + multiples.shape[1])
+            if basis.size:
+                values = scratch.take("values", multiples.shape, dtype)
+                values[:] = multiples
+                _multiply(matrix, values, sums)
+            else:
+                sums[:] = multiples
+            yield start + begin, sums
+
+
+def exact_dtype(largest: int) -> np.dtype[Any]:
+    """Return the dtype in which sums up to the absolute value `largest` are exact in any order."""
+    return np.dtype(np.float32 if largest < _MAX_EXACT_FLOAT32 else np.float64)
+
+
+def _decode_parts(
+    bands: list[BandDecoder], length: int, states: int, scratch: Scratch
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield parts of the bands, whole chunks of `length` levels, as multiples of the step size.
+
+    Yields:
+        The index of the first level, and an array of shape (bands, levels), valid until the next
+        part.
+
+    """
+    count = bands[0].count
+    size = min(_MAX_BAND_LEVELS, _MAX_LEVELS // len(bands)) // length * length or length
+    size = min(size, count)
     largest = max(band.largest for band in bands) << (states > 1)
-    level_dtype = np.int16 if largest < _INT16_LEVELS else np.int64
-    integers = np.empty((len(bands), length), level_dtype)
-    for begin in range(0, count, length):
-        levels = integers[:, : min(length, count - begin)]
+    dtype = np.dtype(np.int16 if largest < _INT16_LEVELS else np.int32)
+    for begin in range(0, count, size):
+        levels = scratch.take("levels", (len(bands), min(size, count - begin)), dtype)
         for band, row in zip(bands, levels, strict=True):
             band.decode_into(row, begin)
         if states > 1:
             resolve_levels(levels, states)
-        values, sums = floats[:, : levels.size].reshape(2, *levels.shape)
-        values[:] = levels
-        yield begin, _multiply(matrix, values, sums) if basis.size else values
+        yield begin, levels
 
 
 def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, states: int) -> int:
@@ -77,10 +111,17 @@ def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, states: i
 
 def _multiply(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
     """Write matrix @ values to `out`, in parts for which OpenBLAS starts no threads."""
+    taps, count = values.shape
     columns = max(_MIN_COLUMNS, _MAX_UNTHREADED_PRODUCT // matrix.size)
-    for begin in range(0, values.shape[1], columns):
-        part = np.s_[:, begin : begin + columns]
-        np.matmul(matrix, values[part], out=out[part])
+    whole = count // columns * columns
+    if whole:
+        # One call for all parts of the same size: arrays of shape (parts, taps, columns).
+        parts, products = (
+            array[:, :whole].reshape(taps, -1, columns).swapaxes(0, 1) for array in (values, out)
+        )
+        np.matmul(matrix, parts, out=products)
+    if whole < count:
+        np.matmul(matrix, values[:, whole:], out=out[:, whole:])
     return out
 
 

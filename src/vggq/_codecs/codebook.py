@@ -122,7 +122,7 @@ class Codebook:
         """Write each weight, rounded to float32 and then to the dtype of `out`."""
         codebook, codes = self.split(content)
         if self.slices:
-            scaler = Scaler(self.slices, self.slices.read(content), out.size)
+            scaler = Scaler(self.slices, self.slices.read(content))
             _decode_scaled(LookUp(codebook, codes, self.width, out.size), scaler, out)
         elif out.dtype != codebook.dtype:
             rounded = np.empty(codebook.shape, out.dtype)

@@ -16,15 +16,18 @@ import numpy as np
 
 from .._rounding import MAX_FINITE
 from ._bands import BAND_HEADER, BandDecoder, parse_bands, validate_band
-from ._scales import Scaler, Slices
+from ._grid_output import Places, VectorScaling
+from ._scales import Slices
+from ._scratch import borrow_scratch
 from ._streams import MAX_LEVELS_PER_BYTE
 from ._trellis import LANE_SIZE, STATES
-from ._vectors import largest_sum, store_vectors, sum_chunks
+from ._vectors import exact_dtype, largest_sum, sum_chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._buffers import Buffer
+    from ._scratch import Scratch
 
 MAX_TAPS: Final = 128
 MAX_ROWS: Final = 1 << 16
@@ -177,20 +180,35 @@ class Grid:
             chunk: about the number of weights to restore at a time.
 
         """
+        if out.size:
+            with borrow_scratch() as scratch:
+                self._decode_into(content, out, chunk, scratch)
+
+    def _decode_into(
+        self, content: Buffer, out: NDArray[Any], chunk: int, scratch: Scratch
+    ) -> None:
         count = out.size // self.taps
-        if not count:
-            return
         step, basis, order, stored = self.split(content)
         bands = [BandDecoder(band, count) for band in parse_bands(stored, self.taps, count)]
         matrix = basis.reshape(self.taps, -1)
         length = min(-(-chunk // self.taps // LANE_SIZE) * LANE_SIZE, count)
-        target = self._as_vectors(out)
-        largest = largest_sum(bands, matrix, states=self.dependent) * float(step)
+        largest_integer = largest_sum(bands, matrix, states=self.dependent)
+        largest = largest_integer * float(step)
         limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
-        scaling = _Scaling(self, content, out, largest) if self.slices else None
+        scaling = VectorScaling(self, content, out, largest) if self.slices else None
         if scaling:
             limit = MAX_FINITE["float32"]
-        for begin, sums in sum_chunks(bands, matrix, count, length, states=self.dependent):
+        dtype = exact_dtype(largest_integer)
+        places = Places(self, order, out, dtype, scratch)
+        for begin, sums in sum_chunks(
+            bands,
+            matrix,
+            length,
+            states=self.dependent,
+            dtype=dtype,
+            place=places.take,
+            scratch=scratch,
+        ):
             with np.errstate(all="ignore"):
                 # In float32, one rounding; it gives the same bits as the product in float64.
                 values = np.multiply(sums, sums.dtype.type(step), out=sums)
@@ -199,50 +217,10 @@ class Grid:
                 vectors = values.astype(np.float32, copy=False).T
                 if scaling:
                     vectors = scaling.apply(vectors, begin)
-                store_vectors(vectors, begin, order, target)
+                places.store(vectors, begin)
 
-    def _as_vectors(self, out: NDArray[Any]) -> NDArray[Any]:
+    def as_vectors(self, out: NDArray[Any]) -> NDArray[Any]:
         """Return a view of the tensor of shape (rows, vectors of a row, taps)."""
         if self.first:
             return out.reshape(self.taps, self.rows, -1).transpose(1, 2, 0)
         return out.reshape(self.rows, -1, self.taps)
-
-
-class _Scaling:
-    """Multiplies vectors by the scales of their weights.
-
-    Args:
-        codec: the codec, with slices.
-        content: the content.
-        out: the flat array that the weights will be stored in.
-        largest: an upper bound of the absolute values of the weights without scales.
-
-    """
-
-    def __init__(self, codec: Grid, content: Buffer, out: NDArray[Any], largest: float) -> None:
-        assert codec.slices
-        scales = codec.slices.read(content)
-        self._codec = codec
-        self._count = out.size // codec.taps
-        self._scaler = Scaler(codec.slices, scales, out.size)
-        self._limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
-        self._saturates = largest * float(scales.max()) > self._limit
-
-    def apply(self, vectors: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
-        """Return the products, in the range of the array that they will be stored in.
-
-        Args:
-            vectors: of shape (n, taps), the transposed view of a contiguous array that may be
-                changed.
-            begin: the index of the first of them.
-
-        """
-        if self._codec.first:
-            for tap, weights in enumerate(vectors.T):
-                self._scaler.multiply(weights, tap * self._count + begin)
-        else:
-            vectors = np.ascontiguousarray(vectors)
-            self._scaler.multiply(vectors.reshape(-1), begin * self._codec.taps)
-        if self._saturates:
-            np.clip(vectors, -self._limit, self._limit, out=vectors)
-        return vectors

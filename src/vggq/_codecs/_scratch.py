@@ -1,0 +1,56 @@
+"""Memory for intermediate results, which each thread keeps until a packed file is closed.
+
+Fresh memory for every tensor would take longer than the calculations in it, because the system
+clears each page when it is first touched.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._huge_pages import empty_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class Scratch:
+    """Memory by its use."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, memoryview] = {}
+
+    def take(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of any content, valid until the same use is taken again."""
+        size = math.prod(shape) * dtype.itemsize
+        if len(self._blocks.get(use, b"")) < size:
+            self._blocks[use] = empty_bytes(size)
+        return np.frombuffer(self._blocks[use][:size], dtype).reshape(shape)
+
+
+_local = threading.local()
+
+
+@contextmanager
+def borrow_scratch() -> Iterator[Scratch]:
+    """Yield the scratch memory of this thread.
+
+    A signal handler that decodes meanwhile gets other memory.
+    """
+    scratch = _local.__dict__.pop("scratch", None) or Scratch()
+    try:
+        yield scratch
+    finally:
+        _local.scratch = scratch
+
+
+def release_scratch() -> None:
+    """Give the scratch memory of this thread back."""
+    _local.__dict__.pop("scratch", None)

@@ -1,0 +1,51 @@
+"""Memory for intermediate results, and the unpacking of small integers."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import pytest
+
+from vggq._codecs._bits import unpack, unpacking_table
+from vggq._codecs._scratch import borrow_scratch, release_scratch
+
+DTYPE = np.dtype(np.int16)
+
+
+def test_memory_is_used_again() -> None:
+    with borrow_scratch() as scratch:
+        levels = scratch.take("levels", (3, 1000), DTYPE)
+        assert not np.shares_memory(levels, scratch.take("values", (3, 1000), DTYPE))
+    with borrow_scratch() as scratch:
+        again = scratch.take("levels", (2, 10), DTYPE)
+    assert again.shape == (2, 10)
+    assert np.shares_memory(levels, again)
+
+
+def test_decoding_within_decoding_has_other_memory() -> None:
+    with borrow_scratch() as outer:
+        levels = outer.take("levels", (1, 8), DTYPE)
+        with borrow_scratch() as inner:
+            assert not np.shares_memory(levels, inner.take("levels", (1, 8), DTYPE))
+
+
+def test_larger_memory_replaces_smaller_memory() -> None:
+    with borrow_scratch() as scratch:
+        for count in (1, 1 << 22):
+            assert scratch.take("sums", (count,), np.dtype(np.float64)).size == count
+
+
+def test_memory_is_given_back() -> None:
+    with borrow_scratch() as scratch:
+        memory = weakref.ref(scratch)
+    del scratch
+    assert memory() is not None
+    release_scratch()
+    assert memory() is None
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_unpacking_every_byte(width: int) -> None:
+    packed = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(unpack(packed, width), unpacking_table(width).reshape(-1))
