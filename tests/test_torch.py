@@ -13,6 +13,7 @@ import pytest
 import vggq
 from vggq import errors
 from vggq._codecs import Codebook
+from vggq._manifest import TensorInfo
 from vggq.packing import pack
 
 from .helpers import save_safetensors
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 import vggq.torch  # noqa: E402 - only if torch is installed
-from vggq.torch import _tensor, _torch_dtypes  # noqa: E402
+from vggq.torch import _codebook, _on_device, _torch_dtypes  # noqa: E402
 
-from .torch_models import Small, assert_same_tensors, pack_small, pack_state, tensors_of  # noqa: E402
+from .torch_models import (  # noqa: E402
+    Small,
+    assert_same_tensors,
+    on_cpu,
+    pack_small,
+    pack_state,
+    tensors_of,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -177,7 +185,7 @@ def test_tied_tensors_are_one_tensor(tmp_path: Path) -> None:
 @pytest.fixture
 def as_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat the CPU like another device, on which numpy cannot decode."""
-    monkeypatch.setattr(_tensor, "decodes_with_numpy", lambda _: False)
+    monkeypatch.setattr(_on_device, "decodes_with_numpy", lambda _: False)
 
 
 @pytest.mark.usefixtures("as_another_device")
@@ -202,7 +210,7 @@ def test_device_multiplies_by_the_scales(tmp_path: Path, scale: str | int, dtype
     found = vggq.torch.load(path, dtype=dtype)
     whole = vggq.load(path)
     for name, tensor in found.items():
-        expected = _torch_dtypes.round_to(whole[name], dtype, torch.device("cpu"))
+        expected = _torch_dtypes.round_to(whole[name], dtype)
         assert_same_tensors({name: tensor}, {name: expected})
 
 
@@ -213,14 +221,14 @@ def test_device_does_not_multiply_subnormal_numbers(
     state = {"normal": values, "subnormal": values * np.float32(2.0**-128)}
     path = pack_state(tmp_path, state, bits=4, scale="rows")
     scaled = []
-    scale_on_device = _tensor.scale_on_device
+    split_scaled = _codebook.split_scaled
 
-    def record(content: Any, codec: Any, count: int, device: Any) -> Any:
+    def record(content: Any, codec: Any, count: int) -> Any:
         scaled.append(count)
-        return scale_on_device(content, codec, count, device)
+        return split_scaled(content, codec, count)
 
-    monkeypatch.setattr(_tensor, "decodes_with_numpy", lambda _: False)
-    monkeypatch.setattr(_tensor, "scale_on_device", record)
+    monkeypatch.setattr(_on_device, "decodes_with_numpy", lambda _: False)
+    monkeypatch.setattr(_codebook, "split_scaled", record)
     assert_same_tensors(vggq.torch.load(path), tensors_of(vggq.load(path)))
     assert scaled == [values.size]
 
@@ -237,11 +245,9 @@ def test_device_looks_up_codes_in_chunks(k: int, chunk: int) -> None:
     assert len(content) == codec.content_size(count)
     expected = np.empty(count, np.float32)
     codec.decode_into(content, expected)
-    codebook, codes = codec.split(content)
-    device = torch.device("cpu")
-    found = _tensor.look_up_on_device(
-        codebook, codes, codec.width, count, device=device, dtype=torch.float32, chunk=chunk
-    )
+    tensor = TensorInfo("w", (count,), "F32", "F32", 0, codec, 0.0, 0.0)
+    parts = _codebook.split_plain(content, codec, tensor, torch.float32)
+    found = _codebook.restore(parts, on_cpu, chunk=chunk)
     np.testing.assert_array_equal(found.numpy(), expected)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 import vggq.torch  # noqa: E402 - only if torch is installed
-from vggq.torch import _tensor  # noqa: E402
+from vggq.torch import _on_device  # noqa: E402
 
 from .torch_models import nn, pack_state, tensors_of  # noqa: E402
 
@@ -57,7 +57,7 @@ def extreme(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let numpy decode, or treat the CPU like a device on which it cannot."""
     if request.param:
-        monkeypatch.setattr(_tensor, "decodes_with_numpy", lambda _: False)
+        monkeypatch.setattr(_on_device, "decodes_with_numpy", lambda _: False)
 
 
 @pytest.mark.usefixtures("device")

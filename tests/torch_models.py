@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vggq.packing import pack
+from vggq.torch._transfer import Transfers
 
 from .helpers import save_npz
 
@@ -68,3 +69,8 @@ def tensors_of(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 def values_of(module: Any) -> dict[str, Any]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def on_cpu(values: Any) -> Any:
+    """Return values as a tensor on the CPU, as if that were another device."""
+    return Transfers().move(values, torch.device("cpu"))

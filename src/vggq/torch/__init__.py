@@ -38,13 +38,14 @@ def load(
         source: as for `vggq.open`.
         resource: as for `vggq.open`.
         device: the device of the tensors, by default the CPU. For another device, codes and
-            codebooks are moved, and the weights are looked up there.
+            codebooks are moved, and the weights are looked up there. For CUDA, so are the levels
+            of grids. The work is done on the current stream, and has the same bits as on the CPU.
         dtype: the dtype of floating-point tensors: float32 by default, or any floating-point
             dtype of torch for signed values. Finite values beyond its range become its largest
             finite value; in a dtype without infinities, infinite values do so as well. With
             ``"source"`` every tensor has its dtype in the source, and exactly stored tensors have
             all their bits.
-        threads: as for `vggq.load`.
+        threads: as for `vggq.load`; for another device than the CPU at most 6 by default.
         max_bytes: as for `vggq.load`.
 
     Returns:

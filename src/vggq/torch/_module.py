@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import _load
-from . import _plan, _tensor, _torch_dtypes
+from . import _on_cpu, _on_device, _plan, _torch_dtypes
+from ._transfer import Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -51,7 +53,7 @@ def _run_copies(packed: PackedFile, copies: list[_plan.PlannedCopy], threads: in
     names = {copy.source for copy in copies if isinstance(copy.source, str)}
     content_of = _load.validate_all(packed, sorted(names), threads)
     direct: list[tuple[str, NDArray[Any]]] = []
-    with torch.no_grad():
+    with torch.no_grad(), Transfers() as transfers:
         for copy in copies:
             if not isinstance(copy.source, str):
                 copy.target.copy_(copy.source)
@@ -60,7 +62,9 @@ def _run_copies(packed: PackedFile, copies: list[_plan.PlannedCopy], threads: in
                 # Lets autograd detect that values it saved have changed.
                 torch.autograd.graph.increment_version(copy.target)
             else:
-                copy.target.copy_(_restore_like(copy.target, packed, copy.source, content_of))
+                content = content_of(copy.source)
+                tensor = packed.tensors[copy.source]
+                copy.target.copy_(_restore_like(copy.target, content, tensor, transfers))
     _load.decode_all_into(packed, direct, content_of, threads)
 
 
@@ -76,13 +80,17 @@ def _can_decode_into(target: torch.Tensor, tensor: TensorInfo) -> bool:
 
 
 def _restore_like(
-    target: torch.Tensor, packed: PackedFile, name: str, content_of: Callable[[str], Buffer]
+    target: torch.Tensor, content: Buffer, tensor: TensorInfo, transfers: Transfers
 ) -> torch.Tensor:
     """Restore a tensor on the target's device; in its dtype if both are floating-point."""
-    tensor = packed.tensors[name]
     is_floating = _torch_dtypes.holds_weights(target.dtype) and _torch_dtypes.is_floating(tensor)
     dtype = target.dtype if is_floating else _torch_dtypes.default_dtype(tensor)
-    return _tensor.restore_tensor(content_of(name), tensor, target.device, dtype)
+    device = target.device
+    if _on_device.decodes_with_numpy(device):
+        return _on_cpu.restore_tensor(content, tensor, dtype)
+    prepared = _on_device.prepare(content, tensor, device, dtype)
+    move = partial(transfers.move, device=device)
+    return _on_device.restore_tensor(prepared, tensor, dtype, move)
 
 
 def load_state(

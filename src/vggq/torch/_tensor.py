@@ -1,32 +1,29 @@
-"""Restore torch tensors from validated content, on the device they are for."""
+"""Restore every tensor of a packed file, on the CPU or on another device."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 
-from .. import _decode, _dtypes, _load
-from .._codecs import Codebook
-from .._codecs._look_up import centroid_table, look_up
-from . import _torch_dtypes
+from .. import _load, _threads
+from . import _grid, _on_cpu, _on_device
+from ._grid_parts import GridParts
+from ._transfer import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from .._buffers import Buffer
     from .._manifest import TensorInfo
     from .._packed_file import PackedFile
+    from ._on_device import Prepared
+    from ._transfer import Move
 
-_INTEGER_DTYPES: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-_MIN_NORMAL: Final = float(np.finfo(np.float32).tiny)
-
-# Codes to look up at a time on a device. An index takes four bytes, so this bounds the memory.
-_CHUNK: Final = 1 << 22
+# The number of elements from which on `_threads` processes a tensor in a thread of its own.
+_MIN_LARGE: Final = 1 << 18
+# Default limit of threads: more of them delay the calling thread, which gives the device its work.
+_MAX_THREADS: Final = 6
 
 
 def restore_tensors(
@@ -46,141 +43,92 @@ def restore_tensors(
     """
     # Resolved in the calling thread, because each thread has its own current device.
     resolved = torch.empty(0, device="cpu" if device is None else device).device
-
-    def restore(name: str, content: Buffer) -> torch.Tensor:
-        tensor = packed.tensors[name]
-        return restore_tensor(content, tensor, resolved, dtype_of(tensor))
-
     names = list(_load.names_by_entry(packed).values())
-    if decodes_with_numpy(resolved):
-        buffers = packed.buffers()
-        decoded = _load.map_tensors(
-            lambda name: restore(name, packed.content(name, buffers)), packed, names, threads
-        )
-        return _load.share_tied(packed, decoded)
-    # Restored in the calling thread, because only it has the stream that the caller may have set.
-    contents = _load.map_tensors(packed.content, packed, names, threads)
-    return _load.share_tied(packed, map(restore, names, contents))
+    if not _on_device.decodes_with_numpy(resolved):
+        restored = _restore_on_device(packed, names, resolved, dtype_of, threads)
+        return _load.share_tied(packed, map(restored.__getitem__, names))
+    buffers = packed.buffers()
+
+    def restore(name: str) -> torch.Tensor:
+        tensor = packed.tensors[name]
+        return _on_cpu.restore_tensor(packed.content(name, buffers), tensor, dtype_of(tensor))
+
+    return _load.share_tied(packed, _load.map_tensors(restore, packed, names, threads))
 
 
-def decodes_with_numpy(device: torch.device) -> bool:
-    """Whether numpy decodes tensors for the device, instead of the device itself."""
-    return bool(device.type == "cpu")
-
-
-def restore_tensor(
-    content: Buffer, tensor: TensorInfo, device: torch.device, dtype: torch.dtype
-) -> torch.Tensor:
-    """Restore one tensor from its validated content.
-
-    Args:
-        content: the validated content of the tensor, as `PackedFile.content` returns it.
-        tensor: the manifest's description of the tensor.
-        device: the device, with its index if it has one.
-        dtype: any floating-point dtype for a floating-point tensor, else the default dtype.
-
-    """
-    numpy_dtype = _torch_dtypes.numpy_dtype(tensor, dtype)
-    if numpy_dtype is not None and decodes_with_numpy(device):
-        return torch.from_numpy(_decode.decode(content, tensor, numpy_dtype))
-    if isinstance(tensor.codec, Codebook) and tensor.codec.slices:
-        is_on_device = not (decodes_with_numpy(device) or tensor.rounded)
-        if is_on_device and has_normal_products(content, tensor.codec):
-            weights = scale_on_device(content, tensor.codec, tensor.count, device)
-            return _torch_dtypes.round_on_device(weights, dtype).reshape(tensor.shape)
-    elif isinstance(tensor.codec, Codebook):
-        on_cpu = decodes_with_numpy(device)
-        look_up_weights = look_up_with_numpy if on_cpu else look_up_on_device
-        codebook, codes = _decode.split_codebook(content, tensor.codec, tensor)
-        weights = look_up_weights(
-            codebook, codes, tensor.codec.width, tensor.count, device=device, dtype=dtype
-        )
-        return weights.reshape(tensor.shape)
-    if not tensor.quantized and dtype == _torch_dtypes.TORCH_ONLY.get(tensor.stored_dtype):
-        stored = _dtypes.STORAGE[tensor.stored_dtype]
-        bits = np.frombuffer(content, stored).astype(stored.newbyteorder("="))
-        return torch.from_numpy(bits).view(dtype).reshape(tensor.shape).to(device)
-    if numpy_dtype is not None:
-        return torch.from_numpy(_decode.decode(content, tensor, numpy_dtype)).to(device)
-    # float64 is rounded once, from its own precision.
-    widest = np.dtype(np.float64) if tensor.stored_dtype == "F64" else tensor.dtype
-    return _torch_dtypes.round_to(_decode.decode(content, tensor, widest), dtype, device)
-
-
-def look_up_with_numpy(
-    codebook: NDArray[np.float32],
-    codes: NDArray[np.uint8],
-    width: int,
-    count: int,
-    *,
+def _restore_on_device(
+    packed: PackedFile,
+    names: list[str],
     device: torch.device,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """Look up the weights of a codebook on the CPU, in a dtype that numpy may lack."""
-    # Copied because torch warns about read-only memory; looked up as integers because numpy lacks
-    # some of the floating-point dtypes.
-    centroids = _torch_dtypes.round_to(codebook.copy(), dtype, device)
-    table = centroids.view(_INTEGER_DTYPES[dtype.itemsize]).numpy()
-    out = np.empty(count, table.dtype)
-    look_up(table, codes, width, out)
-    return torch.from_numpy(out).view(dtype)
+    dtype_of: Callable[[TensorInfo], torch.dtype],
+    threads: int | None,
+) -> dict[str, torch.Tensor]:
+    """Restore tensors on a device, while threads decompress and move the next ones.
 
-
-def look_up_on_device(
-    codebook: NDArray[np.float32],
-    codes: NDArray[np.uint8],
-    width: int,
-    count: int,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    chunk: int = _CHUNK,
-) -> torch.Tensor:
-    """Move codes and codebook to the device, and look up the weights there.
-
-    Args:
-        codebook: the codebook.
-        codes: the bytes of the codes.
-        width: bits of a code.
-        count: the number of weights.
-        device: the device.
-        dtype: the dtype of the weights.
-        chunk: the number of bytes of codes to look up at a time.
-
+    Only the calling thread uses the device for more than copies: it has the settings and the stream
+    of the caller.
     """
-    rows = _torch_dtypes.round_to(centroid_table(codebook, width), dtype, device)
-    index = torch.from_numpy(codes.copy()).to(device)
-    # As integers, because not every device can look up every floating-point dtype.
-    rows = rows.view(_INTEGER_DTYPES[dtype.itemsize])
-    out = torch.empty((len(index), rows.shape[1]), dtype=rows.dtype, device=device)
-    for start in range(0, len(index), chunk):
-        part = slice(start, start + chunk)
-        torch.index_select(rows, 0, index[part].int(), out=out[part])
-    return out.view(dtype).reshape(-1)[:count]
+    infos = [packed.tensors[name] for name in names]
+    dtypes = {tensor.name: dtype_of(tensor) for tensor in infos}
+    restored: dict[str, torch.Tensor] = {}
+    with Transfers() as transfers:
+        move = partial(transfers.move, device=device)
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+        def read(name: str) -> Prepared:
+            tensor = packed.tensors[name]
+            content = packed.content(name)
+            prepared = _on_device.prepare(content, tensor, device, dtypes[name])
+            if stream is not None:
+                with torch.cuda.stream(stream):
+                    _on_device.move_largest(prepared, move)
+            return prepared
+
+        order = _order_of_reading(infos)
+        limit = min(_threads.count_processors(), _MAX_THREADS) if threads is None else threads
+        grids = _Grids(packed, dtypes, move)
+        results = _load.map_tensors(read, packed, order, limit, caller_works=False)
+        for name, prepared in zip(order, results, strict=True):
+            if isinstance(prepared, GridParts):
+                restored |= grids.add(name, prepared)
+            else:
+                tensor = packed.tensors[name]
+                restored[name] = _on_device.restore_tensor(prepared, tensor, dtypes[name], move)
+        restored |= grids.restore()
+    return restored
 
 
-def has_normal_products(content: Buffer, codec: Codebook) -> bool:
-    """Whether no factor and no product of centroids and scales is a subnormal number.
+class _Grids:
+    """Grids that are restored together."""
 
-    Some devices replace these by zeros.
+    def __init__(self, packed: PackedFile, dtypes: dict[str, torch.dtype], move: Move) -> None:
+        self._packed = packed
+        self._dtypes = dtypes
+        self._move = move
+        self._waiting: dict[str, GridParts] = {}
+
+    def add(self, name: str, parts: GridParts) -> dict[str, torch.Tensor]:
+        """Add a grid; return the tensors of all grids if there are enough, else nothing."""
+        self._waiting[name] = parts
+        count = sum(self._packed.tensors[name].count for name in self._waiting)
+        return self.restore() if count >= _grid.CHUNK else {}
+
+    def restore(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of all grids that were added since the last time."""
+        waiting, self._waiting = self._waiting, {}
+        restored = _grid.restore_all(list(waiting.values()), self._move)
+        return {
+            name: _on_device.round_grid(weights, self._packed.tensors[name], self._dtypes[name])
+            for name, weights in zip(waiting, restored, strict=True)
+        }
+
+
+def _order_of_reading(tensors: list[TensorInfo]) -> list[str]:
+    """Return names in the order in which their contents will be there.
+
+    Small tensors are read in the calling thread, while threads begin with the largest.
     """
-    assert codec.slices
-    smallest = [
-        float(values[values > 0].min(initial=1.0))
-        for values in (np.abs(codec.split(content)[0]), codec.slices.read(content))
-    ]
-    return min(*smallest, smallest[0] * smallest[1]) >= _MIN_NORMAL
-
-
-def scale_on_device(
-    content: Buffer, codec: Codebook, count: int, device: torch.device
-) -> torch.Tensor:
-    """Look up centroids on a device and multiply them by their scales there, in float32."""
-    assert codec.slices
-    codebook, codes = codec.split(content)
-    weights = look_up_on_device(
-        codebook, codes, codec.width, count, device=device, dtype=torch.float32
-    )
-    scales = torch.from_numpy(codec.slices.read(content)).to(device)
-    weights.view(-1, codec.slices.scales, codec.slices.run).mul_(scales[:, None])
-    return weights
+    small = [tensor.name for tensor in tensors if tensor.count < _MIN_LARGE]
+    large = [tensor for tensor in tensors if tensor.count >= _MIN_LARGE]
+    large.sort(key=lambda tensor: tensor.count, reverse=True)
+    return small + [tensor.name for tensor in large]

@@ -69,6 +69,13 @@ def _from_numpy_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
+def narrow_dtype(tensor: TensorInfo) -> torch.dtype | None:
+    """Return the dtype that the values of the codec are rounded to; None if they are not."""
+    if not tensor.rounded:
+        return None
+    return TORCH_ONLY.get(tensor.stored_dtype, torch.float16)
+
+
 def holds_weights(dtype: torch.dtype) -> bool:
     """Whether a dtype is floating-point and signed, and torch can convert to it."""
     try:
@@ -78,19 +85,18 @@ def holds_weights(dtype: torch.dtype) -> bool:
         return False
 
 
-def round_to(values: NDArray[Any], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def round_to(values: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     """Round an array as `_rounding` does, to a dtype for which `holds_weights` is true.
 
     Args:
         values: a writable float32 or float64 array.
         dtype: the dtype of the tensor.
-        device: the device of the tensor.
 
     """
     limited = limit_to(values, dtype)
     # torch rounds float64 by way of float32.
     narrow = _rounding.round_to_odd(limited) if dtype.itemsize < 4 else limited
-    return torch.from_numpy(narrow).to(device, dtype)
+    return torch.from_numpy(narrow).to(dtype)
 
 
 def round_on_device(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
