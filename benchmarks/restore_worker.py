@@ -1,95 +1,157 @@
-"""Time the readers of one model in this process; `restore.py` starts it.
+"""Measure readers in this process; `restore_measure.py` starts it.
 
-    python benchmarks/restore_worker.py FOLDER MODEL [--rounds N] [--cold] READER...
-    python benchmarks/restore_worker.py FOLDER MODEL --first READER
+    python benchmarks/restore_worker.py '{"cases": [["READER", "PATH", THREADS]], ...}'
 
-The script prints JSON: the seconds of every round by reader, or, with `--first`, the seconds and
-the peak memory in bytes of a single load. The time to free the result is not measured.
+The request and the printed answer are JSON. Libraries are imported and modules are made before the
+time is taken, and the result is freed after it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-from restore_models import ModelFiles
+from restore_readers import (
+    FILE_READERS,
+    MODEL_READERS,
+    RESOURCE_READERS,
+    Load,
+    touch_pages,
+)
+from restore_torch_readers import CUDA_READERS, MODULE_READERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from restore_models import ModelReader
+READERS = {
+    reader.name: reader
+    for reader in (
+        *FILE_READERS, *MODEL_READERS, *RESOURCE_READERS, *MODULE_READERS, *CUDA_READERS
+    )
+}  # fmt: skip
 
 
 def main() -> None:
-    """Measure, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("model")
-    parser.add_argument("readers", nargs="+", metavar="READER")
-    parser.add_argument("--rounds", type=int, default=1, help="timed rounds (1)")
-    parser.add_argument("--cold", action="store_true", help="drop files from the page cache first")
-    parser.add_argument("--first", action="store_true", help="measure a single load")
-    arguments = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    files = ModelFiles.in_folder(arguments.folder, arguments.model)
-    if arguments.first:
-        print(json.dumps(measure_first_load(files.reader(arguments.readers[0]))))
+    """Answer one request."""
+    request = json.loads(sys.argv[1])
+    limit_cores(request["cores"])
+    cases = request["cases"]
+    if request["rounds"]:
+        answer: Any = time_rounds([prepare(*case) for case in cases], request["rounds"])
     else:
-        rounds, cold = arguments.rounds, arguments.cold
-        print(json.dumps(time_rounds(files, arguments.readers, rounds, cold=cold)))
+        ((name, path, threads),) = cases
+        load = prepare(name, path, threads)
+        answer = measure_load(load, Path(path), request["compare"], touch=READERS[name].lazy)
+    print(json.dumps(answer))
 
 
-def measure_first_load(read: ModelReader) -> tuple[float, int]:
-    """Return the seconds of a load, and the bytes by which it raises the peak of memory."""
-    # Resets the peak, VmHWM.
-    Path("/proc/self/clear_refs").write_text("5")
+def limit_cores(cores: int) -> None:
+    """Let this process, and libraries that are imported later, use a number of cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+
+def prepare(name: str, path: str, threads: int | None) -> Load:
+    """Import what a reader needs, and return its load."""
+    return READERS[name].prepare(Path(path), threads)
+
+
+def measure_load(load: Load, path: Path, compared: str | None, *, touch: bool) -> dict[str, Any]:
+    """Return the figures of a single load, the first of this process.
+
+    Args:
+        load: the load.
+        path: the file that it reads.
+        compared: a packed file whose values are compared with the result, bit for bit; or None.
+        touch: also measure the load with a read of every page after it.
+
+    """
+    reset_peak()
     before = read_memory("VmRSS")
-    seconds = time_reader(read)
-    return seconds, read_memory("VmHWM") - before
+    begin = time.perf_counter()
+    result = load()
+    seconds = time.perf_counter() - begin
+    peak = read_memory("VmHWM")
+    if touch:
+        touch_pages(result)
+    answer = {
+        "seconds": seconds,
+        "touched": time.perf_counter() - begin if touch else None,
+        "memory": peak - before if peak and before else None,
+        "result": count_bytes(result),
+        "file": path.stat().st_size if path.is_file() else None,
+        "mapped": is_mapped(path),
+        "equal": are_equal(result, compared) if compared else None,
+    }
+    if hasattr(result, "close"):
+        result.close()
+    return answer
 
 
-def time_rounds(
-    files: ModelFiles, names: Sequence[str], rounds: int, *, cold: bool
-) -> dict[str, list[float]]:
-    """Return the seconds of every round by reader, after one round of warm-up."""
-    readers = {name: files.reader(name) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
+def time_rounds(loads: list[Load], rounds: int) -> list[list[float]]:
+    """Return the seconds of each load in every round, after one round of warm-up."""
+    times: list[list[float]] = [[] for _ in loads]
     for index in range(rounds + 1):
-        for name, read in readers.items():
-            if cold:
-                drop_from_page_cache(files.path_of(name))
-            seconds = time_reader(read)
+        for load, seconds in zip(loads, times, strict=True):
+            begin = time.perf_counter()
+            result = load()
+            elapsed = time.perf_counter() - begin
+            del result
             if index:
-                times[name].append(seconds)
+                seconds.append(elapsed)
     return times
 
 
-def time_reader(read: ModelReader) -> float:
-    """Return the seconds of one load, without the time to free its result."""
-    begin = time.perf_counter()
-    result = read()
-    seconds = time.perf_counter() - begin
-    del result
-    return seconds
+def reset_peak() -> None:
+    """Reset VmHWM to the memory in use; some sandboxes have no such file."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
-def drop_from_page_cache(path: Path) -> None:
-    """Write a file to disk and drop its pages from the page cache."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def read_memory(field: str) -> int | None:
+    """Return a field of /proc/self/status in bytes, or None if the system has none."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
-def read_memory(field: str) -> int:
-    """Return a field of /proc/self/status in bytes: VmRSS, or VmHWM for its peak."""
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
+def is_mapped(path: Path) -> bool | None:
+    """Whether a file, or one in a folder, is mapped here; None if the system does not tell."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return None
+    # The sixth column of a line is the path of the mapped file.
+    mapped = [Path(line.split(maxsplit=5)[5]) for line in lines if line.count("/")]
+    return any(found.is_relative_to(path.resolve()) for found in mapped)
+
+
+def count_bytes(result: Any) -> int | None:
+    """Return the bytes of tensors or of a bytes object, or None for another result."""
+    if isinstance(result, bytes):
+        return len(result)
+    values: Iterable[Any] = result.values() if isinstance(result, dict) else [result]
+    sizes = [getattr(value, "nbytes", None) for value in values]
+    return None if None in sizes else sum(sizes)  # type: ignore[arg-type]
+
+
+def are_equal(tensors: dict[str, Any], packed: str) -> bool:
+    """Whether tensors of any device have the names and the bits of a packed file's arrays."""
+    import numpy as np  # noqa: PLC0415
+
+    import vggq  # noqa: PLC0415
+
+    expected = vggq.load(packed)
+    return tensors.keys() == expected.keys() and all(
+        np.array_equal(tensors[name].detach().cpu().numpy().view(np.uint8), array.view(np.uint8))
+        for name, array in expected.items()
+    )
 
 
 if __name__ == "__main__":
