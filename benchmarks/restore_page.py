@@ -40,6 +40,9 @@ not edit it. To repeat a measurement:
 - **Memory** is the peak of the memory that the load took, minus the restored tensors. A mapped file
   counts as memory.
 - **Threads**: the number of threads that decode; the other tables use the default.
+- **All cores**: the load follows the import at once. For some hundredths of a second after
+  `import numpy`, OpenBLAS keeps its idle threads running, and they compete with those that decode;
+  a later load takes less time.
 - **`numpy.load`, npy** reads all values as one array. numpy asks the system for huge pages
   for it.
 - **Grid** and **dependent grid** have an SQNR of 41.36 dB in every tensor, about that of the
