@@ -56,6 +56,12 @@ def test_new_arrays_if_memory_cannot_be_mapped(
     assert array.sum(dtype=int) == 7 * HUGE
 
 
+def test_too_large_arrays_do_not_fit_into_memory() -> None:
+    for size in (1 << 55, sys.maxsize - 7):
+        with pytest.raises(MemoryError):
+            empty((size,), np.dtype(np.uint8))
+
+
 def test_memory_of_buffers_has_at_least_the_size() -> None:
     for size in (1, HUGE // 2, HUGE // 2 + 1, HUGE, HUGE + 1):
         assert size <= len(empty_bytes(size)) < size + HUGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -43,6 +44,20 @@ def test_memory_is_given_back() -> None:
     assert memory() is not None
     release_scratch()
     assert memory() is None
+
+
+def test_memory_of_other_threads_is_given_back() -> None:
+    memory = []
+
+    def decode() -> None:
+        with borrow_scratch() as scratch:
+            memory.append(weakref.ref(scratch))
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(decode).result()
+        assert memory[0]() is not None
+        release_scratch()
+        assert memory[0]() is None
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])

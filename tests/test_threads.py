@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from vggq.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 def test_count_processors_without_an_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,3 +273,38 @@ def test_interrupt_of_the_calling_thread_that_helps_is_raised_at_once(
 
     with pytest.raises(KeyboardInterrupt):
         list(_threads.map_threaded(interrupt, [1, 0], [9, 9], 2, min_threaded=1))
+
+
+def interrupt_line(number: int) -> bool:
+    """Interrupt a map at a line of its module, by the number of lines before; False if too few."""
+    lines = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != _threads.__file__:
+            return None
+        if event == "line" and next(lines) == number:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        list(
+            _threads.map_threaded(
+                lambda _: time.sleep(0.005), range(3), [9, 9, 1], 2, min_threaded=5
+            )
+        )
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_interrupt_at_any_line_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    number = 0
+    while interrupt_line(number):
+        assert set(threading.enumerate()) == before, number
+        number += 1
+    assert number > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from vggq._codecs import Codebook
 from vggq._manifest import TensorInfo
 from vggq.packing import pack
 
-from .helpers import save_safetensors
+from .helpers import save_npz, save_safetensors
 from .packed_models import expected_bytes, small_model
 
 if TYPE_CHECKING:
@@ -290,6 +291,22 @@ def test_device_restores_dtypes_that_numpy_lacks(
     for name, tensor in vggq.torch.load(mixed, dtype=dtype).items():
         assert tensor.dtype == expected[name].dtype
         np.testing.assert_array_equal(tensor.double(), expected[name].double())
+
+
+@pytest.mark.usefixtures("as_another_device")
+def test_failing_device_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(_on_device, "restore_tensor", fail)
+    state = {str(n): np.full((600, 500), n, np.float32) for n in range(9)}
+    target = pack(save_npz(tmp_path / "s.npz", state), tmp_path / "s.vggq").target
+    before = set(threading.enumerate())
+    # The error keeps the frames that refer to the threads.
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        vggq.torch.load(target, device="cpu", threads=3)
+    assert set(threading.enumerate()) == before
+    assert caught.tb is not None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -35,7 +35,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """
     size = math.prod(shape) * dtype.itemsize
     if sys.platform == "linux" and size >= HUGE:
-        with suppress(ImportError, OSError):
+        with suppress(ImportError, OSError, OverflowError):
             return np.ndarray(shape, dtype, *_map(size))
     return np.empty(shape, dtype)
 

@@ -10,7 +10,7 @@ from ._huge_pages import MAX_SHARED, Arrays, empty_bytes
 from ._packed_file import open_packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
@@ -118,7 +118,7 @@ def map_tensors(
     threads: int | None,
     *,
     caller_works: bool = True,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield the function's result for each name, in order; see `_threads.map_threaded`."""
     names = list(names)
     counts = [packed.tensors[name].count for name in names]

@@ -52,5 +52,6 @@ def borrow_scratch() -> Iterator[Scratch]:
 
 
 def release_scratch() -> None:
-    """Give the scratch memory of this thread back."""
-    _local.__dict__.pop("scratch", None)
+    """Give the scratch memory of all threads back, except where it is in use."""
+    global _local  # noqa: PLW0603 - threads that go on would keep theirs otherwise
+    _local = threading.local()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -88,10 +89,12 @@ def _restore_on_device(
         limit = min(_threads.count_processors(), _MAX_THREADS) if threads is None else threads
         grids = _Grids(packed, dtypes, move)
         results = _load.map_tensors(read, packed, order, limit, caller_works=False)
-        for name, prepared in zip(order, results, strict=True):
-            if isinstance(prepared, GridParts):
-                restored |= grids.add(name, prepared)
-            else:
+        # After an error here, such as a full device, the threads end before the file is closed.
+        with closing(results):
+            for name, prepared in zip(order, results, strict=True):
+                if isinstance(prepared, GridParts):
+                    restored |= grids.add(name, prepared)
+                    continue
                 tensor = packed.tensors[name]
                 restored[name] = _on_device.restore_tensor(prepared, tensor, dtypes[name], move)
         restored |= grids.restore()
