@@ -124,7 +124,9 @@ class BandDecoder:
         """
         end = begin + out.size
         # A product, because numpy vectorizes it and not the shift.
-        np.multiply(self._upper[begin:end], out.dtype.type(1 << self._shift), out=out)
+        # With the dtype, because numpy 1 would multiply bytes by a small factor as bytes.
+        factor = out.dtype.type(1 << self._shift)
+        np.multiply(self._upper[begin:end], factor, out=out, dtype=out.dtype)
         if self._shift:
             low = self._low[begin * self._shift // 8 : -(-end * self._shift // 8)]
             numbers = unpack(low, self._shift)[: out.size]
