@@ -79,6 +79,19 @@ def test_ranges_go_from_the_lowest_to_the_highest_machine() -> None:
     assert row.endswith("| 0.50 to 1.50 | 0.50 to 1.50 |")
 
 
+def test_tables_tell_how_many_machines_they_are_from() -> None:
+    from restore_readme import format_block  # noqa: PLC0415
+
+    torch = make_results("B", 2)
+    torch.tables = [make_table("torch", "VGG19 to torch, 1 core", {"torch.load": [1.0] * 3})]
+    block = format_block([make_results("A", 1.5), make_results("C", 1), torch])
+    headings = [line for line in block.splitlines() if line.startswith("| first load")]
+    assert [line.split(" | ")[0] for line in headings] == [
+        f"| first load / `{BASE}`, 2 of 3 machines",
+        "| first load / `torch.load`, 1 of 3 machines",
+    ]
+
+
 def test_report_replaces_only_its_part_of_the_readme(tmp_path: Path) -> None:
     from restore_readme import BEGIN, END  # noqa: PLC0415
     from restore_report import write_report  # noqa: PLC0415
