@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.figure import Figure
-from restore_page import describe
+from restore_page import describe_processor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def draw_chart(results: Sequence[Results], path: Path) -> None:
     grid = figure.subplots(len(results), 2, squeeze=False)
     for line, result in zip(grid, results, strict=True):
         for axes, cores in zip(line, _CORES, strict=True):
-            title = f"first load of VGG19, {describe(result.machine)}: {cores}"
+            title = f"first load of VGG19, {cores}\n{describe_processor(result.machine)}"
             _draw_panel(axes, find_rows(result, cores), title)
     figure.savefig(path, dpi=100)
 

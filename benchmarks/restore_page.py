@@ -64,9 +64,14 @@ def format_page(results: Sequence[Results]) -> str:
 
 
 def describe(machine: dict[str, str]) -> str:
-    """Return the name of a machine in headings: its processor and number of cores."""
+    """Return the name of a machine in headings: its processor, number of cores, and GPU."""
     gpu = f", {machine['GPU']}" if "GPU" in machine else ""
-    return f"{machine['processor']}, {machine['cores']} cores{gpu}"
+    return describe_processor(machine) + gpu
+
+
+def describe_processor(machine: dict[str, str]) -> str:
+    """Return the processor of a machine, and the number of cores."""
+    return f"{machine['processor']}, {machine['cores']} cores"
 
 
 def format_machine(machine: dict[str, str]) -> str:

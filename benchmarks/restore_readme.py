@@ -66,8 +66,8 @@ def _format_ratios(
         [words, *(_format_cell(results, f"{title}, {cores}", reader) for cores in _CORES)]
         for reader, words in readers.items()
     ]
-    titles = {f"{title}, {cores}" for cores in _CORES}
-    count = sum(any(table.title in titles for table in result.tables) for result in results)
+    titles = [f"{title}, {cores}" for cores in _CORES]
+    count = sum(any(map(result.table, titles)) for result in results)
     scope = f", {count} of {len(results)} machines" if count < len(results) else ""
     return format_rows([f"first load / {base}{scope}", *_CORES], rows)
 
