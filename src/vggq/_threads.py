@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Handing a smaller tensor to another thread takes longer than decoding it.
-_MIN_THREADED: Final = 1 << 18
+MIN_THREADED: Final = 1 << 18
+"""Number of elements from which on a tensor is processed in a thread of its own.
+
+Handing a smaller tensor to another thread takes longer than decoding it.
+"""
+
 # Measured on 16 processors: 16 threads take longer than 8.
 _MAX_LOADING: Final = 8
 
@@ -36,12 +40,17 @@ def count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def default_for_loading(threads: int | None) -> int:
+def default_for_loading(threads: int | None, most: int = _MAX_LOADING) -> int:
     """Return a maximum number of threads, or the default for loading in place of None.
 
     Beyond it, a load becomes slower: threads wait for memory, and for their turns in Python.
+
+    Args:
+        threads: as for `vggq.load`.
+        most: the default on a machine of so many processors or more.
+
     """
-    return min(count_processors(), _MAX_LOADING) if threads is None else threads
+    return min(count_processors(), most) if threads is None else threads
 
 
 def map_threaded(
@@ -50,7 +59,7 @@ def map_threaded(
     counts: Iterable[int],
     threads: int | None,
     *,
-    min_threaded: int = _MIN_THREADED,
+    min_threaded: int = MIN_THREADED,
     largest_first: bool = True,
     caller_works: bool = False,
 ) -> Generator[Result]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ._on_device import Prepared
     from ._transfer import Move
 
-# The number of elements from which on `_threads` processes a tensor in a thread of its own.
-_MIN_LARGE: Final = 1 << 18
 # Default limit of threads: more of them delay the calling thread, which gives the device its work.
 _MAX_THREADS: Final = 6
 
@@ -86,7 +84,7 @@ def _restore_on_device(
             return prepared
 
         order = _order_of_reading(infos)
-        limit = min(_threads.count_processors(), _MAX_THREADS) if threads is None else threads
+        limit = _threads.default_for_loading(threads, _MAX_THREADS)
         grids = _Grids(packed, dtypes, move)
         results = _load.map_tensors(read, packed, order, limit, caller_works=False)
         # After an error here, such as a full device, the threads end before the file is closed.
@@ -131,7 +129,7 @@ def _order_of_reading(tensors: list[TensorInfo]) -> list[str]:
 
     Small tensors are read in the calling thread, while threads begin with the largest.
     """
-    small = [tensor.name for tensor in tensors if tensor.count < _MIN_LARGE]
-    large = [tensor for tensor in tensors if tensor.count >= _MIN_LARGE]
+    small = [tensor.name for tensor in tensors if tensor.count < _threads.MIN_THREADED]
+    large = [tensor for tensor in tensors if tensor.count >= _threads.MIN_THREADED]
     large.sort(key=lambda tensor: tensor.count, reverse=True)
     return small + [tensor.name for tensor in large]
