@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +11,7 @@ import pytest
 
 from vggq._codecs._bits import unpack, unpacking_table
 from vggq._codecs._scratch import borrow_scratch, release_scratch
+from vggq._huge_pages import HUGE
 
 DTYPE = np.dtype(np.int16)
 
@@ -35,6 +37,13 @@ def test_larger_memory_replaces_smaller_memory() -> None:
     with borrow_scratch() as scratch:
         for count in (1, 1 << 22):
             assert scratch.take("sums", (count,), np.dtype(np.float64)).size == count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no huge pages")
+def test_a_small_array_begins_a_huge_page() -> None:
+    with borrow_scratch() as scratch:
+        pairs = scratch.take("pairs", (256, 2), DTYPE, huge=True)
+    assert pairs.ctypes.data % HUGE == 0
 
 
 def test_memory_is_given_back() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from ._bits import unpacking_table
+from ._scratch import borrow_scratch
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from ._scratch import Scratch
 
 # Rows to gather at a time. numpy.take widens the indices to eight bytes; these stay in the cache.
 # With fewer, threads wait for each other's turns in Python.
@@ -29,18 +31,24 @@ class LookUp:
         codes: the bytes of the codes.
         width: bits of a code: 1, 2, 4 or 8.
         count: the number of codes.
+        scratch: memory for the table, which must not be taken for another meanwhile.
 
     """
 
     def __init__(
-        self, codebook: NDArray[Any], codes: NDArray[np.uint8], width: int, count: int
+        self,
+        codebook: NDArray[Any],
+        codes: NDArray[np.uint8],
+        width: int,
+        count: int,
+        scratch: Scratch,
     ) -> None:
         self._codes = codes
         self._per_byte = 8 // width
         self._bytes = centroid_table(codebook, width)
         self._rows, self._index = self._bytes, codes
         if width == 8 and count >= _MIN_PAIR_LOOKUP:
-            self._rows = _pair_table(self._bytes)
+            self._rows = _pair_table(self._bytes, scratch)
             self._index = codes[: count // 2 * 2].view("<u2")
 
     def write(self, out: NDArray[Any], begin: int = 0) -> None:
@@ -80,7 +88,8 @@ def look_up(
     if width == 8 and out.size < _MIN_PAIR_LOOKUP:
         codebook.take(codes, out=out, mode="clip")
     else:
-        LookUp(codebook, codes, width, out.size).write(out)
+        with borrow_scratch() as scratch:
+            LookUp(codebook, codes, width, out.size, scratch).write(out)
 
 
 def centroid_table(codebook: NDArray[Any], width: int) -> NDArray[Any]:
@@ -88,14 +97,16 @@ def centroid_table(codebook: NDArray[Any], width: int) -> NDArray[Any]:
     return codebook.take(unpacking_table(width), mode="clip")
 
 
-def _pair_table(table: NDArray[Any]) -> NDArray[Any]:
+def _pair_table(table: NDArray[Any], scratch: Scratch) -> NDArray[Any]:
     """Return the two weights that each pair of bytes stands for, of shape (65536, 2).
 
     Args:
         table: the weight of each byte, of shape (256, 1).
+        scratch: memory for the result. The look-ups are spread over all of it, and take longer in
+            pages of 4 KiB than in a huge page.
 
     """
-    pairs = np.empty((256, 256, 2), table.dtype)
+    pairs = scratch.take("pairs", (256, 256, 2), table.dtype, huge=True)
     pairs[:, :, 0] = table[:, 0]
     pairs[:, :, 1] = table
     return pairs.reshape(-1, 2)

@@ -23,12 +23,12 @@ MAX_SCALE: Final = 0x7F7F
 """The bits of the largest finite scale. Those of negative and infinite scales and NaN exceed it."""
 
 # Weights to multiply at a time: they are still in the cache after they were looked up.
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 17
 # Codes of this number of weights begin and end at whole bytes.
 _ALIGNMENT: Final = 8
 # Below this number of weights, a product with a single scale takes longer than repeating the scale.
 _MIN_RUN: Final = 64
-_MIN_PATTERN: Final = 1 << 11
+_MIN_PATTERN: Final = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)

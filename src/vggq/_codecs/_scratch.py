@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._huge_pages import empty_bytes
+from .._huge_pages import HUGE, empty_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +27,21 @@ class Scratch:
     def __init__(self) -> None:
         self._blocks: dict[str, memoryview] = {}
 
-    def take(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return an array of any content, valid until the same use is taken again."""
+    def take(
+        self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, huge: bool = False
+    ) -> NDArray[Any]:
+        """Return an array of any content, valid until the same use is taken again.
+
+        Args:
+            use: the name of the use.
+            shape: the shape of the array.
+            dtype: the dtype of the array.
+            huge: whether even a small array should be in a huge page.
+
+        """
         size = math.prod(shape) * dtype.itemsize
         if len(self._blocks.get(use, b"")) < size:
-            self._blocks[use] = empty_bytes(size)
+            self._blocks[use] = empty_bytes(max(size, HUGE) if huge else size)
         return np.frombuffer(self._blocks[use][:size], dtype).reshape(shape)
 
 

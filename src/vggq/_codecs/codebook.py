@@ -16,6 +16,7 @@ import numpy as np
 from .._rounding import round_into
 from ._look_up import LookUp, look_up
 from ._scales import Scaler, Slices
+from ._scratch import borrow_scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,9 @@ class Codebook:
         codebook, codes = self.split(content)
         if self.slices:
             scaler = Scaler(self.slices, self.slices.read(content))
-            _decode_scaled(LookUp(codebook, codes, self.width, out.size), scaler, out)
+            with borrow_scratch() as scratch:
+                table = LookUp(codebook, codes, self.width, out.size, scratch)
+                _decode_scaled(table, scaler, out)
         elif out.dtype != codebook.dtype:
             rounded = np.empty(codebook.shape, out.dtype)
             round_into(codebook, rounded)
