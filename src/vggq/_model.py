@@ -6,7 +6,6 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from ._model_info import WHOLE_FOLDER
 from ._packed_file import open_model
 from ._reader import reason_of
 from .errors import OptionError, TargetError
@@ -110,7 +109,8 @@ def as_file(
         MissingDependencyError: there is no library for zstd.
 
     """
-    from ._restore import restore_to_folder  # noqa: PLC0415 - not needed to load tensors
+    from ._model_info import WHOLE_FOLDER  # noqa: PLC0415 - not needed to load tensors
+    from ._restore import restore_to_folder  # noqa: PLC0415
     from ._temporary_folder import temporary_folder  # noqa: PLC0415
 
     parent = _parse_dir(dir)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ._reader import Reader, reason_of, translate_errors, unreadable
@@ -13,6 +12,7 @@ from .errors import PackedFileError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from pathlib import Path
     from types import ModuleType
     from zipfile import ZipExtFile
 
@@ -45,7 +45,7 @@ def open_reader(source: Readable | Anchor, resource: str | None) -> Reader:
         return _open_bytes(bytes(source), f"<{len(source)} bytes>")
     if isinstance(source, str | os.PathLike):
         with translate_errors(partial(_cannot_open, None)):
-            path = Path(source)
+            path = _as_path(source)
         return _open_path(path)
     if not hasattr(source, "read_bytes"):
         raise PackedFileError(
@@ -97,19 +97,29 @@ def _open_resource(package: object, resource: str) -> Reader:
 
 
 def _open_traversable(traversable: Traversable, where: str) -> Reader:
-    if isinstance(traversable, Path):
-        return _open_path(traversable, where)
+    if isinstance(traversable, os.PathLike):
+        return _open_path(_as_path(traversable), where)
     with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT)):
         # A traversable in a zip archive: seeking back in it would decompress it again.
         return _open_bytes(traversable.read_bytes(), where)
 
 
-def _open_path(path: Path, resource: str | None = None) -> Reader:
+def _as_path(source: str | os.PathLike[str]) -> Path | str:
+    """Return a path; a string remains one, because importing pathlib takes milliseconds."""
+    if isinstance(source, str):
+        # As in pathlib, "" is the current directory.
+        return source or os.curdir
+    from pathlib import Path  # noqa: PLC0415 - see above
+
+    return Path(source)
+
+
+def _open_path(path: Path | str, resource: str | None = None) -> Reader:
     where = resource or path
     with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT if resource else "")):
-        reader = Reader(path.open("rb"), where)
+        reader = Reader(open(path, "rb"), where)  # noqa: PTH123, SIM115 - see _as_path
         # Another process may have another current directory.
-        reader.origin = (path.absolute(), None)
+        reader.origin = (os.path.join(os.getcwd(), path), None)  # noqa: PTH109, PTH118
         return reader
 
 

@@ -8,8 +8,7 @@ slice in float32, and rounded once.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,8 @@ _MIN_RUN: Final = 64
 _MIN_PATTERN: Final = 1 << 13
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
+# Dataclasses take many times as long to create, and every process that imports vggq creates this.
+class Slices(NamedTuple):
     """The slices of a tensor along one axis: weight i is in slice i // run % scales.
 
     Attributes:
@@ -64,7 +63,7 @@ class Slices:
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as the manifest stores them."""
-        return asdict(self)
+        return self._asdict()
 
     @property
     def size(self) -> int:
