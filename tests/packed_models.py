@@ -99,6 +99,7 @@ class PackedModel:
         tensors: the tensors.
         main: the path of the main member; by default the first.
         block_size: bytes of a block of the rest.
+        folders: the paths of empty folders.
 
     """
 
@@ -106,6 +107,7 @@ class PackedModel:
     tensors: list[Stored] = field(default_factory=list)
     main: str | None = None
     block_size: int = 1 << 23
+    folders: tuple[str, ...] = ()
 
     def contents(self) -> dict[str, bytes]:
         """Return the bytes of each restored file."""
@@ -129,6 +131,7 @@ class PackedModel:
             self.main or next(iter(self.members)),
             tuple(self._member(path, content) for path, content in self.contents().items()),
             tuple(RestBlock(len(frames) + n, len(block)) for n, block in enumerate(blocks)),
+            self.folders,
         )
         frames += map(make_frame, blocks)
         return Manifest(1, "1.5.7", "test", "ab" * 32, {}, infos, model), frames

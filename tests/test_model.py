@@ -292,6 +292,16 @@ def test_model_that_is_a_folder(temporary: Path) -> None:
     assert names == {"net.onnx", "data", "empty.txt", "größe.json"}
 
 
+def test_empty_folders_are_created(temporary: Path) -> None:
+    model = small_model()
+    model.main, model.folders = ".", ("logs/old", "größe")
+    with vggq.as_file(model.build()) as path:
+        folders = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_dir()}
+        assert folders == {"data", "logs", "logs/old", "größe"}
+        assert not list((path / "logs" / "old").iterdir())
+    assert not list(temporary.iterdir())
+
+
 def test_folder_is_removed_when_the_block_raises(temporary: Path) -> None:
     with pytest.raises(ZeroDivisionError), vggq.as_file(small_model().build()):
         raise ZeroDivisionError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import replace
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,6 +187,13 @@ PIECE = "expected a size of at least 1 as `rest`, or the index of a tensor as `t
                 {"offset": 3},
             )
         ),
+        *(
+            (
+                lambda model, value=value: model.update(folders=value),
+                f"model: folders is {value!r}, expected a list of paths",
+            )
+            for value in ({}, [1], ["\ud800"], None)
+        ),
         (lambda model: model["rest"].append([]), "rest[3] is [], expected an object"),
         (lambda model: model["rest"][0].pop("size"), "rest[0]: missing keys: 'size'"),
         (
@@ -236,6 +244,41 @@ def test_paths_of_two_members(first: str, second: str) -> None:
     )
     assert error_of(data) == (
         f"members {first!r} and {second!r} cannot be in one folder on every system"
+    )
+
+
+@pytest.mark.parametrize("path", ["../c", "/c", "", ".", "c/", "c:d", "con", "/".join("c" * 17)])
+def test_path_of_an_empty_folder(path: str) -> None:
+    data = simple().build(folders=("d", path))
+    assert error_of(data).startswith(f"path {short(path)} of a member ")
+
+
+@pytest.mark.parametrize(
+    ("folders", "collision"),
+    [
+        (("a",), ("a", "a")),
+        (("B/c",), ("b", "B/c")),
+        (("c", "c"), ("c", "c")),
+        (("c/d", "c"), ("c", "c/d")),
+        (("é", "e\u0301/f"), ("é", "e\u0301/f")),
+    ],
+)
+def test_empty_folder_has_no_files_and_is_listed_once(
+    folders: tuple[str, ...], collision: tuple[str, str]
+) -> None:
+    first, second = collision
+    assert error_of(simple().build(folders=folders)) == (
+        f"members {first!r} and {second!r} cannot be in one folder on every system"
+    )
+
+
+def test_number_of_empty_folders() -> None:
+    folders = tuple(f"d{number}" for number in range(MAX_MEMBERS + 1))
+    with vggq.open(simple().build(folders=folders[1:])) as weights:
+        assert weights.manifest.model is not None
+        assert weights.manifest.model.folders == folders[1:]
+    assert error_of(simple().build(folders=folders)) == (
+        f"the model has {MAX_MEMBERS + 1} empty folders, expected at most {MAX_MEMBERS}"
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._model_info import Member, Model
 
 MAX_MEMBERS: Final = 4096
-"""Maximum number of files of a model."""
+"""Maximum number of files of a model, and of its empty folders."""
 
 MAX_BLOCK_SIZE: Final = 1 << 23
 """Maximum bytes of a part of the rest: the memory that restoring a file in pieces takes."""
@@ -43,10 +43,15 @@ def _check_paths(model: Model) -> None:
     paths = [member.path for member in model.members]
     if not 1 <= len(paths) <= MAX_MEMBERS:
         raise ManifestError(f"the model has {len(paths)} members, expected 1 to {MAX_MEMBERS}")
-    for path in paths:
+    if len(model.folders) > MAX_MEMBERS:
+        raise ManifestError(
+            f"the model has {len(model.folders)} empty folders, expected at most {MAX_MEMBERS}"
+        )
+    for path in (*paths, *model.folders):
         if problem := find_path_problem(path):
             raise ManifestError(f"path {short(path)} of a member {problem}")
-    if collision := find_collision(paths):
+    # An empty folder contains no member, and is in no other empty folder.
+    if collision := find_collision([*paths, *model.folders]):
         first, second = map(short, collision)
         raise ManifestError(f"members {first} and {second} cannot be in one folder on every system")
     if model.main not in {*paths, WHOLE_FOLDER}:

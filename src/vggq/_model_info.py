@@ -69,12 +69,14 @@ class Model:
         main: the path of the main member; `WHOLE_FOLDER` for the folder of all members.
         members: the files, in the order in which they take bytes from the rest.
         rest: the parts of the rest, in order.
+        folders: the relative paths of empty folders beside the files, with slashes.
 
     """
 
     main: str
     members: tuple[Member, ...]
     rest: tuple[RestBlock, ...]
+    folders: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

@@ -11,11 +11,12 @@ from ._model_info import Member, Model, Piece, RestBlock
 from .errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ._manifest import TensorInfo
 
 _MODEL_KEYS: Final = {"main", "members", "rest"}
+_OPTIONAL_KEYS: Final = {"folders"}
 _MEMBER_KEYS: Final = {"path", "size", "sha256", "pieces"}
 _BLOCK_KEYS: Final = {"entry", "size"}
 
@@ -26,6 +27,7 @@ def model_to_table(model: Model) -> dict[str, Any]:
         "main": model.main,
         "members": [_member_to_table(member) for member in model.members],
         "rest": [{"entry": block.entry, "size": block.size} for block in model.rest],
+        **({"folders": list(model.folders)} if model.folders else {}),
     }
 
 
@@ -52,7 +54,7 @@ def model_from_table(table: object, tensors: Sequence[TensorInfo]) -> Model:
         ManifestError: the value is not of the form that docs/format.md describes.
 
     """
-    table = _require_object(table, "model", _MODEL_KEYS)
+    table = _require_object(table, "model", _MODEL_KEYS, _OPTIONAL_KEYS)
     prefix = "model: "
     members = fields.require_field(table, "members", fields.is_list, "a list", prefix)
     rest = fields.require_field(table, "rest", fields.is_list, "a list", prefix)
@@ -60,14 +62,23 @@ def model_from_table(table: object, tensors: Sequence[TensorInfo]) -> Model:
         main=fields.require_field(table, "main", fields.is_text, "a path", prefix),
         members=tuple(_parse_member(index, item, tensors) for index, item in enumerate(members)),
         rest=tuple(_parse_block(index, item) for index, item in enumerate(rest)),
+        folders=tuple(_parse_folders(table.get("folders", []))),
     )
 
 
-def _require_object(table: object, name: str, keys: set[str]) -> dict[str, Any]:
+def _require_object(
+    table: object, name: str, keys: set[str], optional: Collection[str] = ()
+) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ManifestError(f"{name} is {short(table)}, expected an object")
-    fields.require_keys(table, keys, f"{name}: ")
+    fields.require_keys(table, keys | (table.keys() & set(optional)), f"{name}: ")
     return table
+
+
+def _parse_folders(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(map(fields.is_text, value)):
+        raise ManifestError(f"model: folders is {short(value)}, expected a list of paths")
+    return value
 
 
 def _parse_member(index: int, table: object, tensors: Sequence[TensorInfo]) -> Member:

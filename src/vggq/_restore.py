@@ -55,7 +55,7 @@ def restore_to_memory(
 
 
 def restore_to_folder(packed: PackedFile, model: Model, folder: Path, threads: int | None) -> None:
-    """Write all members to an empty folder.
+    """Write all members to an empty folder, and create the empty folders of the model.
 
     Raises:
         DataError: the packed file is damaged.
@@ -66,9 +66,21 @@ def restore_to_folder(packed: PackedFile, model: Model, folder: Path, threads: i
         path = folder / member.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("xb").close()
+    create_folders(model, folder)
     restorer = _Restorer(packed)
     tasks = plan_tasks(model, packed.manifest.tensors, model.members)
     _run(lambda task: restorer.to_folder(task, folder), tasks, threads)
+
+
+def create_folders(model: Model, folder: Path) -> None:
+    """Create the empty folders of a model.
+
+    Raises:
+        OSError: a folder cannot be created.
+
+    """
+    for path in model.folders:
+        (folder / path).mkdir(parents=True, exist_ok=True)
 
 
 def _run(

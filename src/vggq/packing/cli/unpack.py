@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from ... import _weights
 from ..._model_info import WHOLE_FOLDER
-from ..._restore import ModelReader
+from ..._restore import ModelReader, create_folders
 from ..._weights import underlying_file
 from ...errors import TargetError
 from ..atomic_file import atomic_write
@@ -105,6 +105,7 @@ def _unpack_folder(weights: Weights, model: Model, out: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 writer.write(member, file)
+        create_folders(model, folder)
     main = "" if model.main == WHOLE_FOLDER else f"; the main one is {printable(model.main)}"
     count = len(model.members)
     print_line(f"{out}: restored {count} files, {megabytes(model.size)}{main}")
