@@ -9,7 +9,13 @@ from vggq.packing import megabytes
 
 from .artifact_members import read_members
 from .messages import BuildError
-from .model_files import fingerprint, is_file, list_source_paths, list_weight_paths
+from .model_files import (
+    fingerprint,
+    has_source,
+    is_file,
+    list_source_paths,
+    list_weight_paths,
+)
 from .size_limit import explain_excess
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ class Expectation:
 
     def list_raw_weights(self, model: Model) -> list[str]:
         """Return the files with the weights of a model that the artifact must not contain."""
-        if self.ships_source(model) or not is_file(self.root / model.source):
+        if self.ships_source(model) or not has_source(self.root, model):
             return []
         return list_weight_paths(self.root, model)
 

@@ -52,7 +52,7 @@ def has_source(root: Path, model: Model) -> bool:
 
 
 def list_source_paths(root: Path, model: Model) -> list[str]:
-    """Return the paths of a model's source, with its shards, relative to the project's root.
+    """Return the paths of the files of a model's source, relative to the project's root.
 
     Raises:
         SourceError: the source is missing, or too damaged to find its shards.
@@ -60,8 +60,19 @@ def list_source_paths(root: Path, model: Model) -> list[str]:
     """
     folder = PurePath(model.source).parent
     source = root / model.source
-    names = [os.path.relpath(file, source.parent) for file in list_source_files(source)]
+    files = list_source_files(source, model.options.read)
+    names = [os.path.relpath(file, source.parent) for file in files]
     return [(folder / name).as_posix() for name in names]
+
+
+def list_other_paths(root: Path, model: Model) -> list[str]:
+    """Return the paths of all files of a source that is a folder, also of those not packed."""
+    return [
+        (PurePath(folder) / name).relative_to(root).as_posix()
+        for folder, _, names in os.walk(root / model.source)
+        for name in names
+        if Path(folder).is_relative_to(root)
+    ]
 
 
 def list_weight_paths(root: Path, model: Model) -> list[str]:
@@ -82,7 +93,8 @@ def list_weight_paths(root: Path, model: Model) -> list[str]:
         return paths
     if not members:
         return paths
-    folder = PurePosixPath(model.source).parent
+    source = PurePosixPath(model.source)
+    folder = source if (root / model.source).is_dir() else source.parent
     with_tensors = {
         (folder / member.path).as_posix()
         for member in members
@@ -109,7 +121,7 @@ def remove_packed_file(root: Path, model: Model) -> None:
     """
     target = root / model.target
     remove_leftovers(target, get_scratch_folder(target))
-    if not is_file(root / model.source) or not is_file(target):
+    if not has_source(root, model) or not is_file(target):
         return
     try:
         vggq.open(target).close()

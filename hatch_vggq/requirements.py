@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from vggq.errors import SourceError
-from vggq.packing.sources import FORMATS, identify_format
+from vggq.errors import OptionError, SourceError
+from vggq.packing.sources import FORMATS
+from vggq.packing.sources import list_requirements as list_readers
 
 from .model_files import has_source, is_file
 
@@ -64,11 +65,11 @@ def explain_missing_library(
 def _requirements_of(root: Path, model: Model) -> set[str]:
     """Return the requirements of packing a model, whose source may not exist yet."""
     source = root / model.source
-    reader = None
-    if is_file(source):
-        with suppress(SourceError):
-            reader = identify_format(source).requirement
+    readers: set[str] = set()
+    if has_source(root, model):
+        with suppress(OptionError, SourceError):
+            readers = list_readers(source, model.options.read)
     else:
         formats = [fmt for fmt in FORMATS if source.name.lower().endswith(fmt.suffixes)]
-        reader = formats[0].requirement if formats else None
-    return {*_PACKING, *([reader] if reader else [])}
+        readers = {fmt.requirement for fmt in formats[:1] if fmt.requirement}
+    return {*_PACKING, *readers}

@@ -107,7 +107,8 @@ def test_keyword_arguments_are_the_options() -> None:
 
 
 def test_record_has_every_option() -> None:
-    options = Options(size=1000, dtypes={"*": "bfloat16"}, restore="tensors", scale=1)
+    given = {"dtypes": {"*": "bfloat16"}, "include": ["*.json"], "exclude": ["onnx/*"]}
+    options = Options(size=1000, restore="tensors", scale=1, **given)  # type: ignore[arg-type]
     flat = set(flat_options(options.to_record())) | {"bits", "sqnr"}
     assert flat == set(OPTION_NAMES)
     assert set(OPTION_NAMES) - set(flat_options(Options(size=1000).to_record())) == {

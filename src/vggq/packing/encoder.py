@@ -182,7 +182,7 @@ class Encoder:
         frames = FrameSpool(self.folder)
         try:
             infos, remarks = self._encode_tensors(scale, progress, frames)
-            model = assemble_model(self.layouts, infos, frames) if self.layouts else None
+            model = self._assemble_model(infos, frames)
             manifest = self._manifest(infos, model)
             sizes = {str(index): size for index, size in enumerate(frames.sizes)}
             header = build_header(sizes, manifest_to_metadata(manifest))
@@ -190,6 +190,11 @@ class Encoder:
             frames.close()
             raise
         return EncodedFile(manifest, header, frames, remarks)
+
+    def _assemble_model(self, infos: tuple[TensorInfo, ...], frames: FrameSpool) -> Model | None:
+        if not self.layouts:
+            return None
+        return assemble_model(self.source, self.layouts, infos, frames)
 
     def _encode_tensors(
         self, scale: float, progress: Progress | None, frames: FrameSpool

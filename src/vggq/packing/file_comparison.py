@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import _weights
 from .._model import as_file
+from .._model_info import WHOLE_FOLDER
 from .model_layout import plan_model
 from .packer import SUFFIX
 from .sources import open_source
@@ -69,8 +70,10 @@ def compare_files(
         if model is None or source is None or not source.restores_model:
             return []
         planned, layouts = plan_model(source)
-        # The layout of the main file is the first one.
-        references = {layout.path: layout for layout in layouts[1:]} | {model.main: layouts[0]}
+        references = {layout.path: layout for layout in layouts}
+        if model.main != WHOLE_FOLDER and source.root is None:
+            # The main file, whose layout is the first one, may have another name.
+            references = {layout.path: layout for layout in layouts[1:]} | {model.main: layouts[0]}
         members = {member.path: member for member in model.members}
         return [
             _compare(weights, planned, path, members.get(path), references.get(path))
@@ -86,7 +89,8 @@ def _open_reference(path: Path, weights: Weights, stack: ExitStack) -> Source | 
             if not other.members:
                 return None
         path = stack.enter_context(as_file(path))
-        read_options = replace(read_options, restore="model")
+        # Only files that the patterns select are restored.
+        read_options = replace(read_options, restore="model", include=(), exclude=())
     return stack.enter_context(open_source(path, read_options))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._decode import decompress_entry
 from .._model_checks import MAX_BLOCK_SIZE
-from .._model_info import Member, Model, Piece, RestBlock
+from .._model_info import WHOLE_FOLDER, Member, Model, Piece, RestBlock
 from .._tensor_bytes import tensor_bytes
 from .compression import compress
 from .restored_file import RestoredFile
@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from .._manifest import TensorInfo
     from .frame_spool import FrameSpool
     from .model_layout import MemberLayout
+    from .sources import Source
 
 
 def assemble_model(
-    layouts: Sequence[MemberLayout], infos: Sequence[TensorInfo], frames: FrameSpool
+    source: Source,
+    layouts: Sequence[MemberLayout],
+    infos: Sequence[TensorInfo],
+    frames: FrameSpool,
 ) -> Model:
     """Restore all files of a model as a stream, and store their rest.
 
     Args:
-        layouts: the files, the main file first.
+        source: the source.
+        layouts: its files; the main file first, if there is one.
         infos: the description of each tensor, whose frame is stored.
         frames: the frames of the tensors, to which those of the rest are added.
 
@@ -42,7 +47,8 @@ def assemble_model(
     restore = partial(_restore_tensor, infos, frames)
     members = [_add_member(RestoredFile(layout, restore), rest) for layout in layouts]
     rest.flush()
-    return Model(layouts[0].path, tuple(members), tuple(rest.blocks))
+    main = layouts[0].path if source.root is None else WHOLE_FOLDER
+    return Model(main, tuple(members), tuple(rest.blocks), source.folders)
 
 
 def _restore_tensor(infos: Sequence[TensorInfo], frames: FrameSpool, index: int) -> Buffer:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SourceError
 from .goals import Size
-from .sources import matches_any, member_path
+from .sources import file_size, matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,8 +45,8 @@ class MemberLayout:
     """A file of a model.
 
     Attributes:
-        file: the file.
-        path: its path relative to the main file's folder, with slashes.
+        file: the file, or the copy that is restored in its place.
+        path: the file's path relative to the main file's folder, with slashes.
         size: its bytes.
         gaps: the ranges of tensors, in order; no two overlap.
         checksums: the CRC-32s that have to be replaced, because tensors are in their ranges.
@@ -122,7 +122,7 @@ def _compare_places(source: Source) -> Source:
     """Keep each tensor in the rest whose place does not contain exactly its values."""
     tensors, kept = [], []
     for tensor in source.tensors:
-        problem = _find_problem(tensor, source.files)
+        problem = _find_problem(tensor, source.restored_files)
         if problem is None:
             tensors.append(tensor)
         else:
@@ -153,14 +153,14 @@ def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _plan_member(source: Source, index: int) -> MemberLayout:
-    file = source.files[index]
+    file = source.restored_files[index]
     gaps = tuple(_find_gaps(source.tensors, index))
     own = [checksum for checksum in source.checksums if checksum.member == index]
     checksums = [_keep_right_fields(checksum, file) for checksum in _over_gaps(own, gaps)]
     return MemberLayout(
         file=file,
-        path=member_path(source.files[0], file),
-        size=file.stat().st_size,
+        path=source.member_path(source.files[index]),
+        size=file_size(file),
         gaps=gaps,
         checksums=tuple(checksum for checksum in checksums if checksum.fields),
     )

@@ -9,6 +9,7 @@ from .sizes import megabytes
 
 if TYPE_CHECKING:
     from .._manifest import Manifest
+    from .._model_info import Member
     from .sources import Source, SourceTensor
 
 _LARGE_SHARE: Final = 0.1
@@ -30,13 +31,29 @@ def remark_rest(source: Source, manifest: Manifest) -> tuple[str, ...]:
     if rest <= _LARGE_SHARE * model.size:
         return ()
     share = f"{100 * rest / model.size:.0f} % of the model ({megabytes(rest)})"
-    return (f"{share} is stored exactly, outside its tensors: {_describe_rest(source.kept)}",)
+    content = "graph and other data"
+    if source.root is not None:
+        content = f"{_list_largest(model.members)} and other files"
+    described = _describe_rest(source.kept, content)
+    return (f"{share} is stored exactly, outside its tensors: {described}",)
 
 
-def _describe_rest(kept: tuple[SourceTensor, ...]) -> str:
-    """Return the largest tensors in the rest, with the reason why each is there."""
+def _list_largest(members: tuple[Member, ...]) -> str:
+    """Return the files that have the most bytes outside of tensors."""
+    largest = sorted(members, key=lambda member: member.rest_size, reverse=True)[:_MAX_TENSORS]
+    return ", ".join(f"{member.path!r} ({megabytes(member.rest_size)})" for member in largest)
+
+
+def _describe_rest(kept: tuple[SourceTensor, ...], content: str) -> str:
+    """Return the largest tensors in the rest, with the reason why each is there.
+
+    Args:
+        kept: the tensors in the rest.
+        content: what else is there.
+
+    """
     if not kept:
-        return "graph and other data"
+        return content
     largest = sorted(kept, key=_count_bytes, reverse=True)[:_MAX_TENSORS]
     parts = [
         f"{tensor.name!r} ({megabytes(_count_bytes(tensor))}: {tensor.problem})"
@@ -44,7 +61,7 @@ def _describe_rest(kept: tuple[SourceTensor, ...]) -> str:
     ]
     if others := len(kept) - len(largest):
         parts.append(f"{others} more tensors")
-    return f"{', '.join(parts)}, graph and other data"
+    return f"{', '.join(parts)}, {content}"
 
 
 def _count_bytes(tensor: SourceTensor) -> int:

@@ -142,7 +142,18 @@ OPTIONS: Final = (
     Option(
         "restore", "reading", values.parse_restore, None,
         "restore the files of the source, with the quantized values in them, or only their tensors;"
-        " 'model' by default for ONNX and TorchScript", None, "choice", values.RESTORES,
+        " 'model' by default for ONNX, TorchScript, TFLite and folders",
+        None, "choice", values.RESTORES,
+    ),
+    Option(
+        "include", "reading", values.parse_patterns, (),
+        "paths in a folder of the files to pack, such as '*.json'; can be repeated; by default all",
+        "PATTERN", "list",
+    ),
+    Option(
+        "exclude", "reading", values.parse_patterns, (),
+        "paths in a folder of the files to leave out, such as 'onnx/*'; can be repeated",
+        "PATTERN", "list",
     ),
     Option(
         "license", "provenance", values.parse_license, None,
@@ -163,7 +174,9 @@ GOALS: Final = ("bits", "sqnr", "size")
 RENAMED: Final = {"aim": "objective", "weights": "importance"}
 """Former names of options, which are rejected with the new name."""
 
-OPTIONALLY_RECORDED: Final[dict[str, Any]] = {"scale": SCALES[0], "dtypes": [], "restore": None}
+OPTIONALLY_RECORDED: Final[dict[str, Any]] = {
+    "scale": SCALES[0], "dtypes": [], "restore": None, "include": [], "exclude": [],
+}  # fmt: skip
 """The options that the manifest records only if they are given, and the values of the others."""
 
 _READING: Final = tuple(option.name for option in OPTIONS if option.scope == "reading")
@@ -189,6 +202,8 @@ class OptionKeywords(TypedDict, total=False):
     rename: Mapping[str, str] | Iterable[tuple[str, str]]
     dtypes: Mapping[str, str] | Iterable[tuple[str, str]]
     restore: str | None
+    include: Iterable[str]
+    exclude: Iterable[str]
     license: str | None
     description: str | None
     url: str | None
@@ -322,7 +337,8 @@ class Options:
     def _optional_record(self) -> dict[str, Any]:
         """Return the options of reading that few files need, and no others record."""
         dtypes = [list(pair) for pair in self.read.dtypes]
-        found = {"dtypes": dtypes, "restore": self.read.restore}
+        patterns = {name: list(getattr(self.read, name)) for name in ("include", "exclude")}
+        found = {"dtypes": dtypes, "restore": self.read.restore, **patterns}
         return {name: value for name, value in found.items() if value}
 
     @classmethod

@@ -147,7 +147,7 @@ def check_target(source: Path, target: Path) -> None:
     """Reject a target that would overwrite something else.
 
     Raises:
-        TargetError: the target does not end in .vggq, is a directory, or is the source.
+        TargetError: the target does not end in .vggq, is a directory, or is the source or in it.
 
     """
     if target.suffix != SUFFIX:
@@ -159,5 +159,7 @@ def check_target(source: Path, target: Path) -> None:
             raise TargetError("a directory, not a file", path=target)
         if target.exists() and source.exists() and target.samefile(source):
             raise TargetError("the target is the source itself", path=target)
+        if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+            raise TargetError("the target is in the folder that is the source", path=target)
     except OSError as error:
         raise TargetError(f"cannot be written: {error.strerror}", path=target) from error

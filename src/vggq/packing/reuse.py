@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _weights
+from .._model_info import WHOLE_FOLDER
 from ..errors import FormatError, PackedFileError
 from .encoder import ENCODER_VERSION
 from .sources import hash_source
@@ -31,9 +32,10 @@ def is_current(
             if manifest.encoder != encoder_version or manifest.options != options.to_record():
                 return False
             # The digest of a single file does not depend on its name, but the restored file does.
-            if manifest.model is not None and manifest.model.main != source.name:
+            main = WHOLE_FOLDER if source.is_dir() else source.name
+            if manifest.model is not None and manifest.model.main != main:
                 return False
             verify(weights)
     except (FormatError, PackedFileError):
         return False
-    return manifest.source_sha256 == hash_source(source)
+    return manifest.source_sha256 == hash_source(source, options.read)

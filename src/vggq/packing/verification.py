@@ -149,8 +149,10 @@ def check_same_names(packed: set[str], source: set[str]) -> None:
 def _verify_members(weights: Weights, source: Source, layouts: Sequence[MemberLayout]) -> None:
     """Compare the restored files with those of the source, with the restored tensors in these."""
     _verify_digests(weights, lambda _: None)
+    model = weights.manifest.model
     expected = [(layout.path, layout.size) for layout in layouts]
-    if expected != [(member.path, member.size) for member in weights.members]:
+    found = [(member.path, member.size) for member in weights.members]
+    if expected != found or (model is not None and model.folders != source.folders):
         raise VerificationError("the files of the model have other names or sizes in the source")
     for layout, member in zip(layouts, weights.members, strict=True):
         if hash_with_tensors(layout, weights, source) != member.sha256:

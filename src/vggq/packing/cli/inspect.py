@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
-_CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes", "restore")
+_CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes", "restore", "include", "exclude")
 
 
 def add_command(commands: Commands) -> None:

@@ -11,6 +11,7 @@ from ..sources import (
     UNKNOWN_DTYPE,
     identify_format,
     natural_sort_key,
+    replace_files,
     resolve_restore,
     separate_tensors,
 )
@@ -40,7 +41,7 @@ def show_checkpoint(file: str, read_options: ReadOptions, *, as_json: bool) -> N
 
     """
     path = Path(file)
-    fmt = identify_format(path)
+    fmt = identify_format(path, read_options)
     read_options = resolve_restore(path, fmt, read_options)
     files = fmt.list_files(path) if read_options.restore == "model" else []
     with fmt.open(path, read_options) as contents:
@@ -62,7 +63,8 @@ def _all_tensors(contents: Contents, files: list[Path]) -> list[SourceTensor]:
     """Return all tensors; those that stay in the rest of a model have a problem."""
     if not files:
         return contents.tensors
-    replaceable, kept = separate_tensors(contents.tensors, contents.checksums, files)
+    restored = replace_files(files, contents.copies)
+    replaceable, kept = separate_tensors(contents.tensors, contents.checksums, restored)
     return replaceable + kept
 
 

@@ -36,7 +36,9 @@ def print_model(weights: Weights) -> None:
 
 def _describe_files(model: Model) -> str:
     if model.main == WHOLE_FOLDER:
-        return f"a folder with {_count_files(len(model.members))}"
+        folders = len(model.folders)
+        empty = f" and {folders} empty folder{'' if folders == 1 else 's'}" if folders else ""
+        return f"a folder with {_count_files(len(model.members))}{empty}"
     others = len(model.members) - 1
     return printable(model.main) + (f" and {_count_files(others)} beside it" if others else "")
 
@@ -54,6 +56,7 @@ def model_as_json(weights: Weights) -> dict[str, Any] | None:
         "main": model.main,
         "bytes": model.size,
         "stored_rest_bytes": stored_rest_size(weights),
+        "folders": list(model.folders),
         "members": [
             {
                 "path": member.path,

@@ -4,12 +4,13 @@ Each format has a module or a package. A file's first bytes identify its format,
 must agree.
 """
 
-from ._gaps import separate_tensors
+from ._gaps import file_size, separate_tensors
 from ._hashing import check_unchanged, hash_file, hash_source
+from ._identification import identify_format, list_requirements, list_source_files
 from ._opening import open_source
 from ._places import Checksum, Place
-from ._registry import FORMATS, identify_format, list_source_files
-from ._restore_option import find_restore_conflicts, member_path, resolve_restore
+from ._registry import FORMATS
+from ._restore_option import find_restore_conflicts, resolve_restore
 from ._selection import check_patterns, matches_any
 from ._source import (
     UNKNOWN_DTYPE,
@@ -19,6 +20,7 @@ from ._source import (
     Source,
     SourceTensor,
     natural_sort_key,
+    replace_files,
 )
 
 __all__ = [
@@ -33,15 +35,17 @@ __all__ = [
     "SourceTensor",
     "check_patterns",
     "check_unchanged",
+    "file_size",
     "find_restore_conflicts",
     "hash_file",
     "hash_source",
     "identify_format",
+    "list_requirements",
     "list_source_files",
     "matches_any",
-    "member_path",
     "natural_sort_key",
     "open_source",
+    "replace_files",
     "resolve_restore",
     "separate_tensors",
 ]

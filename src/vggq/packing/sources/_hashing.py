@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...errors import SourceError
-from ._registry import list_source_files
+from ._identification import identify_format, list_source_files
+from ._source import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,15 +16,41 @@ if TYPE_CHECKING:
 
     from ._source import Source
 
+_DEFAULT: Final = ReadOptions()
 
-def hash_source(path: Path) -> str:
-    """Return the digest of a checkpoint, in hexadecimal.
+
+def hash_source(path: Path, read_options: ReadOptions = _DEFAULT) -> str:
+    """Return the digest of a source, in hexadecimal.
 
     Raises:
-        SourceError: as `list_source_files`, or a file cannot be read.
+        OptionError, SourceError: as `list_source_files`, or a file cannot be read.
 
     """
-    return hash_files(list_source_files(path))
+    fmt = identify_format(path, read_options)
+    files = list_source_files(path, read_options)
+    if fmt.is_folder:
+        return hash_folder(path, files, fmt.list_empty_folders(path))
+    return hash_files(files)
+
+
+def hash_folder(root: Path, files: Sequence[Path], folders: Sequence[str]) -> str:
+    """Return the digest of a folder, in hexadecimal.
+
+    It is the SHA-256 of a list in the format of sha256sum, one line `<SHA-256>  <relative path>`
+    for each file. An empty folder is a file without bytes whose path ends in a slash.
+
+    Args:
+        root: the folder.
+        files: its files, in order.
+        folders: the paths of the empty folders in it, in order.
+
+    Raises:
+        SourceError: a file cannot be read.
+
+    """
+    empty = hashlib.sha256().hexdigest()
+    lines = [*_lines_of(root, files), *(f"{empty}  {path}/\n" for path in folders)]
+    return _hash_text(lines)
 
 
 def hash_files(files: Sequence[Path]) -> str:
@@ -39,14 +66,21 @@ def hash_files(files: Sequence[Path]) -> str:
         SourceError: a file cannot be read.
 
     """
-    folder = files[0].parent
     if len(files) == 1:
         return hash_file(files[0])
-    lines = [
+    return _hash_text(_lines_of(files[0].parent, files))
+
+
+def _lines_of(folder: Path, files: Sequence[Path]) -> list[str]:
+    return [
         f"{hash_file(file)}  {os.path.relpath(file, folder)}\n".replace(os.sep, "/")
         for file in files
     ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _hash_text(lines: Sequence[str]) -> str:
+    # Names may have bytes that are no UTF-8.
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def hash_file(path: Path) -> str:
@@ -73,8 +107,11 @@ def check_unchanged(source: Source) -> None:
 
     """
     # The other files are the same ones as long as the first does not change.
-    if hash_files(source.files) != source.sha256:
+    if source.root is None:
+        path, sha256 = source.files[0], hash_files(source.files)
+    else:
+        path, sha256 = source.root, hash_folder(source.root, source.files, source.folders)
+    if sha256 != source.sha256:
         raise SourceError(
-            "changed while it was read; wait until it is complete, then build again",
-            path=source.files[0],
+            "changed while it was read; wait until it is complete, then build again", path=path
         )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from ..._fields import is_text
 from ...errors import SourceError
 from ._gaps import separate_tensors
-from ._hashing import hash_files
-from ._registry import identify_format
+from ._hashing import hash_files, hash_folder
+from ._identification import identify_format
 from ._restore_option import check_members, resolve_restore
 from ._selection import select_tensors
 from ._source import ReadOptions, Source, natural_sort_key
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
-    from ._source import Contents, SourceTensor
+    from ._source import Contents, Format, SourceTensor
 
 _DEFAULT_READ_OPTIONS: Final = ReadOptions()
 
@@ -33,7 +33,7 @@ def open_source(
     """Open a checkpoint; its tensors can be read while the block lasts.
 
     Args:
-        path: the file.
+        path: the file or folder.
         read_options: layout, state dict, and tensors to leave out and to rename.
 
     Raises:
@@ -44,13 +44,12 @@ def open_source(
 
     """
     path = Path(path)
-    fmt = identify_format(path)
+    fmt = identify_format(path, read_options)
     # Hashed before anything is read, so that `check_unchanged` covers all that was read.
-    files = tuple(fmt.list_files(path))
-    sha256 = hash_files(files)
+    source = _list_and_hash(path, fmt)
     read_options = resolve_restore(path, fmt, read_options)
     with fmt.open(path, read_options) as contents:
-        source = Source(fmt.name, sha256, [], contents.chosen_key, contents.remarks, files=files)
+        source = replace(source, chosen_key=contents.chosen_key, remarks=contents.remarks)
         if read_options.restore == "model":
             found = _add_model(source, contents)
         else:
@@ -59,17 +58,22 @@ def open_source(
         yield replace(found, tensors=sorted(found.tensors, key=natural_sort_key))
 
 
+def _list_and_hash(path: Path, fmt: Format) -> Source:
+    """Return a source with its files and its digest, but without tensors."""
+    files = tuple(fmt.list_files(path))
+    if not fmt.is_folder:
+        return Source(fmt.name, hash_files(files), [], files=files)
+    folders = tuple(fmt.list_empty_folders(path))
+    sha256 = hash_folder(path, files, folders)
+    return Source(fmt.name, sha256, [], files=files, root=path, folders=folders)
+
+
 def _add_model(source: Source, contents: Contents) -> Source:
     """Return the source with the tensors whose bytes can be replaced in its files."""
-    check_members(source.files)
-    tensors, kept = separate_tensors(contents.tensors, contents.checksums, source.files)
-    return replace(
-        source,
-        restore="model",
-        checksums=contents.checksums,
-        tensors=tensors,
-        kept=tuple(kept),
-    )
+    check_members(source)
+    source = replace(source, restore="model", checksums=contents.checksums, copies=contents.copies)
+    tensors, kept = separate_tensors(contents.tensors, source.checksums, source.restored_files)
+    return replace(source, tensors=tensors, kept=tuple(kept))
 
 
 def _select_tensors(

@@ -29,7 +29,7 @@ _HEAD_SIZE: Final = 1 << 17
 _GLOB_CHARACTERS: Final = frozenset("*?")
 
 
-def identify_format(path: Path) -> Format:
+def identify_file_format(path: Path) -> Format:
     """Return the format of a file, by its first bytes; its suffix must agree.
 
     Raises:
@@ -50,21 +50,25 @@ def identify_format(path: Path) -> Format:
     raise SourceError(_describe_mismatch(head, by_content, by_suffix), path=path)
 
 
-def list_source_files(path: Path) -> list[Path]:
-    """Return all files of a checkpoint: the file itself, then its shards or external data.
+def find_format(path: Path) -> Format | None:
+    """Return the format that the first bytes and the suffix of a file agree on, or None.
 
     Raises:
-        SourceError: as `identify_format`; or the file is too damaged to know the others, or
-            one of them is missing.
+        SourceError: the file cannot be read.
 
     """
-    files = identify_format(path).list_files(path)
-    for file in files[1:]:
-        _check_fetched(file)
-    return files
+    by_suffix = _formats_of_suffix(path)
+    head = _read_head(path) if by_suffix else b""
+    return next((fmt for fmt in by_suffix if fmt.matches(head)), None)
 
 
-def _check_fetched(file: Path) -> None:
+def check_fetched(file: Path) -> None:
+    """Reject a pointer of Git LFS.
+
+    Raises:
+        SourceError: the file is one.
+
+    """
     # A file that cannot be read is reported when it is hashed.
     with suppress(OSError), file.open("rb") as opened:
         _reject_pointer(file, opened.read(len(LFS_POINTER)))

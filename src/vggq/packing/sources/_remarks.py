@@ -18,11 +18,12 @@ def remark_unpacked(found: Mapping[str, Collection[str]]) -> tuple[str, ...]:
         found: names of what is not packed, by its kind in the plural, such as "attributes".
 
     """
-    parts = [f"the {kind} {_listed(names)}" for kind, names in found.items() if names]
+    parts = [f"the {kind} {list_names(names)}" for kind, names in found.items() if names]
     return (f"not packed: {'; '.join(parts)}",) if parts else ()
 
 
-def _listed(names: Collection[str]) -> str:
+def list_names(names: Collection[str]) -> str:
+    """Return the first names, quoted, and the number of the others."""
     listed = ", ".join(map(repr, islice(names, _MAX_NAMES)))
     others = len(names) - _MAX_NAMES
     return f"{listed} and {others} more" if others > 0 else listed

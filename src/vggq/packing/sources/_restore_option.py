@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +11,10 @@ from ...errors import OptionError, SourceError
 from ._registry import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from ._source import Format, ReadOptions
+    from ._source import Format, ReadOptions, Source
 
 # A restored file has all tensors of its source, under its names and in its axes.
 _FOR_TENSORS_ONLY: Final = ("layout", "key", "drop", "rename", "dtypes")
@@ -58,7 +57,7 @@ def resolve_restore(path: Path, fmt: Format, read_options: ReadOptions) -> ReadO
     return replace(read_options, restore=restore)
 
 
-def check_members(files: Sequence[Path]) -> None:
+def check_members(source: Source) -> None:
     """Check that the files of a model can be restored on every system.
 
     Raises:
@@ -66,12 +65,13 @@ def check_members(files: Sequence[Path]) -> None:
             is not possible everywhere; or there are too many files.
 
     """
-    main = files[0]
+    main, files = source.root or source.files[0], source.files
     if len(files) > MAX_MEMBERS:
         reason = f"the model has {len(files)} files, and a packed file at most {MAX_MEMBERS}"
         raise SourceError(reason, path=main)
-    paths = [member_path(main, file) for file in files]
-    for path, file in zip(paths, files, strict=True):
+    paths = [*map(source.member_path, files), *source.folders]
+    located = [*files, *(source.base / folder for folder in source.folders)]
+    for path, file in zip(paths, located, strict=True):
         if path.startswith("../"):
             raise SourceError(f"the file is outside the folder of {main.name!r}", path=file)
         if problem := find_path_problem(path):
@@ -81,11 +81,6 @@ def check_members(files: Sequence[Path]) -> None:
         raise SourceError(
             f"cannot be restored: on some systems {first} and {second} are one file", path=main
         )
-
-
-def member_path(main: Path, file: Path) -> str:
-    """Return the path of a model's file relative to the folder of the main file, with slashes."""
-    return os.path.relpath(file, main.parent).replace(os.sep, "/")
 
 
 def _describe_unsupported(fmt: Format) -> str:

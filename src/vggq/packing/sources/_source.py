@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from ...errors import PackedFileError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -88,6 +89,8 @@ class Contents:
         remarks: one line for each fact that a packager should know, such as the names of objects
             that are not packed.
         checksums: the checksums over ranges with tensors, if the model is packed.
+        copies: the files that are restored in place of others, by the index of these in the list
+            of the source's files: a compressed archive has a copy with its records uncompressed.
 
     """
 
@@ -95,6 +98,17 @@ class Contents:
     chosen_key: str | None = None
     remarks: tuple[str, ...] = ()
     checksums: tuple[Checksum, ...] = ()
+    copies: Mapping[int, Path] = field(default_factory=dict)
+
+    def as_member(self, index: int) -> Contents:
+        """Return the contents of a single file as those of one of several files."""
+        tensors = [
+            replace(tensor, place=tensor.place and tensor.place.in_member(index))
+            for tensor in self.tensors
+        ]
+        checksums = tuple(checksum.in_member(index) for checksum in self.checksums)
+        copies = {index: self.copies[0]} if self.copies else {}
+        return replace(self, tensors=tensors, checksums=checksums, copies=copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,9 @@ class Source:
         checksums: as those of `Contents`.
         kept: if the files are restored, the tensors that stay in the rest of the files, with the
             reason as their `problem`; `tensors` are the others.
+        copies: as those of `Contents`.
+        root: the folder, if that is the source; then no file is the main one.
+        folders: the relative paths of the empty folders in it, with slashes.
 
     """
 
@@ -125,11 +142,33 @@ class Source:
     files: tuple[Path, ...] = ()
     checksums: tuple[Checksum, ...] = ()
     kept: tuple[SourceTensor, ...] = ()
+    copies: Mapping[int, Path] = field(default_factory=dict)
+    root: Path | None = None
+    folders: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> Path:
+        """The folder that the paths of the files are relative to."""
+        return self.root or self.files[0].parent
+
+    def member_path(self, file: Path) -> str:
+        """Return the path of a file as that of a model's member."""
+        return os.path.relpath(file, self.base).replace(os.sep, "/")
+
+    @property
+    def restored_files(self) -> tuple[Path, ...]:
+        """The files whose bytes are restored: those of the source, or copies of them."""
+        return replace_files(self.files, self.copies)
 
     @property
     def restores_model(self) -> bool:
         """Whether the files are restored, not only their tensors."""
         return self.restore == "model"
+
+
+def replace_files(files: Sequence[Path], copies: Mapping[int, Path]) -> tuple[Path, ...]:
+    """Return files, with the copies by index in place of some of them."""
+    return tuple(copies.get(index, file) for index, file in enumerate(files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +185,9 @@ class ReadOptions:
             dtype the file does not state.
         restore: "model" to restore the files of the source, "tensors" to restore only their
             tensors; None for the default of the format.
+        include: `fnmatch` patterns of the relative paths of the files of a folder to pack; all if
+            there are none.
+        exclude: patterns of those to leave out.
 
     """
 
@@ -155,10 +197,16 @@ class ReadOptions:
     rename: Sequence[tuple[str, str]] = ()
     dtypes: Sequence[tuple[str, str]] = ()
     restore: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
 
 
 def _single_file(path: Path) -> list[Path]:
     return [path]
+
+
+def _no_folders(_: Path) -> list[str]:
+    return []
 
 
 def _tensors_by_default(_: Path) -> str:
@@ -180,6 +228,8 @@ class Format:
             themselves can be restored.
         default_restore: returns the default of `restore` for a file: "model" or "tensors".
         channels_last: whether the output channels of a kernel are its last axis, without a layout.
+        folder_lister: returns the relative paths of the empty folders of a source.
+        is_folder: whether sources are folders.
 
     """
 
@@ -192,6 +242,8 @@ class Format:
     restores_models: bool = False
     default_restore: Callable[[Path], str] = _tensors_by_default
     channels_last: bool = False
+    folder_lister: Callable[[Path], list[str]] = _no_folders
+    is_folder: bool = False
 
     @contextmanager
     def open(self, path: Path, read_options: ReadOptions) -> Iterator[Contents]:
@@ -209,7 +261,9 @@ class Format:
             channels_last = self.channels_last and read_options.layout is None
             tensors = [
                 replace(
-                    tensor, read=partial(_read_tensor, path, tensor), channels_last=channels_last
+                    tensor,
+                    read=partial(_read_tensor, path, tensor),
+                    channels_last=channels_last or tensor.channels_last,
                 )
                 for tensor in contents.tensors
             ]
@@ -224,6 +278,16 @@ class Format:
         """
         with _locate_errors(path):
             return self.file_lister(path)
+
+    def list_empty_folders(self, path: Path) -> list[str]:
+        """Return the relative paths of the empty folders of a source.
+
+        Raises:
+            SourceError: as `list_files`.
+
+        """
+        with _locate_errors(path):
+            return self.folder_lister(path)
 
     def choose_restore(self, path: Path) -> str:
         """Return the default of `restore` for a file.

@@ -12,6 +12,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
 from ....errors import SourceError
+from .._links import is_below
 from .._places import Place
 from ._tensor import parse_external_data
 
@@ -194,7 +195,7 @@ def _find_data_file(folder: Path, location: str) -> Path:
         is_file = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(missing) from error
-    if not path.is_relative_to(root):
+    if not is_below(path, root):
         raise SourceError(outside)
     if not is_file:
         raise SourceError(missing)

@@ -1,0 +1,100 @@
+"""Files of a folder that hold the same tensors, in several formats."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...._dtypes import FLOATING
+from ....errors import SourceError
+from .._remarks import list_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from .._source import SourceTensor
+
+# Smaller tensors, such as zeros and ones of norms, are equal by chance.
+_MIN_COUNT: Final = 1000
+# Of the weights of a file. Two formats of one model may differ in a few tensors.
+_SHARE: Final = 0.9
+
+_Digest = tuple[str, int, int, int]
+
+
+def remark_duplicates(files: Mapping[str, Sequence[SourceTensor]]) -> tuple[str, ...]:
+    """Return a remark on the files whose tensors are those of other files as well.
+
+    Args:
+        files: the tensors by the relative path of their file, the preferred file first.
+
+    Raises:
+        SourceError: a tensor cannot be read.
+
+    """
+    weights = {path: _find_weights(tensors) for path, tensors in files.items()}
+    owners: dict[_Digest, str] = {}
+    duplicates: dict[str, str] = {}
+    for path in _find_suspects(weights):
+        sizes = Counter(_iterate_digests(weights[path]))
+        shared = Counter(owners[digest] for digest in sizes.elements() if digest in owners)
+        count = sum(digest[1] for digest in sizes.elements())
+        known = sum(digest[1] for digest in sizes.elements() if digest in owners)
+        if shared and known >= _SHARE * count:
+            ((duplicates[path], _),) = shared.most_common(1)
+        for digest in sizes:
+            owners.setdefault(digest, path)
+    if not duplicates:
+        return ()
+    first = next(iter(duplicates.values()))
+    verb, pronoun = ("holds", "it") if len(duplicates) == 1 else ("hold", "them")
+    patterns = [glob.escape(path) for path in duplicates]
+    same = f"{list_names(list(duplicates))} {verb} the same tensors as {first!r}"
+    return (f"{same}; exclude = {patterns!r} leaves {pronoun} out",)
+
+
+def _find_weights(tensors: Iterable[SourceTensor]) -> list[SourceTensor]:
+    return [
+        tensor
+        for tensor in tensors
+        if tensor.problem is None and tensor.dtype in FLOATING and tensor.count >= _MIN_COUNT
+    ]
+
+
+def _find_suspects(weights: Mapping[str, Sequence[SourceTensor]]) -> list[str]:
+    """Return the files that share the numbers of elements with others; only these are read."""
+    counts = {
+        path: Counter((tensor.dtype, tensor.count) for tensor in tensors)
+        for path, tensors in weights.items()
+    }
+    total = Counter(key for counter in counts.values() for key in counter)
+    return [path for path, counter in counts.items() if any(total[key] > 1 for key in counter)]
+
+
+def _iterate_digests(tensors: Iterable[SourceTensor]) -> Iterable[_Digest]:
+    for tensor in tensors:
+        try:
+            values = tensor.read()
+        except SourceError:
+            # It stays in the rest, with this reason.
+            continue
+        yield (tensor.dtype, tensor.count, *_hash_values(values))
+
+
+def _hash_values(values: NDArray[Any]) -> tuple[int, int]:
+    """Return two sums over the bits of all values, which do not depend on their order.
+
+    Other formats transpose matrices.
+    """
+    bits = np.ascontiguousarray(values).reshape(-1).view(f"<u{values.dtype.itemsize}")
+    first = second = 0
+    for start in range(0, bits.size, 1 << 20):
+        part = bits[start : start + (1 << 20)].astype(np.uint64)
+        first += int(part.sum(dtype=np.uint64))
+        second += int((part * part).sum(dtype=np.uint64))
+    return first & 0xFFFFFFFFFFFFFFFF, second & 0xFFFFFFFFFFFFFFFF
