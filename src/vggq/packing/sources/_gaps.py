@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ..._dtypes import STORAGE
+from ...errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,8 +52,11 @@ def separate_tensors(
         checksums: the checksums over its tensors.
         files: the files of the model.
 
+    Raises:
+        SourceError: a file is gone.
+
     """
-    sizes = [file.stat().st_size for file in files]
+    sizes = [file_size(file) for file in files]
     fixed = [_fixed_bytes(index, size, checksums) for index, size in enumerate(sizes)]
     problems = [_find_problem(tensor, sizes, fixed) for tensor in tensors]
     candidates = [t for t, problem in zip(tensors, problems, strict=True) if problem is None]
@@ -65,6 +69,19 @@ def separate_tensors(
         else:
             kept.append(replace(tensor, problem=problem))
     return replaceable, kept
+
+
+def file_size(file: Path) -> int:
+    """Return the bytes of a file.
+
+    Raises:
+        SourceError: the file is gone, or the system does not tell.
+
+    """
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}", path=file) from error
 
 
 def _find_problem(

@@ -20,6 +20,7 @@ import numpy as np
 from ... import _dtypes
 from ..._json import MAX_DIMENSIONS
 from ...errors import SourceError
+from ._places import Place
 from ._source import SourceTensor, unsupported_tensor
 from ._untyped import declared_dtype, is_untyped, untyped_problem
 
@@ -57,7 +58,11 @@ class _Header:
 
 
 def describe_array(
-    name: str, open_file: OpenFile, size: int, declarations: Sequence[tuple[str, str]]
+    name: str,
+    open_file: OpenFile,
+    size: int,
+    declarations: Sequence[tuple[str, str]],
+    start: int | None = None,
 ) -> SourceTensor:
     """Return an array as a tensor, which has a problem if its dtype cannot be packed.
 
@@ -66,6 +71,8 @@ def describe_array(
         open_file: opens the file at the start of the array.
         size: bytes of the header and the values.
         declarations: the option `dtypes`.
+        start: the offset in the file to restore at which the array starts; the tensor then has a
+            place, or a problem that says why it has none. None if no file is restored.
 
     Raises:
         SourceError: the size does not fit the shape: reading would allocate memory for values that
@@ -82,7 +89,18 @@ def describe_array(
     else:
         _check_array_size(header, available)
         tensor = SourceTensor(name, dtype, header.shape, partial(_read_array, open_file, dtype))
+        if start is not None:
+            tensor = _locate(tensor, header, start + size - available)
     return replace(tensor, untyped=untyped)
+
+
+def _locate(tensor: SourceTensor, header: _Header, start: int) -> SourceTensor:
+    """Return a tensor with its place, if its elements are plain."""
+    if header.dtype.newbyteorder("<") != header.dtype:
+        return replace(tensor, problem="its byte order is big-endian")
+    if header.fortran_order and sum(size > 1 for size in header.shape) > 1:
+        return replace(tensor, problem="its elements are in Fortran order in the file")
+    return replace(tensor, place=Place(0, start, tensor.count * header.dtype.itemsize))
 
 
 def _unsupported_reason(header: _Header) -> str:

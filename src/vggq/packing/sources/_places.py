@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class Place:
     member: int
     start: int
     size: int
+
+    def in_member(self, member: int) -> Place:
+        """Return the same range of another file."""
+        return replace(self, member=member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +42,7 @@ class Checksum:
     start: int
     size: int
     fields: tuple[int, ...]
+
+    def in_member(self, member: int) -> Checksum:
+        """Return the same checksum of another file."""
+        return replace(self, member=member)

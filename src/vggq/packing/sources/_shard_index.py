@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..._json import parse_json
 from ...errors import HeaderError, SourceError
+from ._source import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
-    from ._source import Contents, Format, ReadOptions
+    from ._source import Format, ReadOptions, SourceTensor
 
 _SHARD_HEAD_SIZE: Final = 1 << 17
 _MAX_INDEX_SIZE: Final = 100_000_000
@@ -53,7 +54,7 @@ def list_files(index: Path, names: Iterable[str]) -> list[Path]:
         SourceError: a shard does not exist.
 
     """
-    shards = [index.parent / name for name in sorted(set(names))]
+    shards = [index.parent / name for name in _order(names)]
     for shard in shards:
         # Unlike `Path.is_file`, this returns False for a name that is too long.
         if not os.path.isfile(shard):  # noqa: PTH113
@@ -61,15 +62,35 @@ def list_files(index: Path, names: Iterable[str]) -> list[Path]:
     return [index, *shards]
 
 
-def open_shard(
-    stack: ExitStack, shard: Path, index: Path, formats: Sequence[Format], read_options: ReadOptions
-) -> Contents:
-    """Open a shard, which stays open until the stack is closed.
+def open_shards(
+    stack: ExitStack,
+    index: Path,
+    names: Iterable[str],
+    formats: Sequence[Format],
+    read_options: ReadOptions,
+) -> dict[str, Contents]:
+    """Open all shards, which stay open until the stack is closed, and return them by name.
 
     Raises:
-        SourceError: the shard cannot be read, or has none of the formats.
+        SourceError: a shard cannot be read, or has none of the formats.
 
     """
+    return {
+        name: _open_shard(stack, index.parent / name, index, formats, read_options).as_member(
+            member
+        )
+        for member, name in enumerate(_order(names), 1)
+    }
+
+
+def _order(names: Iterable[str]) -> list[str]:
+    """Return the names of the shards in the order of a source's files."""
+    return sorted(set(names))
+
+
+def _open_shard(
+    stack: ExitStack, shard: Path, index: Path, formats: Sequence[Format], read_options: ReadOptions
+) -> Contents:
     try:
         with shard.open("rb") as file:
             head = file.read(_SHARD_HEAD_SIZE)
@@ -84,6 +105,9 @@ def open_shard(
     raise SourceError(reason, path=shard)
 
 
-def merge_remarks(contents: Iterable[Contents]) -> tuple[str, ...]:
-    """Return the remarks of all shards, each once."""
-    return tuple(dict.fromkeys(remark for shard in contents for remark in shard.remarks))
+def merge_shards(tensors: Sequence[SourceTensor], shards: Iterable[Contents]) -> Contents:
+    """Return the contents of a checkpoint with the remarks and checksums of its shards."""
+    shards = list(shards)
+    remarks = dict.fromkeys(remark for shard in shards for remark in shard.remarks)
+    checksums = tuple(checksum for shard in shards for checksum in shard.checksums)
+    return Contents(list(tensors), remarks=tuple(remarks), checksums=checksums)

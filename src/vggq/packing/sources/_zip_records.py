@@ -126,9 +126,14 @@ class StoredRecords:
         return None
 
 
+def is_encrypted(info: zipfile.ZipInfo) -> bool:
+    """Return whether a record needs a password."""
+    return bool(info.flag_bits & _ENCRYPTED)
+
+
 def _is_plain(info: zipfile.ZipInfo) -> bool:
     is_stored = info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size
-    return is_stored and not info.flag_bits & _ENCRYPTED
+    return is_stored and not is_encrypted(info)
 
 
 def _find_starts(file: Reader, archive: zipfile.ZipFile) -> list[int]:

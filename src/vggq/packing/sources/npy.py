@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
+    start = 0 if read_options.restore == "model" else None
     try:
+        size = path.stat().st_size
         tensor = describe_array(
-            path.stem, lambda: path.open("rb"), path.stat().st_size, read_options.dtypes
+            path.stem, lambda: path.open("rb"), size, read_options.dtypes, start
         )
     except SourceError as error:
         error.locate(tensor=path.stem)
@@ -31,4 +33,4 @@ def _matches(head: bytes) -> bool:
     return head.startswith(NPY_MAGIC)
 
 
-FORMAT: Final = Format("npy", (".npy",), _matches, _open)
+FORMAT: Final = Format("npy", (".npy",), _matches, _open, restores_models=True)

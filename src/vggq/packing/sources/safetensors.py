@@ -18,6 +18,7 @@ from ..._json import is_shape
 from ..._manifest_json import METADATA_KEY
 from ..._reader import Reader
 from ...errors import HeaderError, SourceError
+from ._places import Place
 from ._remarks import remark_unpacked
 from ._safetensors_header import read_checkpoint_header
 from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
@@ -50,10 +51,11 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
                 "already a packed file; use the checkpoint that it was packed from, or the output "
                 "of `vggq unpack`"
             )
+        tensors = [_describe_entry(file, *item) for item in header.entries.items()]
         metadata = [key for key in header.metadata if key != _FRAMEWORK_KEY]
+        is_complete = read_options.restore == "model"
         yield Contents(
-            [_describe_entry(file, *item) for item in header.entries.items()],
-            remarks=remark_unpacked({"metadata": metadata}),
+            tensors, remarks=() if is_complete else remark_unpacked({"metadata": metadata})
         )
 
 
@@ -63,7 +65,9 @@ def _describe_entry(file: Reader, name: str, entry: Entry) -> SourceTensor:
         found = list(entry.shape) if entry.dtype in STORAGE else entry.dtype
         problem = f"the {what} {found} is not supported"
         return unsupported_tensor(name, problem, dtype=entry.dtype, shape=entry.shape)
-    return SourceTensor(name, entry.dtype, entry.shape, partial(_read_entry, file, entry))
+    place = Place(0, entry.start, entry.size)
+    read = partial(_read_entry, file, entry)
+    return SourceTensor(name, entry.dtype, entry.shape, read, place=place)
 
 
 def _read_entry(file: Reader, entry: Entry) -> NDArray[Any]:
@@ -77,4 +81,4 @@ def _matches(head: bytes) -> bool:
     return head[LENGTH_SIZE:].lstrip(_WHITESPACE).startswith(b"{")
 
 
-FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open)
+FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open, restores_models=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import SourceError
 from . import safetensors, torch
-from ._shard_index import is_file_name, list_files, merge_remarks, open_shard, read_index
+from ._shard_index import is_file_name, list_files, merge_shards, open_shards, read_index
 from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
 
 if TYPE_CHECKING:
@@ -27,15 +27,12 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, layout=read_options.layout, key=read_options.key)
     weight_map = _read_weight_map(path)
     with ExitStack() as stack:
-        shards = {
-            name: open_shard(stack, path.parent / name, path, _SHARD_FORMATS, ReadOptions())
-            for name in dict.fromkeys(weight_map.values())
-        }
-        tensors = _merge_shards(weight_map, shards)
-        yield Contents(tensors, remarks=merge_remarks(shards.values()))
+        options = ReadOptions(restore=read_options.restore)
+        shards = open_shards(stack, path, weight_map.values(), _SHARD_FORMATS, options)
+        yield merge_shards(_list_tensors(weight_map, shards), shards.values())
 
 
-def _merge_shards(weight_map: dict[str, str], shards: dict[str, Contents]) -> list[SourceTensor]:
+def _list_tensors(weight_map: dict[str, str], shards: dict[str, Contents]) -> list[SourceTensor]:
     """Return all tensors; one that the index does not list has a problem."""
     found = {
         shard: {tensor.name: tensor for tensor in contents.tensors}
@@ -68,4 +65,11 @@ def _matches(head: bytes) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-FORMAT: Final = Format("sharded", (".index.json",), _matches, _open, file_lister=_list_files)
+FORMAT: Final = Format(
+    "sharded",
+    (".index.json",),
+    _matches,
+    _open,
+    file_lister=_list_files,
+    restores_models=True,
+)

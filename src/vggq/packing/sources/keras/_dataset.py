@@ -14,6 +14,7 @@ from ...optional import require
 from .._source import SourceTensor, unsupported_tensor
 from .._untyped import declared_dtype, is_untyped, untyped_problem
 from ._attributes import find_strings
+from ._places import find_place
 from ._tree import ELSEWHERE
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class _StoredDtype:
 
 
 def describe_dataset(
-    file: Any, tensor: TorchTensor, declarations: Sequence[tuple[str, str]]
+    file: Any,
+    tensor: TorchTensor,
+    declarations: Sequence[tuple[str, str]],
+    base: int | None = None,
 ) -> SourceTensor:
     """Return a dataset as a tensor, which has a problem if it cannot be packed.
 
@@ -59,6 +63,8 @@ def describe_dataset(
         file: the open HDF5 file.
         tensor: the dataset, with its final name and shape, and its conversion.
         declarations: the option `dtypes`.
+        base: the offset of the HDF5 file in the file to restore; the tensor then has a place, or a
+            problem that says why it has none. None if no file is restored.
 
     """
     name, dataset = tensor.name, tensor.dataset
@@ -71,7 +77,16 @@ def describe_dataset(
         dtype = tensor.dtype or stored.name
         read = partial(_read_dataset, dataset, tensor.convert, stored.name, dtype)
         described = SourceTensor(name, dtype, tensor.shape, read)
+        if base is not None and described.count:
+            described = _locate(described, dataset, base)
     return replace(described, untyped=stored.untyped)
+
+
+def _locate(tensor: SourceTensor, dataset: Any, base: int) -> SourceTensor:
+    place = find_place(dataset, base)
+    if isinstance(place, str):
+        return replace(tensor, problem=place)
+    return replace(tensor, place=place)
 
 
 def _stored_dtype(name: str, dataset: Any, declarations: Sequence[tuple[str, str]]) -> _StoredDtype:

@@ -13,7 +13,9 @@ from ...._reader import Reader
 from ....errors import SourceError
 from .._members import split_members
 from .._source import Contents, Format, ReadOptions, reject_options
+from .._stored_copy import REMARK, make_stored_copy, needs_copy
 from .._zip import ZIP_ERRORS, check_expansion, check_record_name, data_offset, first_record_name
+from .._zip_records import StoredRecords
 from ._file_window import FileWindow
 from .hdf5 import open_contents
 from .layout import convert_archived_file
@@ -36,21 +38,61 @@ _MAX_CONFIG_SIZE: Final = 1 << 26
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, key=read_options.key)
+    with ExitStack() as stack:
+        archive = _open_archive(path, stack)
+        if read_options.restore == "model":
+            yield _find_model(path, archive, read_options, stack)
+        else:
+            yield _find_weights(path, archive, read_options, stack)
+
+
+def _open_archive(path: Path, stack: ExitStack) -> zipfile.ZipFile:
+    with _damaged():
+        return stack.enter_context(zipfile.ZipFile(path))
+
+
+def _find_weights(
+    path: Path, archive: zipfile.ZipFile, read_options: ReadOptions, stack: ExitStack
+) -> Contents:
+    """Return the weights without their places."""
+    with _damaged():
+        config = b"" if read_options.layout is None else _read_config(archive)
+        content = stack.enter_context(_open_weights(path, archive))
+    convert = partial(convert_archived_file, config=config)
+    checkpoints, records = split_members(_other_records(archive))
+    contents = stack.enter_context(
+        open_contents(content, path, read_options, convert, unread={"records": records})
+    )
+    return replace(contents, tensors=contents.tensors + checkpoints)
+
+
+def _find_model(
+    path: Path, archive: zipfile.ZipFile, read_options: ReadOptions, stack: ExitStack
+) -> Contents:
+    """Return the weights with their places; those of an uncompressed copy, if compressed."""
+    copies = {}
+    if needs_copy(archive, [_find_record(archive, _WEIGHTS_RECORD)]):
+        path = copies[0] = make_stored_copy(archive, stack)
+        archive = _open_archive(path, stack)
+    stored = StoredRecords(Reader(stack.enter_context(path.open("rb")), path), archive)
+    record = stored.find(_WEIGHTS_RECORD)
+    with _damaged():
+        content = stack.enter_context(_open_weights(path, archive))
+    base = record.start if record else None
+    # A restored file has no layout.
+    convert = partial(convert_archived_file, config=b"")
+    contents = stack.enter_context(open_contents(content, path, read_options, convert, base=base))
+    places = [tensor.place for tensor in contents.tensors if tensor.place is not None]
+    remarks = (REMARK,) if copies else ()
+    return replace(contents, remarks=remarks, checksums=stored.checksums(places), copies=copies)
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
     try:
-        archive = zipfile.ZipFile(path)
+        yield
     except ZIP_ERRORS as error:
         raise SourceError(f"damaged archive: {error}") from error
-    with archive:
-        try:
-            config = b"" if read_options.layout is None else _read_config(archive)
-            content = _open_weights(path, archive)
-        except ZIP_ERRORS as error:
-            raise SourceError(f"damaged archive: {error}") from error
-        convert = partial(convert_archived_file, config=config)
-        checkpoints, records = split_members(_other_records(archive))
-        unread = {"records": records}
-        with content, open_contents(content, path, read_options, convert, unread) as contents:
-            yield replace(contents, tensors=contents.tensors + checkpoints)
 
 
 def _other_records(archive: zipfile.ZipFile) -> list[str]:
@@ -107,4 +149,12 @@ def _matches(head: bytes) -> bool:
     return first_record_name(head).startswith(_FIRST_RECORDS)
 
 
-FORMAT: Final = Format("keras", (".keras",), _matches, _open, "h5py>=3.10", channels_last=True)
+FORMAT: Final = Format(
+    "keras",
+    (".keras",),
+    _matches,
+    _open,
+    "h5py>=3.10",
+    restores_models=True,
+    channels_last=True,
+)

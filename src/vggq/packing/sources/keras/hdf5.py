@@ -37,7 +37,8 @@ _NOTHING: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 @contextmanager
 def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
     reject_options(FORMAT.name, key=read_options.key)
-    with open_contents(path, path, read_options, convert_file) as contents:
+    base = 0 if read_options.restore == "model" else None
+    with open_contents(path, path, read_options, convert_file, base=base) as contents:
         yield contents
 
 
@@ -47,7 +48,9 @@ def open_contents(
     path: Path,
     read_options: ReadOptions,
     convert: Callable[[Any], list[TorchTensor]],
+    *,
     unread: Mapping[str, Collection[str]] = _NOTHING,
+    base: int | None = None,
 ) -> Iterator[Contents]:
     """Open an HDF5 file and describe its tensors.
 
@@ -58,6 +61,8 @@ def open_contents(
         convert: returns the tensors for torch of the open file; called if there is a layout.
             Without one, every dataset is taken unchanged.
         unread: names of what is not packed of the archive that contains the file, by their kind.
+        base: the offset of the HDF5 file in the file to restore, which has the places of the
+            tensors; None if there are no places.
 
     Raises:
         SourceError: the file is damaged, or cannot be converted.
@@ -74,12 +79,17 @@ def open_contents(
             tree = read_tree(file)
             converted = None if read_options.layout is None else convert(file)
             found, left_out = _choose_datasets(tree, converted)
-            tensors = [describe_dataset(file, tensor, read_options.dtypes) for tensor in found]
+            tensors = [
+                describe_dataset(file, tensor, read_options.dtypes, base) for tensor in found
+            ]
         except H5PY_ERRORS as error:
             raise SourceError(f"damaged HDF5 file: {error}") from error
         problems = sorted(tree.problems.items())
         tensors += [unsupported_tensor(path, problem) for path, problem in problems]
-        yield Contents(tensors, remarks=_remark_leftovers(tree, {**unread, **left_out}))
+        # A restored file has everything else as well.
+        is_complete = read_options.restore == "model"
+        remarks = () if is_complete else _remark_leftovers(tree, {**unread, **left_out})
+        yield Contents(tensors, remarks=remarks)
 
 
 def _check_before_hdf5(content: Path | IO[bytes], path: Path) -> None:
@@ -130,5 +140,11 @@ def _matches(head: bytes) -> bool:
 
 
 FORMAT: Final = Format(
-    "keras-hdf5", (".h5", ".hdf5"), _matches, _open, "h5py>=3.10", channels_last=True
+    "keras-hdf5",
+    (".h5", ".hdf5"),
+    _matches,
+    _open,
+    "h5py>=3.10",
+    restores_models=True,
+    channels_last=True,
 )

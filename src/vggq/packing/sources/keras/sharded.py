@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...._dtypes import STORAGE
 from ....errors import SourceError
-from .._shard_index import is_file_name, list_files, merge_remarks, open_shard, read_index
+from .._shard_index import is_file_name, list_files, merge_shards, open_shards, read_index
 from .._source import Contents, Format, ReadOptions, reject_options
 from . import hdf5
 from .layout import NUMBERED_ADVICE
@@ -55,14 +55,11 @@ def _open(path: Path, read_options: ReadOptions) -> Iterator[Contents]:
         raise SourceError(NUMBERED_ADVICE)
     index = _read_index(path)
     with ExitStack() as stack:
-        shards = {
-            name: open_shard(stack, path.parent / name, path, [hdf5.FORMAT], read_options)
-            for name in index.names
-        }
+        shards = open_shards(stack, path, index.names, [hdf5.FORMAT], read_options)
         _check_groups(index, shards)
         tensors = [tensor for contents in shards.values() for tensor in contents.tensors]
         _check_total_size(index, tensors)
-        yield Contents(tensors, remarks=merge_remarks(shards.values()))
+        yield merge_shards(tensors, shards.values())
 
 
 def _check_groups(index: _Index, shards: dict[str, Contents]) -> None:
@@ -115,5 +112,6 @@ FORMAT: Final = Format(
     _open,
     "h5py>=3.10",
     _list_files,
+    restores_models=True,
     channels_last=True,
 )
