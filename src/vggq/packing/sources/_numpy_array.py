@@ -96,6 +96,8 @@ def describe_array(
 
 def _locate(tensor: SourceTensor, header: _Header, start: int) -> SourceTensor:
     """Return a tensor with its place, if its elements are plain."""
+    if not tensor.count:
+        return tensor
     if header.dtype.newbyteorder("<") != header.dtype:
         return replace(tensor, problem="its byte order is big-endian")
     if header.fortran_order and sum(size > 1 for size in header.shape) > 1:
