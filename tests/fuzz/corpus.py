@@ -25,6 +25,7 @@ import safetensors.numpy
 import vggq
 from tests.helpers import save_npz, save_onnx
 from tests.packed_models import small_model
+from tests.tflite_models import Data, Model, Table, network
 from vggq._codecs import Codebook, Grid
 from vggq._codecs._trellis import STATES
 from vggq._container import read_header
@@ -141,10 +142,10 @@ def npz_of(member: bytes) -> bytes:
     return _zip({"w.npy": member})
 
 
-def keras_of(config: bytes, weights: bytes) -> bytes:
+def keras_of(config: bytes, weights: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     """Return a .keras archive with valid checksums."""
     members = {"metadata.json": b"{}", "config.json": config, "model.weights.h5": weights}
-    return _zip(members)
+    return _zip(members, method)
 
 
 def hdf5(state: State) -> bytes:
@@ -215,8 +216,9 @@ def make(folder: Path) -> None:
 def _seeds() -> dict[str, list[bytes]]:
     valid = [packed(**options) for options in OPTIONS]
     contents = [pair for data in valid for pair in contents_of(data)]
-    untyped = np.zeros(3, "V2")
-    arrays = [_written(partial(_save_npy, array), ".npy") for array in (*STATE.values(), untyped)]
+    fortran = np.asfortranarray(SMALL["w"])
+    odd = (fortran, fortran.astype(">f4"), np.zeros((3, 0)), np.zeros(3, "V2"))
+    arrays = [_written(partial(_save_npy, array), ".npy") for array in (*STATE.values(), *odd)]
     weights = hdf5(KERAS_WEIGHTS)
     groups = [f"/{name.rpartition('/')[0]}" for name in KERAS_WEIGHTS]
     index = {"weight_map": {"w": "s.safetensors", "steps": "s.safetensors"}}
@@ -243,7 +245,10 @@ def _seeds() -> dict[str, list[bytes]]:
             weights,
             _linked(),
         ],
-        "keras": [keras_of(KERAS_CONFIG, weights)],
+        "keras": [
+            keras_of(KERAS_CONFIG, weights),
+            keras_of(KERAS_CONFIG, weights, zipfile.ZIP_DEFLATED),
+        ],
         "keras-sharded": [
             json.dumps({"weight_map": {group: ["s.weights.h5"] for group in groups}}).encode()
         ],
@@ -276,9 +281,11 @@ def _seeds() -> dict[str, list[bytes]]:
         "npz": [
             _written(lambda path: save_npz(path, SMALL), ".npz"),
             _zip({"README": b"?", "w": arrays[0], "v2.npy": arrays[-1], "inner.npz": b"PK"}),
+            _zip({"w.npy": arrays[1], "f.npy": arrays[-4]}, zipfile.ZIP_DEFLATED),
         ],
         "npz-member": arrays,
         "npy": arrays,
+        "tflite": [network(width=4).build(), network(width=40).build(), _tflite_odd()],
         "onnx": [
             _written(lambda path: save_onnx(path, SMALL), ".onnx"),
             _onnx_graph(),
@@ -317,6 +324,19 @@ def _lenient_safetensors() -> bytes:
     entry = {"dtype": "F4", "shape": [4], "data_offsets": [0, 2], "comment": [None]}
     header = json.dumps({"__metadata__": None, "w": entry}).encode()
     return len(header).to_bytes(8, "little") + header + bytes(2)
+
+
+def _tflite_odd() -> bytes:
+    """Return a model with a shared buffer, metadata, a sparse tensor and an external buffer."""
+    model = Model(graphs=2)
+    shared = model.add_buffer(SMALL["w"].tobytes())
+    for name, fields in {"w": {}, "again": {}, "sparse": {"f6": Table({})}}.items():
+        model.add_tensor(name, SMALL["w"].shape, 0, shared, **fields)
+    model.add_tensor("external", [2], f10=("I", 1))
+    model.buffers.append(Table({1: ("Q", 8), 2: ("Q", 16)}))
+    model.add_tensor("outside", [4], 0, len(model.buffers) - 1)
+    model.metadata = [Table({0: Data(b"min_runtime_version", 4), 1: ("I", shared)})]
+    return model.build()
 
 
 def _onnx_graph() -> bytes:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SUFFIXES: Final = (
     ".h5", ".hdf5", ".keras", ".weights.json", ".safetensors", ".index.json", ".pth", ".pt", ".bin",
-    ".npz", ".npy", ".onnx",
+    ".npz", ".npy", ".onnx", ".tflite",
 )  # fmt: skip
 """The suffixes of all formats; the registry, which has them too, imports this module."""
 

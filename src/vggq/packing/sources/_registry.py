@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..._readable import LFS_POINTER
 from ...errors import SourceError
-from . import keras, npy, npz, onnx, safetensors, sharded, torch
+from . import keras, npy, npz, onnx, safetensors, sharded, tflite, torch
 from ._unsupported import unsupported_by_content, unsupported_by_location, unsupported_by_name
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     npz.FORMAT,
     npy.FORMAT,
     onnx.FORMAT,
+    tflite.FORMAT,
 )
 
 _HEAD_SIZE: Final = 1 << 17

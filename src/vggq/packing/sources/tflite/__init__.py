@@ -1,0 +1,5 @@
+"""TFLite models."""
+
+from .model import FORMAT
+
+__all__ = ["FORMAT"]
