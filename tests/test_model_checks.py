@@ -128,6 +128,7 @@ def changed_table(change: Callable[[dict[str, Any]], object]) -> bytes:
     return build_header(sizes, to_metadata(table)) + b"".join(frames)
 
 
+FOLDERS: list[object] = [{}, [1], ["\ud800"], None]
 PIECE = "expected a size of at least 1 as `rest`, or the index of a tensor as `tensor`"
 
 
@@ -189,10 +190,10 @@ PIECE = "expected a size of at least 1 as `rest`, or the index of a tensor as `t
         ),
         *(
             (
-                lambda model, value=value: model.update(folders=value),
-                f"model: folders is {value!r}, expected a list of paths",
+                lambda model, folders=folders: model.update(folders=folders),
+                f"model: folders is {folders!r}, expected a list of paths",
             )
-            for value in ({}, [1], ["\ud800"], None)
+            for folders in FOLDERS
         ),
         (lambda model: model["rest"].append([]), "rest[3] is [], expected an object"),
         (lambda model: model["rest"][0].pop("size"), "rest[0]: missing keys: 'size'"),

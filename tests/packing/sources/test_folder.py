@@ -570,12 +570,12 @@ def test_shards_are_read_without_their_index(folder: Path) -> None:
 
 def test_folder_that_changes_while_it_is_read(folder: Path) -> None:
     target = folder.parent / "m.vggq"
+
+    def change(_done: int, _total: int) -> None:
+        (folder / "config.json").write_text('{"hidden_size": 41}')
+
     with pytest.raises(SourceError) as caught:
-        pack(
-            folder,
-            target,
-            progress=lambda *_: (folder / "config.json").write_text('{"hidden_size": 41}'),
-        )
+        pack(folder, target, progress=change)
     assert str(caught.value) == (
         f"{folder}: changed while it was read; wait until it is complete, then build again"
     )
