@@ -160,7 +160,7 @@ def _source(suffix: str) -> Callable[[bytes], None]:
         path.write_bytes(data)
         for read_options in options:
             with suppress(VggqError), open_source(path, read_options) as source:
-                files = [file.read_bytes() for file in list_source_files(path)]
+                files = [file.read_bytes() for file in source.restored_files]
                 for tensor in source.tensors:
                     if tensor.count <= _MAX_ELEMENTS:
                         _check_place(tensor, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -17,6 +18,9 @@ import pytest
 
 from tests.helpers import untraced
 from tests.packing.sources.pickles import Call, save_archive, save_legacy, tensor_pickle
+from tests.packing.sources.zips import CENTRAL, END, LOCAL
+from vggq.errors import SourceError
+from vggq.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +246,40 @@ def npz_bomb(path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
+def keras_bomb(path: Path) -> None:
+    """Write 512 MB of zeros as the weights, compressed to half a MB."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        with archive.open("model.weights.h5", "w", force_zip64=True) as weights:
+            for _ in range(1 << 9):
+                weights.write(bytes(1 << 20))
+
+
+def many_bombs(path: Path) -> None:
+    """Write 50 arrays of 40 MB, of which none is a bomb by itself."""
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (41943040,)}\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.npy", start + bytes(41943040))
+    info, data = archive.infolist()[0], content.getvalue()
+    offset = 30 + len(info.filename)
+    packed = data[offset : offset + info.compress_size]
+    parts, directory = [], []
+    position = 0
+    for number in range(50):
+        name = f"{number}.npy".encode()
+        sizes = (info.CRC, info.compress_size, info.file_size, len(name), 0)
+        local = LOCAL.pack(b"PK\x03\x04", 20, 0, 8, 0, 33, *sizes) + name + packed
+        central = (20, 20, 0, 8, 0, 33, *sizes, 0, 0, 0, 0, position)
+        directory.append(CENTRAL.pack(b"PK\x01\x02", *central) + name)
+        parts.append(local)
+        position += len(local)
+    central = b"".join(directory)
+    end = END.pack(b"PK\x05\x06", 0, 0, 50, 50, len(central), position, 0)
+    path.write_bytes(b"".join(parts) + central + end)
+
+
 def long_pickle(path: Path) -> None:
     """Write a pickle above the size limit."""
     save_archive(path, bytes((1 << 27) + 1))
@@ -283,7 +321,14 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "an array of 2^60 elements": ("h.npy", huge_npy, "but its shape needs 4611686018427387904"),
     "an entry of 2^53 bytes": ("i.safetensors", huge_safetensors, "is truncated: it has 109 bytes"),
     "a dataset of 4 TB": ("j.h5", huge_hdf5, "its shape needs 4398046511104 bytes"),
+    "a zip bomb in .keras": ("l.keras", keras_bomb, "to 536870912 bytes, as only a zip bomb does"),
 }  # fmt: skip
+
+# Files that can be restored, because what is hostile in them is kept exactly.
+KEPT: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "a dataset of 4 TB": ("j.h5", huge_hdf5),
+    "50 arrays of 40 MB, compressed to 2 MB": ("m.npz", many_bombs),
+}
 
 # Reads each file in its arguments, whose path follows what is restored. Prints the error, the time,
 # and the peak memory since the previous file; writing to clear_refs resets the peak.
@@ -336,7 +381,10 @@ def outcomes(folder: Path) -> dict[tuple[str, str], Outcome]:
         paths[label] = folder / name
         write(paths[label])
     keys = [("tensors", label) for label in EXPECTED]
-    keys += [("model", label) for label, path in paths.items() if path.suffix == ".pt"]
+    for label, (name, write_kept) in KEPT.items():
+        paths[label] = folder / name
+        write_kept(paths[label])
+    keys += [("model", label) for label in paths]
     arguments = [f"{restore}:{paths[label]}" for restore, label in keys]
     command = [sys.executable, "-c", CHILD, *arguments]
     run = subprocess.run(
@@ -359,11 +407,13 @@ EXPECTED = {
 EXPECTED_OF_MODELS = {
     **{label: end for label, end in EXPECTED.items() if end.startswith(INDEPENDENT)},
     **with_kinds({label: end for label, (_, end) in MODELS.items()}),
+    **{
+        label: end
+        for label, (name, _, end) in FILES.items()
+        if not name.endswith(".pt") and label not in KEPT
+    },
 }
-MODEL_LABELS = [
-    *with_kinds(dict.fromkeys([*HOSTILE, *MODELS], "")),
-    *(label for label, (name, _, _) in FILES.items() if name.endswith(".pt")),
-]
+MODEL_LABELS = [*with_kinds(dict.fromkeys([*HOSTILE, *MODELS], "")), *FILES]
 
 
 def check_limits(outcome: Outcome, folder: Path) -> None:
@@ -393,6 +443,31 @@ def test_hostile_files_that_are_restored_are_not_run(
     outcome = outcomes["model", label]
     assert EXPECTED_OF_MODELS.get(label, "") in (outcome.error or "")
     check_limits(outcome, folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from Linux")
+@pytest.mark.parametrize("label", KEPT)
+def test_hostile_content_is_kept_exactly(
+    outcomes: dict[tuple[str, str], Outcome], folder: Path, label: str
+) -> None:
+    outcome = outcomes["model", label]
+    assert outcome.error is None
+    check_limits(outcome, folder)
+
+
+@pytest.mark.parametrize("label", [label for label in EXPECTED_OF_MODELS if label in FILES])
+def test_hostile_files_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    name, write, _ = FILES[label]
+    source = tmp_path / name
+    write(source)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(SourceError):
+        pack(source, tmp_path / "m.vggq", restore="model")
+    assert not (tmp_path / "m.vggq").exists()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_unpickling_the_hostile_pickles_runs_them(
