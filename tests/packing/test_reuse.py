@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.helpers import save_npz
@@ -58,3 +59,12 @@ def test_model_under_another_name_is_not_current(tmp_path: Path) -> None:
     target = pack(source, tmp_path / "m.vggq", bits=4).target
     assert is_current(target, source, options)
     assert not is_current(target, source.rename(tmp_path / "det.onnx"), options)
+
+
+@pytest.mark.parametrize("restore", ["tensors", "model"])
+def test_array_in_a_renamed_file_is_not_current(tmp_path: Path, restore: str) -> None:
+    source, options = tmp_path / "w.npy", Options(bits=4, restore=restore)
+    np.save(source, np.arange(9.0))
+    target = pack(source, tmp_path / "m.vggq", bits=4, restore=restore).target
+    assert is_current(target, source, options)
+    assert not is_current(target, source.rename(tmp_path / "v.npy"), options)

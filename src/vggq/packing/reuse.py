@@ -8,12 +8,13 @@ from .. import _weights
 from .._model_info import WHOLE_FOLDER
 from ..errors import FormatError, PackedFileError
 from .encoder import ENCODER_VERSION
-from .sources import hash_source
+from .sources import hash_source, identify_format, open_source
 from .verification import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .._manifest import Manifest
     from .options import Options
 
 
@@ -38,4 +39,15 @@ def is_current(
             verify(weights)
     except (FormatError, PackedFileError):
         return False
-    return manifest.source_sha256 == hash_source(source, options.read)
+    if manifest.source_sha256 != hash_source(source, options.read):
+        return False
+    return manifest.model is not None or _has_same_names(manifest, source, options)
+
+
+def _has_same_names(manifest: Manifest, source: Path, options: Options) -> bool:
+    """Return whether the tensors have the same names, although the file may be renamed."""
+    if not identify_format(source, options.read).uses_file_name:
+        return True
+    with open_source(source, options.read) as opened:
+        names = {tensor.name for tensor in opened.tensors}
+    return names == {tensor.name for tensor in manifest.tensors}

@@ -29,7 +29,7 @@ class Restored:
     Attributes:
         packed: the packed file with quantized tensors.
         path: the main file, with restored tensors.
-        values: the tensors as they are loaded, by name.
+        values: the loaded tensors by name.
         kept: the reason for each tensor that stays in the rest of the files, by name.
 
     """

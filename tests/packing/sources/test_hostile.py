@@ -275,9 +275,9 @@ def many_bombs(path: Path) -> None:
         directory.append(CENTRAL.pack(b"PK\x01\x02", *central) + name)
         parts.append(local)
         position += len(local)
-    central = b"".join(directory)
-    end = END.pack(b"PK\x05\x06", 0, 0, 50, 50, len(central), position, 0)
-    path.write_bytes(b"".join(parts) + central + end)
+    listed = b"".join(directory)
+    end = END.pack(b"PK\x05\x06", 0, 0, 50, 50, len(listed), position, 0)
+    path.write_bytes(b"".join(parts) + listed + end)
 
 
 def long_pickle(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keras files that are restored as they are, with h5py and Keras as their readers."""
+"""Keras files that are restored whole, with h5py and Keras as their readers."""
 
 from __future__ import annotations
 

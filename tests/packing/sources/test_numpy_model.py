@@ -1,4 +1,4 @@
-"""numpy's files that are restored as they are, with numpy as their reader."""
+"""numpy files that are restored whole, with numpy as their reader."""
 
 from __future__ import annotations
 

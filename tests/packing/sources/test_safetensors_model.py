@@ -1,4 +1,4 @@
-"""safetensors files that are restored as they are, with the safetensors library as their reader."""
+"""safetensors files that are restored whole, with the safetensors library as their reader."""
 
 from __future__ import annotations
 

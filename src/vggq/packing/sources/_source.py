@@ -185,8 +185,8 @@ class ReadOptions:
             dtype the file does not state.
         restore: "model" to restore the files of the source, "tensors" to restore only their
             tensors; None for the default of the format.
-        include: `fnmatch` patterns of the relative paths of the files of a folder to pack; all if
-            there are none.
+        include: `fnmatch` patterns of the relative paths of the files of a folder to pack;
+            without patterns all.
         exclude: patterns of those to leave out.
 
     """
@@ -230,6 +230,7 @@ class Format:
         channels_last: whether the output channels of a kernel are its last axis, without a layout.
         folder_lister: returns the relative paths of the empty folders of a source.
         is_folder: whether sources are folders.
+        uses_file_name: whether the names of tensors depend on that of the file.
 
     """
 
@@ -244,6 +245,7 @@ class Format:
     channels_last: bool = False
     folder_lister: Callable[[Path], list[str]] = _no_folders
     is_folder: bool = False
+    uses_file_name: bool = False
 
     @contextmanager
     def open(self, path: Path, read_options: ReadOptions) -> Iterator[Contents]:

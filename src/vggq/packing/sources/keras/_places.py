@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_place(dataset: Any, base: int) -> Place | str:
-    """Return the range with a dataset's values, or why there is none.
+    """Return the range with a dataset's values, or the reason why it has no range.
 
     Args:
         dataset: the open dataset, which is in this file and has a shape and a supported dtype.
