@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
+import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +18,9 @@ import vggq
 from hatch_vggq.config import parse_config
 from vggq.packing import pack
 
+from .hook.test_transformers import save_bert
 from .test_docs import code_blocks
+from .tflite_models import network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +29,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAGE: Final = "docs/models.md"
+# JAX starts threads, so its example runs in a process of its own.
+_JAX: Final = "import jax"
 EXAMPLES: Final = [
     *(code for code in code_blocks("README.md", "python") if code.startswith("import onnxruntime")),
-    *code_blocks(PAGE, "python"),
+    *(code for code in code_blocks(PAGE, "python") if not code.startswith(_JAX)),
 ]
+SOURCES: Final = (
+    "rec.onnx", "large.onnx", "vad.pt", "encoder.pth", "classifier.keras", "detector.weights.h5",
+    "language.safetensors", "tables.npz", "keypoints.tflite", "minilm",
+)  # fmt: skip
+# The module of the package that makes its networks.
+NETWORK: Final = """
+import keras
+import torch
+
+
+def make_network():
+    return keras.Sequential([keras.Input((64,)), keras.layers.Dense(32)])
+
+
+class Language(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(90, 60)
+        self.head = torch.nn.Linear(60, 90, bias=False)
+        self.head.weight = self.embedding.weight
+"""
 SETTINGS: Final = {"rate": 16_000}
 INPUTS: Final = np.random.default_rng(1).standard_normal((3, 64)).astype(np.float32)
 
@@ -47,15 +74,23 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "mypackage"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
+    (folder / "network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mypackage", raising=False)
+    for module in ("mypackage", "mypackage.network"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     sources = tmp_path / "sources"
     sources.mkdir()
     save_onnx_files(sources)
     save_torch_files(sources)
-    for source in ("rec.onnx", "large.onnx", "vad.pt", "encoder.pth"):
-        path = sources / source
-        pack(path, folder / path.with_suffix(".vggq").name, restore="model")
+    save_keras_files(sources)
+    (sources / "keypoints.tflite").write_bytes(network().build())
+    save_bert(sources / "minilm")
+    np.savez(sources / "tables.npz", table=INPUTS, steps=np.arange(4))
+    for name in SOURCES:
+        target = folder / f"{name.partition('.')[0]}.vggq"
+        pack(sources / name, target, restore="model")
     return folder
 
 
@@ -77,6 +112,7 @@ def save_onnx_files(folder: Path) -> None:
 
 def save_torch_files(folder: Path) -> None:
     """Write a linear layer as TorchScript, and its state dict beside settings."""
+    import safetensors.torch  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
     torch.manual_seed(0)
@@ -84,6 +120,17 @@ def save_torch_files(folder: Path) -> None:
     torch.jit.save(torch.jit.script(layer), str(folder / "vad.pt"))
     checkpoint = {"model": layer.state_dict(), "settings": SETTINGS}
     torch.save(checkpoint, folder / "encoder.pth")
+    embedding = torch.nn.Embedding(90, 60)
+    state = {"embedding.weight": embedding.weight.detach()}
+    safetensors.torch.save_file(state, folder / "language.safetensors")
+
+
+def save_keras_files(folder: Path) -> None:
+    """Write a network, and the weights of another one."""
+    names: dict[str, Any] = {}
+    exec(compile(NETWORK, "network.py", "exec"), names)
+    names["make_network"]().save(folder / "classifier.keras")
+    names["make_network"]().save_weights(folder / "detector.weights.h5")
 
 
 def check_session(session: Any, package: Path) -> None:
@@ -100,10 +147,56 @@ def check_module(module: Any, package: Path) -> None:
         assert_close(module(torch.from_numpy(INPUTS)).numpy(), INPUTS @ matrix.T)
 
 
+def check_interpreter(interpreter: Any, package: Path) -> None:
+    (details,) = interpreter.get_input_details()
+    interpreter.set_tensor(details["index"], INPUTS[:1, :48])
+    interpreter.invoke()
+    expected = vggq.load(package / "keypoints.vggq")
+    found = {item["name"]: item["index"] for item in interpreter.get_tensor_details()}
+    assert set(expected) <= set(found)
+    for name in ("first/kernel", "third/kernel"):
+        np.testing.assert_array_equal(interpreter.get_tensor(found[name]), expected[name])
+
+
+def check_encoder(encoder: Any, package: Path) -> None:
+    expected = vggq.load(package / "minilm.vggq")
+    state = encoder.state_dict()
+    assert set(expected) == set(state)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(state[name].numpy(), values)
+
+
+def check_embedder(embedder: Any, package: Path) -> None:
+    check_encoder(embedder[0].auto_model, package)
+    assert embedder.encode(["the cat sees a bird"]).shape == (1, 64)
+
+
 def check_checkpoint(checkpoint: Any, package: Path) -> None:
     (matrix,) = vggq.load(package / "encoder.vggq").values()
     assert checkpoint["settings"] == SETTINGS
     np.testing.assert_array_equal(checkpoint["model"]["weight"].numpy(), matrix)
+
+
+def check_network(network: Any, package: Path) -> None:
+    """Look for the weights in either packed file; they were made at random."""
+    loaded = [vggq.load(package / f"{name}.vggq") for name in ("classifier", "detector")]
+    contents = {values.tobytes() for state in loaded for values in state.values()}
+    weights = network.get_weights()
+    assert [weight.shape for weight in weights] == [(64, 32), (32,)]
+    assert all(weight.tobytes() in contents for weight in weights)
+
+
+def check_language(language: Any, package: Path) -> None:
+    (matrix,) = vggq.load(package / "language.vggq").values()
+    np.testing.assert_array_equal(language.embedding.weight.detach().numpy(), matrix)
+    assert language.head.weight is language.embedding.weight
+
+
+def check_arrays(arrays: Any, package: Path) -> None:
+    expected = vggq.load(package / "tables.vggq")
+    assert set(arrays) == set(expected) == {"table", "steps"}
+    for name, values in expected.items():
+        np.testing.assert_array_equal(arrays[name], values)
 
 
 def check_files(files: Any, package: Path) -> None:
@@ -120,14 +213,23 @@ def assert_close(found: NDArray[Any], expected: NDArray[Any]) -> None:
 CHECKS: Final[dict[str, Callable[[Any, Path], None]]] = {
     "session": check_session,
     "module": check_module,
+    "interpreter": check_interpreter,
+    "encoder": check_encoder,
+    "embedder": check_embedder,
     "checkpoint": check_checkpoint,
+    "network": check_network,
+    "language": check_language,
+    "arrays": check_arrays,
     "files": check_files,
 }
 
 
+@pytest.mark.litert
 @pytest.mark.torch
+@pytest.mark.transformers
 @pytest.mark.onnxruntime
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+# TorchScript is deprecated, and Keras calls deprecated functions of torch.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example_restores_a_model_that_works(code: str, package: Path) -> None:
     names: dict[str, Any] = {}
@@ -138,3 +240,17 @@ def test_example_restores_a_model_that_works(code: str, package: Path) -> None:
     CHECKS[subject](names[subject], package)
     if "path" in names:
         assert not names["path"].exists()
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_example_gives_arrays_of_jax(package: Path) -> None:
+    (code,) = [code for code in code_blocks(PAGE, "python") if code.startswith(_JAX)]
+    check = """
+assert {name: (str(value.dtype), value.shape) for name, value in parameters.items()} == {
+    "table": ("float32", (3, 64)), "steps": ("int32", (4,))
+}
+assert (parameters["table"] == jnp.asarray(arrays["table"])).all()
+"""
+    subprocess.run([sys.executable, "-c", code + check], cwd=package.parent, check=True)
