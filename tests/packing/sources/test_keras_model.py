@@ -22,6 +22,7 @@ from tests.packing.sources.restoring import (
     random_array,
     read_kept,
 )
+from vggq.errors import SourceError
 from vggq.packing import pack
 from vggq.packing.sources import ReadOptions, open_source
 from vggq.packing.sources._stored_copy import REMARK
@@ -370,3 +371,34 @@ def test_shards_that_keras_writes_are_restored(tmp_path: Path, keras: Any) -> No
         strict=True,
     ):
         assert_loaded(found, values)
+
+
+def save_two(path: Path, shape: tuple[int, ...], *, at_end: bool = False) -> Path:
+    """Write datasets "w" and "x"; the second has the address of the first, or one near the end."""
+    with h5py.File(path, "w") as file:
+        file["w"], file["x"] = W, W.reshape(shape) + 1
+        first, second = (file[name].id.get_offset() for name in ("w", "x"))
+    content = path.read_bytes()
+    target = len(content) - W.nbytes + 4 if at_end else first
+    assert content.count(second.to_bytes(8, "little")) == 1
+    path.write_bytes(content.replace(second.to_bytes(8, "little"), target.to_bytes(8, "little")))
+    return path
+
+
+def test_datasets_at_one_address_are_one_tensor(tmp_path: Path) -> None:
+    restored = check_restored(save_two(tmp_path / "m.h5", W.shape), tmp_path / "out")
+    assert restored.quantized == check_hdf5(restored) == {"w", "x"}
+    assert restored.values["w"].tobytes() == restored.values["x"].tobytes()
+
+
+def test_datasets_of_other_shapes_at_one_address_are_kept_exactly(tmp_path: Path) -> None:
+    restored = check_restored(save_two(tmp_path / "m.h5", W.T.shape), tmp_path / "out")
+    assert restored.kept == dict.fromkeys(["w", "x"], "shares bytes with another tensor")
+
+
+def test_dataset_that_reaches_beyond_the_file_is_an_error(tmp_path: Path) -> None:
+    source = save_two(tmp_path / "m.h5", W.shape, at_end=True)
+    with pytest.raises(SourceError, match="damaged HDF5 file: ") as caught:
+        pack(source, tmp_path / "m.vggq", restore="model")
+    assert caught.value.path == source
+    assert not (tmp_path / "m.vggq").exists()
