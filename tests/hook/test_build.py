@@ -285,7 +285,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
                 "the packed file"
             ),
         ),
-        ('source = "weights"', b"", ".source: weights: a directory, not a file"),
+        (
+            'source = "src"',
+            b"",
+            ".target: src/tiny/tiny.vggq: the target is in the folder that is the source",
+        ),
         (
             'source = "n"',
             POINTER,
@@ -302,7 +306,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             (
                 ".source: n.foo: unknown format; the supported formats have the suffixes .h5, "
                 ".hdf5, .keras, .weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, "
-                ".npy, .onnx"
+                ".npy, .onnx, .tflite"
             ),
         ),
         (

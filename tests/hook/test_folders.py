@@ -59,7 +59,7 @@ def test_wheel_and_sdist_have_the_packed_folder_alone(project: Project, folder: 
         found = contents_of(path)
     assert found != contents_of(folder)
     assert outside_of_weights(found) == outside_of_weights(contents_of(folder))
-    assert any("the model has programs" in line for line in result.lines)
+    assert any("the folder has programs" in line for line in result.lines)
 
 
 def test_wheel_from_the_sdist_has_the_same_packed_folder(

@@ -102,7 +102,7 @@ def lay_out_snapshot(bert: Path, source: Path) -> None:
 
 
 def lay_out_saved(bert: Path, source: Path) -> None:
-    """Copy a folder as it is."""
+    """Copy a folder without changes."""
     shutil.copytree(bert, source)
 
 

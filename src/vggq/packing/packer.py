@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from .sources import check_patterns, check_unchanged, open_source
 from .summary import restored_size
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from .._manifest import Manifest
@@ -159,7 +159,9 @@ def check_target(source: Path, target: Path) -> None:
             raise TargetError("a directory, not a file", path=target)
         if target.exists() and source.exists() and target.samefile(source):
             raise TargetError("the target is the source itself", path=target)
-        if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        # `Path.is_dir` raises an error for some names.
+        is_folder = os.path.isdir(source)  # noqa: PTH112
+        if is_folder and target.resolve().is_relative_to(source.resolve()):
             raise TargetError("the target is in the folder that is the source", path=target)
     except OSError as error:
         raise TargetError(f"cannot be written: {error.strerror}", path=target) from error

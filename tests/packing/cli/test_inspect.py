@@ -211,7 +211,8 @@ def test_options_of_checkpoints_are_rejected_for_other_files(
             "notes.txt",
             (
                 "unknown format; the supported formats have the suffixes .h5, .hdf5, .keras, "
-                ".weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                ".weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx, "
+                ".tflite"
             ),
         ),
     ],

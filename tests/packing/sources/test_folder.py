@@ -265,7 +265,7 @@ def test_files_of_no_model_are_skipped_with_a_remark(folder: Path) -> None:
 
 def test_programs_get_a_remark(folder: Path) -> None:
     assert pack_folder(folder).remarks == (
-        "the model has programs, which ship with it: 'assets/__init__.py'",
+        "the folder has programs, which will ship: 'assets/__init__.py'",
     )
     (folder / "assets" / "__init__.py").unlink()
     assert pack_folder(folder).remarks == ()
@@ -279,7 +279,7 @@ def test_programs_get_a_remark(folder: Path) -> None:
         (folder / path).write_bytes(content)
     (remark,) = pack_folder(folder).remarks
     assert remark == (
-        "the model has programs, which ship with it: 'lib.so.1', 'modeling_x.py', 'run', 'tool', "
+        "the folder has programs, which will ship: 'lib.so.1', 'modeling_x.py', 'run', 'tool', "
         "'win'"
     )
 

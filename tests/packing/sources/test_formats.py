@@ -155,7 +155,7 @@ def error_of(path: Path, layout: str | None = None) -> str:
 
 def test_open_rejects_missing_files_and_folders(tmp_path: Path) -> None:
     assert error_of(tmp_path / "gone.npz") == "no such file"
-    assert error_of(tmp_path) == "a directory, not a file"
+    assert error_of(tmp_path) == "the folder has no files"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,8 @@ def test_open_rejects_missing_files_and_folders(tmp_path: Path) -> None:
             b"hello",
             (
                 "unknown format; the supported formats have the suffixes .h5, .hdf5, .keras, "
-                ".weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx"
+                ".weights.json, .safetensors, .index.json, .pth, .pt, .bin, .npz, .npy, .onnx, "
+                ".tflite"
             ),
         ),
         (

@@ -105,8 +105,6 @@ def _read_head(path: Path) -> bytes:
     try:
         if message := unsupported_by_location(path):
             raise SourceError(message, path=path)
-        if path.is_dir():
-            raise SourceError("a directory, not a file", path=path)
         with path.open("rb") as file:
             return file.read(_HEAD_SIZE)
     except FileNotFoundError as error:

@@ -28,7 +28,7 @@ def remark_folder(root: Path, listing: Listing) -> tuple[str, ...]:
     programs = [file.relative_to(root).as_posix() for file in listing.files if _is_program(file)]
     if not programs:
         return unpacked
-    return (*unpacked, f"the model has programs, which ship with it: {list_names(programs)}")
+    return (*unpacked, f"the folder has programs, which will ship: {list_names(programs)}")
 
 
 def _is_program(file: Path) -> bool:

@@ -100,7 +100,7 @@ class FlatFile:
         """Return a table of a vector of offsets.
 
         Raises:
-            SourceError: there is none, or it is not within the file.
+            SourceError: the vector is shorter, or the table is not within the file.
 
         """
         position = vector[0] + _OFFSET_SIZE * index
