@@ -28,6 +28,7 @@ from vggq.packing import (
 from vggq.packing.cli import main as run
 from vggq.packing.options import Options
 from vggq.packing.sources import ReadOptions, hash_source, list_source_files, open_source
+from vggq.packing.sources._stored_copy import REMARK as COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -628,3 +629,13 @@ def test_tensors_are_open_while_the_block_lasts(folder: Path) -> None:
     with open_source(folder, MODEL) as source:
         for tensor in source.tensors:
             np.testing.assert_array_equal(tensor.read(), make_weights()[tensor.name])
+
+
+def test_compressed_archive_in_a_folder_is_restored_without_compression(folder: Path) -> None:
+    table = np.random.default_rng(3).standard_normal((80, 50)).astype(np.float32)
+    np.savez_compressed(folder / "tables.npz", table=table)
+    packed = pack_folder(folder)
+    assert f"tables.npz: {COMPRESSED}" in packed.remarks
+    with vggq.as_file(packed.target) as restored, np.load(restored / "tables.npz") as tables:
+        np.testing.assert_array_equal(tables["table"], vggq.load(packed.target)["table"])
+        assert (restored / "tables.npz").stat().st_size > table.nbytes

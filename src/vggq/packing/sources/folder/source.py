@@ -67,8 +67,13 @@ def _open(root: Path, read_options: ReadOptions) -> Iterator[Contents]:
         tensors = merger.tensors(root)
         if not tensors:
             raise SourceError("no file of the folder is a model with tensors in a known format")
-        by_path = {m.path.relative_to(root).as_posix(): m.contents.tensors for m in models}
-        remarks = (*remark_folder(root, listing), *remark_duplicates(by_path))
+        by_path = {m.path.relative_to(root).as_posix(): m.contents for m in models}
+        duplicates = remark_duplicates({path: c.tensors for path, c in by_path.items()})
+        remarks = (
+            *remark_folder(root, listing),
+            *(f"{path}: {remark}" for path, c in by_path.items() for remark in c.remarks),
+            *duplicates,
+        )
         yield Contents(
             tensors,
             remarks=remarks,
