@@ -135,8 +135,7 @@ def _grid(data: bytes) -> None:
 def _read_options(suffix: str) -> list[ReadOptions]:
     """Return the options for files with a suffix: every layout, and everything to restore."""
     layouts = (None, "torch") if suffix in _KERAS else (None,)
-    restores_models = any(fmt.restores_models for fmt in FORMATS if suffix in fmt.suffixes)
-    restored = ("tensors", "model") if restores_models else ("tensors",)
+    restored = ("tensors", "model")
     return [ReadOptions(layout, restore=restore) for layout in layouts for restore in restored]
 
 

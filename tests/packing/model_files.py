@@ -23,7 +23,6 @@ from vggq.packing.sources import (
     ReadOptions,
     SourceTensor,
     _registry,
-    _restore_option,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +123,6 @@ class ModelFiles:
             path.write_bytes(written)
         formats = (*_registry.FORMATS, self._format())
         monkeypatch.setattr(_registry, "FORMATS", formats)
-        monkeypatch.setattr(_restore_option, "FORMATS", formats)
         return self.main
 
     def _is_free(self, member: int, offset: int) -> bool:
@@ -180,7 +178,7 @@ class ModelFiles:
         def default(_: Path) -> str:
             return self.default
 
-        return Format("blob", (".blob",), is_blob, opener, None, list_files, True, default)
+        return Format("blob", (".blob",), is_blob, opener, None, list_files, default)
 
 
 def is_blob(head: bytes) -> bool:

@@ -409,19 +409,6 @@ def test_options_for_tensors_are_refused_if_the_default_restores_files(
     )
 
 
-def test_formats_without_places_are_refused_with_those_that_have_them(
-    tmp_path: Path, main: Path
-) -> None:
-    np.savez(tmp_path / "w.npz", w=np.zeros((2, 2)))
-    with pytest.raises(SourceError) as caught:
-        pack(tmp_path / "w.npz", tmp_path / "w.vggq", restore="model")
-    assert caught.value.path == tmp_path / "w.npz"
-    assert caught.value.reason.startswith("restore = 'model' is for ")
-    assert caught.value.reason.endswith(
-        "blob files only, and this file is npz; use restore = 'tensors'"
-    )
-
-
 @pytest.mark.parametrize("path", ["../m.data", "con.data", "M.BLOB", "a:b"])
 def test_files_that_other_systems_could_not_write_are_refused(
     files: ModelFiles, monkeypatch: pytest.MonkeyPatch, path: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from ..._member_paths import find_collision, find_path_problem
 from ..._model_checks import MAX_MEMBERS
 from ...errors import OptionError, SourceError
-from ._registry import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,12 +41,10 @@ def resolve_restore(path: Path, fmt: Format, read_options: ReadOptions) -> ReadO
 
     Raises:
         OptionError: options do not apply because the files are restored.
-        SourceError: files of this format cannot be restored, or this file is too damaged.
+        SourceError: the file is too damaged.
 
     """
     if read_options.restore is not None:
-        if read_options.restore == "model" and not fmt.restores_models:
-            raise SourceError(_describe_unsupported(fmt), path=path)
         return read_options
     restore = fmt.choose_restore(path)
     options = {name: getattr(read_options, name) for name in _FOR_TENSORS_ONLY}
@@ -81,11 +78,3 @@ def check_members(source: Source) -> None:
         raise SourceError(
             f"cannot be restored: on some systems {first} and {second} are one file", path=main
         )
-
-
-def _describe_unsupported(fmt: Format) -> str:
-    supported = dict.fromkeys(other.name for other in FORMATS if other.restores_models)
-    return (
-        f"restore = 'model' is for {', '.join(supported)} files only, and this file is {fmt.name}; "
-        "use restore = 'tensors'"
-    )

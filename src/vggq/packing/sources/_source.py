@@ -224,8 +224,6 @@ class Format:
         opener: opens a file and yields its contents; its errors need not name the file.
         requirement: requirement specifier of the library that reads this format, if any.
         file_lister: returns all files of a checkpoint, the one that names the others first.
-        restores_models: whether the opener can state the places of the tensors, so that the files
-            themselves can be restored.
         default_restore: returns the default of `restore` for a file: "model" or "tensors".
         channels_last: whether the output channels of a kernel are its last axis, without a layout.
         folder_lister: returns the relative paths of the empty folders of a source.
@@ -240,7 +238,6 @@ class Format:
     opener: Callable[[Path, ReadOptions], AbstractContextManager[Contents]]
     requirement: str | None = None
     file_lister: Callable[[Path], list[Path]] = _single_file
-    restores_models: bool = False
     default_restore: Callable[[Path], str] = _tensors_by_default
     channels_last: bool = False
     folder_lister: Callable[[Path], list[str]] = _no_folders

@@ -33,4 +33,4 @@ def _matches(head: bytes) -> bool:
     return head.startswith(NPY_MAGIC)
 
 
-FORMAT: Final = Format("npy", (".npy",), _matches, _open, restores_models=True, uses_file_name=True)
+FORMAT: Final = Format("npy", (".npy",), _matches, _open, uses_file_name=True)

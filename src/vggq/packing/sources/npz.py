@@ -133,4 +133,4 @@ def _matches(head: bytes) -> bool:
     return head.startswith(b"PK\x05\x06") or has_record_suffix(head, _RECORD_SUFFIX.encode())
 
 
-FORMAT: Final = Format("npz", (".npz",), _matches, _open, restores_models=True)
+FORMAT: Final = Format("npz", (".npz",), _matches, _open)

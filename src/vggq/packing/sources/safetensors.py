@@ -81,4 +81,4 @@ def _matches(head: bytes) -> bool:
     return head[LENGTH_SIZE:].lstrip(_WHITESPACE).startswith(b"{")
 
 
-FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open, restores_models=True)
+FORMAT: Final = Format("safetensors", (".safetensors",), _matches, _open)

@@ -71,5 +71,4 @@ FORMAT: Final = Format(
     _matches,
     _open,
     file_lister=_list_files,
-    restores_models=True,
 )

@@ -54,7 +54,7 @@ def find_model_files(files: Iterable[Path]) -> list[tuple[Path, Format]]:
         if file.name.lower().endswith(_INDEX_SUFFIX):
             continue
         fmt = find_format(file)
-        if fmt is not None and fmt.restores_models:
+        if fmt is not None:
             found.append((file, fmt))
     return sorted(found, key=lambda pair: (_rank(pair[1]), pair[0]))
 

@@ -34,7 +34,6 @@ def folder_format(read_options: ReadOptions) -> Format:
         _open,
         file_lister=partial(_list_files, read_options),
         folder_lister=partial(_list_empty_folders, read_options),
-        restores_models=True,
         default_restore=_default_restore,
         is_folder=True,
     )

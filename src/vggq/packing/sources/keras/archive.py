@@ -155,6 +155,5 @@ FORMAT: Final = Format(
     _matches,
     _open,
     "h5py>=3.10",
-    restores_models=True,
     channels_last=True,
 )

@@ -112,6 +112,5 @@ FORMAT: Final = Format(
     _open,
     "h5py>=3.10",
     _list_files,
-    restores_models=True,
     channels_last=True,
 )

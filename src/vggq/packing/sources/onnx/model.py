@@ -86,6 +86,5 @@ FORMAT: Final = Format(
     _matches,
     _open,
     file_lister=_list_files,
-    restores_models=True,
     default_restore=_default_restore,
 )

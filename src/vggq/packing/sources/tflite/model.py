@@ -67,6 +67,5 @@ FORMAT: Final = Format(
     (".tflite",),
     _matches,
     _open,
-    restores_models=True,
     default_restore=_default_restore,
 )

@@ -93,6 +93,5 @@ FORMAT: Final = Format(
     (".pth", ".pt", ".bin"),
     _matches,
     _open,
-    restores_models=True,
     default_restore=_choose_restore,
 )

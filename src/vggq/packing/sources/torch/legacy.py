@@ -113,6 +113,4 @@ def _matches(head: bytes) -> bool:
     return _LEGACY_MAGIC.match(head) is not None
 
 
-FORMAT: Final = Format(
-    "torch-legacy", (".pth", ".pt", ".bin"), _matches, _open, restores_models=True
-)
+FORMAT: Final = Format("torch-legacy", (".pth", ".pt", ".bin"), _matches, _open)
