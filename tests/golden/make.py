@@ -158,6 +158,13 @@ def folder_model() -> PackedModel:
     return model
 
 
+def empty_folders_model() -> PackedModel:
+    """Return the same folder with empty folders in it."""
+    model = folder_model()
+    model.folders = ("a/logs", "empty/größe")
+    return model
+
+
 def quantized_model() -> PackedModel:
     """Return a model with a tensor of each floating-point dtype in each codec."""
     rng = np.random.default_rng(9)
@@ -205,6 +212,7 @@ def _packed_tensors(state: State, suffix: str, options: Mapping[str, Any]) -> li
 MODELS: Final[dict[str, Callable[[], PackedModel]]] = {
     "model": small_model,
     "model-folder": folder_model,
+    "model-empty-folders": empty_folders_model,
     "model-quantized": quantized_model,
 }
 
@@ -222,6 +230,8 @@ def expected(path: Path) -> dict[str, Any]:
             listed["files"] = {
                 name: hashlib.sha256(content).hexdigest() for name, content in files.items()
             }
+        if weights.manifest.model is not None and weights.manifest.model.folders:
+            listed["folders"] = list(weights.manifest.model.folders)
     return listed
 
 

@@ -98,6 +98,18 @@ def test_model_restores_the_listed_files(name: str, threads: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
+def test_model_restores_the_listed_folders(name: str) -> None:
+    with vggq.as_file(FOLDER / f"{name}.vggq") as path:
+        root = path if path.is_dir() else path.parent
+        empty = {
+            folder.relative_to(root).as_posix()
+            for folder in root.rglob("*")
+            if folder.is_dir() and not any(folder.iterdir())
+        }
+    assert empty == set(LISTED[name].get("folders", []))
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_files_of_a_model_have_the_rounded_values(name: str) -> None:
     """The expected bytes are calculated with ml_dtypes."""
     path = FOLDER / f"{name}.vggq"
