@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import vggq
-import vggq.torch
 from tests.packing.sources.test_folder import cache_snapshot, contents_of
 from vggq.packing import pack
 
@@ -143,13 +142,15 @@ def test_folder_is_loaded_from_the_installed_wheel(
 def test_weights_are_those_that_vggq_loads(bert: Path, tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoModel  # noqa: PLC0415
 
+    from vggq.torch import load_into  # noqa: PLC0415
+
     packed = pack(bert, tmp_path / "bert.vggq").target
     state = vggq.load(packed)
     with vggq.as_file(packed) as folder:
         restored = AutoModel.from_pretrained(folder).state_dict()
         # Without a copy of the files, the settings are enough.
         module = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-    vggq.torch.load_into(module, packed)
+    load_into(module, packed)
     for name, tensor in restored.items():
         np.testing.assert_array_equal(tensor.numpy(), state[name])
         np.testing.assert_array_equal(module.state_dict()[name].numpy(), state[name])
