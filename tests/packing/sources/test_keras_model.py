@@ -22,7 +22,7 @@ from tests.packing.sources.restoring import (
     random_array,
     read_kept,
 )
-from vggq.errors import SourceError
+from vggq.errors import OptionError, SourceError
 from vggq.packing import pack
 from vggq.packing.sources import ReadOptions, open_source
 from vggq.packing.sources._stored_copy import REMARK
@@ -190,6 +190,20 @@ def test_remark_names_datasets_that_are_kept_exactly(tmp_path: Path) -> None:
     source = save_hdf5(tmp_path / "m.h5", NOT_PLAIN["compressed"][0])
     (remark,) = pack(source, tmp_path / "m.vggq", restore="model").remarks
     assert f"'x' (80.0 kB: {FILTERED})" in remark
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_open_rejects_a_layout_of_a_restored_file(tmp_path: Path, name: str) -> None:
+    """The places of a file have its own axes, not those of torch."""
+    data = hdf5_bytes(tmp_path)
+    if name == "m.h5":
+        (tmp_path / name).write_bytes(data)
+    else:
+        save_archive(tmp_path / name, data)
+    options = ReadOptions("torch", restore="model")
+    expected = r"layout: does not apply with restore = 'model': the whole file is restored"
+    with pytest.raises(OptionError, match=expected), open_source(tmp_path / name, options):
+        pass
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

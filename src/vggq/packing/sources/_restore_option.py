@@ -44,11 +44,11 @@ def resolve_restore(path: Path, fmt: Format, read_options: ReadOptions) -> ReadO
         SourceError: the file is too damaged.
 
     """
-    if read_options.restore is not None:
-        return read_options
-    restore = fmt.choose_restore(path)
+    restore, reason = read_options.restore, ""
+    if restore is None:
+        restore = fmt.choose_restore(path)
+        reason = ", the default for this file (restore = 'tensors' packs its tensors only)"
     options = {name: getattr(read_options, name) for name in _FOR_TENSORS_ONLY}
-    reason = ", the default for this file (restore = 'tensors' packs its tensors only)"
     if problems := find_restore_conflicts(restore, options, reason):
         raise OptionError(problems)
     return replace(read_options, restore=restore)
