@@ -23,6 +23,7 @@ import safetensors.numpy
 from packaging.version import Version
 
 from tests.helpers import save_npz, save_onnx
+from tests.tflite_models import TYPES, Model
 from vggq.errors import SourceError
 from vggq.packing.sources import FORMATS, ReadOptions, identify_format, open_source
 
@@ -49,6 +50,9 @@ CUTS = 50
 CHANGES = 200
 # No test takes a second. One that takes this long hangs, perhaps in C code that ignores signals.
 TIMEOUT = 100
+TFLITE_DTYPES = {number: dtype for dtype, number in TYPES.items()}
+# Compare the bits of bfloat16 and float8.
+TFLITE_DTYPES |= {18: "<u2", 21: "|u1", 22: "|u1"}
 
 
 def snapshot(arrays: dict[str, NDArray[Any]]) -> Snapshot:
@@ -108,6 +112,14 @@ def save_torch_legacy(path: Path, state: dict[str, NDArray[Any]]) -> None:
     save_torch(path, state, zipped=False)
 
 
+def save_tflite(path: Path, state: dict[str, NDArray[Any]]) -> None:
+    model = Model()
+    for name, array in state.items():
+        model.add_constant(name, array)
+    # The last byte only pads the values before it.
+    path.write_bytes(model.build()[:-1])
+
+
 def load_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     return safetensors.numpy.load(path.read_bytes())
 
@@ -159,6 +171,22 @@ def load_onnx(path: Path) -> dict[str, NDArray[Any]]:
     }
 
 
+def load_tflite(path: Path) -> dict[str, NDArray[Any]]:
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+
+    model = schema.Model.GetRootAs(path.read_bytes())
+    found = {}
+    for number in range(model.Subgraphs(0).TensorsLength()):
+        tensor = model.Subgraphs(0).Tensors(number)
+        buffer = model.Buffers(tensor.Buffer())
+        if buffer.DataLength():
+            dtype = TFLITE_DTYPES[tensor.Type()]
+            shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
+            name = (tensor.Name() or b"unnamed").decode("utf-8", "backslashreplace")
+            found[name] = buffer.DataAsNumpy().view(dtype).reshape(shape)
+    return found
+
+
 def load_torch(path: Path) -> dict[str, NDArray[Any]]:
     import torch  # noqa: PLC0415
 
@@ -207,15 +235,15 @@ KINDS = {
     "onnx": Kind("m.onnx", save_onnx, load_onnx),
     "onnx, external": Kind("m.onnx", save_external_onnx, load_onnx),
     "onnx, the data": Kind("m.onnx", save_external_onnx, load_onnx, "data"),
+    "tflite": Kind("m.tflite", save_tflite, load_tflite),
 }
 
 
 def labels(*chosen: str) -> list[Any]:
-    """Return parameters for a test, with a mark for those that need torch."""
-    return [
-        pytest.param(label, marks=[pytest.mark.torch] if label.startswith("torch") else [])
-        for label in chosen
-    ]
+    """Return parameters for a test, with a mark for those that need a library."""
+    needs = {"torch": [pytest.mark.torch], "torch-legacy": [pytest.mark.torch],
+             "tflite": [pytest.mark.litert]}  # fmt: skip
+    return [pytest.param(label, marks=needs.get(label, [])) for label in chosen]
 
 
 @dataclass(frozen=True)
