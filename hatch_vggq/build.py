@@ -38,6 +38,7 @@ from .model_files import (
 from .prepared_model import ship_packed_file, ship_source
 from .requirements import explain_missing_library
 from .rollback import Rollback
+from .source_folder import list_folder_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _prepare_packed_file(build: Build, model: Model) -> PreparedModel:
     if not has_source(root, model):
         return _use_packed_file(build, model)
     check_target(source, target)
-    source_paths = list_source_paths(root, model)
+    source_paths = [*list_source_paths(root, model), *list_folder_paths(root, model)]
     if is_current(target, source, model.options):
         message = f"reused, because {model.source} and the options are unchanged"
         return ship_packed_file(root, model, message, source_paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 import vggq
@@ -13,6 +13,8 @@ from vggq.packing import remove_leftovers
 from vggq.packing.sources import hash_file, list_source_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .config import Model
 
 
@@ -63,16 +65,6 @@ def list_source_paths(root: Path, model: Model) -> list[str]:
     files = list_source_files(source, model.options.read)
     names = [os.path.relpath(file, source.parent) for file in files]
     return [(folder / name).as_posix() for name in names]
-
-
-def list_other_paths(root: Path, model: Model) -> list[str]:
-    """Return the paths of all files of a source that is a folder, also of those not packed."""
-    return [
-        (PurePath(folder) / name).relative_to(root).as_posix()
-        for folder, _, names in os.walk(root / model.source)
-        for name in names
-        if Path(folder).is_relative_to(root)
-    ]
 
 
 def list_weight_paths(root: Path, model: Model) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .model_files import fingerprint, list_other_paths, list_source_paths
+from .model_files import fingerprint, list_source_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,6 @@ def ship_packed_file(
     return PreparedModel(
         message=f"vggq: {model.target}: {message}",
         shipped_paths=[model.target],
-        excluded_paths=[*source_paths, *list_other_paths(root, model)],
+        excluded_paths=source_paths,
         packed=fingerprint(root / model.target),
     )

@@ -13,6 +13,7 @@ import vggq
 from hatch_vggq.config import parse_config
 from hatch_vggq.requirements import list_requirements
 from tests.packing.sources.test_folder import (
+    cache_snapshot,
     contents_of,
     outside_of_weights,
     save_folder,
@@ -183,3 +184,75 @@ def test_requirements_are_those_of_the_files_of_a_folder(project: Project, folde
         file["w"] = [1.0, 2.0]
     found = list_requirements(project.root, [model])
     assert [line.partition(">")[0] for line in found] == ["h5py", "kmeans1d", "zstandard"]
+
+
+def test_linked_folder_that_is_left_out_does_not_ship(
+    project: Project, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hatchling follows links to folders."""
+    folder = save_folder(project.root / "src" / "tiny" / "minilm")
+    data = project.root / "data"
+    (data / "more").mkdir(parents=True)
+    (data / "more" / "large.txt").write_text("a large file")
+    (data / "more" / "up").symlink_to("..")
+    (folder / "linked").symlink_to("../../../data")
+    project.configure(INSIDE + 'exclude = ["linked"]\n')
+    result = build_here(project, capsys)
+    assert result.code == 0, result.output
+    assert not [name for name in wheel_names(project.wheel) if "/minilm/" in name]
+    monkeypatch.setenv("HATCH_BUILD_NO_HOOKS", "true")
+    assert build_here(project, capsys).code == 0
+    assert "tiny/minilm/linked/more/large.txt" in wheel_names(project.wheel)
+
+
+def test_links_with_too_many_paths_are_an_error(project: Project, capsys: Capture) -> None:
+    folder = save_folder(project.root / "src" / "tiny" / "minilm")
+    top = folder / ".cache"
+    for number in range(12):
+        (top / f"{number}").mkdir(parents=True)
+        for name in "ab":
+            (top / f"{number}" / name).symlink_to(f"../{number + 1}")
+    project.configure(INSIDE)
+    output = fail_here(project, capsys)
+    assert "links lead to this folder by more than 100 paths; remove some" in output
+
+
+def test_cache_snapshot_in_the_package_does_not_ship(project: Project) -> None:
+    """The blobs, to which the files of a snapshot are links, are left out as well."""
+    package = project.root / "src" / "tiny"
+    folder = save_folder(package / "minilm")
+    shutil.rmtree(folder / "logs")
+    expected = contents_of(folder)
+    snapshot = cache_snapshot(folder)
+    shutil.rmtree(folder)
+    source = snapshot.relative_to(project.root).as_posix()
+    project.configure(INSIDE.replace('src/tiny/minilm"', f'{source}"', 1) + 'keep = ["*"]\n')
+    result = project.build("sdist", "wheel")
+    assert result.code == 0, result.output
+    names = {name for name in wheel_names(project.wheel) if ".dist-info" not in name}
+    assert names == {"tiny/__init__.py", "tiny/minilm.vggq"}
+    assert not [name for name in sdist_names(project.sdist) if "/hub/" in name]
+    with vggq.as_file(packed_in(project.wheel)) as path:
+        assert contents_of(path) == expected
+
+
+def test_blobs_of_files_that_a_snapshot_leaves_out_do_not_ship(
+    project: Project, capsys: Capture
+) -> None:
+    folder = save_folder(project.root / "src" / "tiny" / "minilm")
+    snapshot = cache_snapshot(folder)
+    shutil.rmtree(folder)
+    source = snapshot.relative_to(project.root).as_posix()
+    project.configure(INSIDE.replace('src/tiny/minilm"', f'{source}"', 1) + 'exclude = ["*.json"]')
+    assert build_here(project, capsys).code == 0
+    names = {name for name in wheel_names(project.wheel) if ".dist-info" not in name}
+    assert names == {"tiny/__init__.py", "tiny/minilm.vggq"}
+
+
+def test_folder_with_a_link_to_itself_is_left_out(project: Project, capsys: Capture) -> None:
+    folder = save_folder(project.root / "src" / "tiny" / "minilm")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "loop").symlink_to("loop")
+    project.configure(INSIDE)
+    assert build_here(project, capsys).code == 0
+    assert not [name for name in wheel_names(project.wheel) if "/minilm/" in name]

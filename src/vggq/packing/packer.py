@@ -112,7 +112,7 @@ def pack_with(
         encoder = Encoder(planned, options, scratch or target.parent, threads, progress, layouts)
         # The target is opened first, so that a long run is not lost if it cannot be written.
         with atomic_write(target, scratch) as file, encoder.encode() as encoded:
-            check_unchanged(opened)
+            check_unchanged(opened, options.read)
             encoded.write_to(file)
             written = file.tell()
     seconds = time.perf_counter() - begin

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 import safetensors.numpy
 
 import vggq
-from tests.onnx_models import save_model, save_split_model
+from tests.onnx_models import make_model, save_model, save_split_model
 from vggq._model_checks import MAX_MEMBERS
 from vggq.errors import OptionError, SourceError, TargetError, VerificationError
 from vggq.packing import (
@@ -348,6 +352,70 @@ def test_other_links_are_refused_by_name(folder: Path, target: str, problem: str
     assert "x" not in restored(pack_folder(folder, exclude=["x"]))
 
 
+def make_junction(link: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Create a junction; elsewhere than on Windows a link that looks like one to `os.scandir`."""
+    if sys.platform == "win32":
+        import _winapi  # noqa: PLC0415
+
+        _winapi.CreateJunction(str(target), str(link))
+        return
+    link.symlink_to(target)
+    scandir = os.scandir
+
+    class Junction:
+        name = link.name
+
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            assert not follow_symlinks
+            return True
+
+        def stat(self, *, follow_symlinks: bool) -> object:
+            assert not follow_symlinks
+            return SimpleNamespace(st_reparse_tag=0xA0000003)
+
+    def scan(path: Path) -> Any:
+        with scandir(path) as entries:
+            found = [Junction() if entry.path == str(link) else entry for entry in entries]
+        return nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("..", "a link that leads outside of the folder; copy the file"),
+        ("assets", "a link to a folder, which is not followed; copy the folder"),
+        (".", "a link to a folder, which is not followed; copy the folder"),
+    ],
+)
+def test_junctions_are_refused_as_links(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, problem: str
+) -> None:
+    names = names_in(folder)
+    make_junction(folder / "x", folder / target, monkeypatch)
+    assert error_of(folder) == f"F/x: {problem}"
+    assert names_in(folder, exclude=["x"]) == names
+
+
+def test_file_of_a_folder_that_becomes_a_link_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "secret").write_text("")
+    scandir = os.scandir
+
+    def scan(path: Path) -> Any:
+        if path == folder / "assets":
+            shutil.rmtree(path)
+            path.symlink_to("../other")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    problem = "a link that leads outside of the folder; copy the file"
+    assert error_of(folder) == f"F/assets/secret: {problem}"
+
+
 def test_blobs_of_another_cache_are_outside(folder: Path) -> None:
     snapshot = cache_snapshot(folder)
     blobs = folder.parent / "hub" / "models--x--other" / "blobs"
@@ -399,10 +467,38 @@ def test_too_many_files_and_folders(folder: Path) -> None:
 
 
 def test_too_deep_folders(folder: Path) -> None:
-    deep = folder.joinpath(*"a" * 300)
-    deep.mkdir(parents=True)
+    deep = folder.joinpath(*"a" * 15)
+    (deep / "b").mkdir(parents=True)
     (deep / "x").write_text("")
-    assert error_of(folder) == f"F/{'/'.join('a' * 17)}: the path has more than 16 parts"
+    names = names_in(folder, exclude=["*/b"])
+    assert names[0].count("/") == 1
+    assert f"{'a/' * 15}x" in names
+    (deep / "b" / "x").write_text("")
+    problem = "the path has more than 16 parts; `exclude` can leave it out"
+    assert error_of(folder) == f"F/{'a/' * 15}b/x: {problem}"
+    assert names_in(folder, exclude=["*/b/*"]) == names
+    assert names_in(folder, include=["*.json"]) == ["1_Pooling/config.json", "config.json"]
+
+
+def test_too_deep_empty_folders(folder: Path) -> None:
+    folder.joinpath(*"a" * 17).mkdir(parents=True)
+    assert error_of(folder).startswith(f"F/{'/'.join('a' * 17)}: the path has more than 16 parts")
+    assert len(names_in(folder, exclude=["a/*"])) == 5
+
+
+def test_folders_deeper_than_python_can_recurse(folder: Path) -> None:
+    depth = sys.getrecursionlimit() + 100
+    folders = [folder / "/".join("a" * number) for number in range(1, depth)]
+    names = names_in(folder)
+    for path in folders:
+        path.mkdir()
+    try:
+        assert names_in(folder, exclude=["a/*"]) == names
+        assert "the path has more than 16 parts" in error_of(folder)
+    finally:
+        # Functions that remove a tree may recurse.
+        for path in reversed(folders):
+            path.rmdir()
 
 
 @pytest.mark.parametrize(
@@ -459,6 +555,19 @@ def test_file_whose_content_is_not_that_of_its_suffix_is_kept_exactly(folder: Pa
     found = restored(packed)
     assert found["openvino_model.bin"] == (folder / "openvino_model.bin").read_bytes()
     assert any("'openvino_model.bin' (9.0 kB)" in remark for remark in packed.remarks)
+    assert (
+        "stored exactly, because the content is not that of the suffix: 'openvino_model.bin'"
+        in (packed.remarks)
+    )
+
+
+def test_data_file_with_the_suffix_of_a_model_is_not_misnamed(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    path, location = folder / "model.onnx", "model.bin"
+    onnx.save(make_model(), path, save_as_external_data=True, location=location, size_threshold=0)
+    packed = pack_folder(folder)
+    assert restored(packed)[location] != (folder / location).read_bytes()
+    assert not [text for text in packed.remarks if "not that of the suffix" in text]
 
 
 def test_tensors_alone_cannot_be_packed_from_a_folder(folder: Path) -> None:
@@ -489,7 +598,8 @@ def test_files_with_the_same_tensors_are_named(folder: Path) -> None:
     (remark,) = [text for text in pack_folder(folder).remarks if "same tensors" in text]
     assert remark == (
         "'pytorch_model.bin' holds the same tensors as 'model.safetensors'; "
-        "exclude = ['pytorch_model.bin'] leaves it out"
+        "exclude = ['pytorch_model.bin'] leaves it out; if your code loads it, exclude "
+        "'model.safetensors' instead"
     )
     names = {tensor.name for tensor in pack_folder(folder).manifest.tensors}
     assert {"model.safetensors/out.bias", "pytorch_model.bin/out.bias"} <= names
@@ -506,8 +616,24 @@ def test_transposed_tensors_are_the_same(folder: Path) -> None:
     save_torch(make_weights(), folder / "pytorch_model.bin")
     (remark,) = [text for text in pack_folder(folder).remarks if "same tensors" in text]
     assert remark == (
-        "'model.safetensors', 'pytorch_model.bin' hold the same tensors as 'alt/[x].safetensors'; "
-        "exclude = ['model.safetensors', 'pytorch_model.bin'] leaves them out"
+        "'alt/[x].safetensors', 'pytorch_model.bin' hold the same tensors as 'model.safetensors'; "
+        "exclude = ['alt/[[]x].safetensors', 'pytorch_model.bin'] leaves them out; if your code "
+        "loads one of them, exclude the others instead"
+    )
+
+
+def test_files_with_the_tensors_of_several_files_are_named(folder: Path) -> None:
+    """The preferred files are those at the top of the folder, and those in safetensors."""
+    (folder / "model.safetensors").unlink()
+    (folder / "all").mkdir()
+    safetensors.numpy.save_file(make_weights(), folder / "all" / "a.safetensors")
+    np.savez(folder / "a.npz", **make_weights())  # type: ignore[arg-type]
+    for number, (name, array) in enumerate(make_weights().items(), 1):
+        safetensors.numpy.save_file({name: array}, folder / f"m-{number}-of-3.safetensors")
+    (remark,) = [text for text in pack_folder(folder).remarks if "same tensors" in text]
+    assert remark.startswith(
+        "'all/a.safetensors', 'a.npz' hold the same tensors as 'm-1-of-3.safetensors', "
+        "'m-2-of-3.safetensors'; exclude = ['all/a.safetensors', 'a.npz'] leaves them out"
     )
 
 
@@ -581,6 +707,30 @@ def test_folder_that_changes_while_it_is_read(folder: Path) -> None:
         f"{folder}: changed while it was read; wait until it is complete, then build again"
     )
     assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_addition_while_a_folder_is_read(folder: Path, kind: str) -> None:
+    target = folder.parent / "m.vggq"
+
+    def add(_done: int, _total: int) -> None:
+        if kind == "file":
+            (folder / "new").write_text("")
+        else:
+            (folder / "new").mkdir(exist_ok=True)
+
+    with pytest.raises(SourceError, match="changed while it was read"):
+        pack(folder, target, progress=add)
+    assert not target.exists()
+
+
+def test_excluded_file_may_be_added_while_a_folder_is_read(folder: Path) -> None:
+    def add(_done: int, _total: int) -> None:
+        (folder / "assets" / "log").write_text("")
+
+    packed = pack(folder, folder.parent / "m.vggq", exclude=["assets/*"], progress=add)
+    assert (folder / "assets" / "log").exists()
+    assert "assets/log" not in restored(packed)
 
 
 def test_comparisons_of_folders(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ must agree.
 from ._gaps import file_size, separate_tensors
 from ._hashing import check_unchanged, hash_file, hash_source
 from ._identification import identify_format, list_requirements, list_source_files
+from ._links import find_blobs
 from ._opening import open_source
 from ._places import Checksum, Place
 from ._registry import FORMATS
@@ -36,6 +37,7 @@ __all__ = [
     "check_patterns",
     "check_unchanged",
     "file_size",
+    "find_blobs",
     "find_restore_conflicts",
     "hash_file",
     "hash_source",

@@ -99,18 +99,22 @@ def hash_file(path: Path) -> str:
         raise SourceError(f"cannot be read: {error.strerror}", path=path) from error
 
 
-def check_unchanged(source: Source) -> None:
+def check_unchanged(source: Source, read_options: ReadOptions) -> None:
     """Check that the files of a checkpoint are still those that were opened.
 
+    Args:
+        source: the checkpoint.
+        read_options: the options with which it was opened.
+
     Raises:
-        SourceError: a file changed, or cannot be read any more.
+        SourceError: a file changed, or cannot be read any more; or a folder has other files.
 
     """
-    # The other files are the same ones as long as the first does not change.
     if source.root is None:
+        # The other files are the same ones as long as the first does not change.
         path, sha256 = source.files[0], hash_files(source.files)
     else:
-        path, sha256 = source.root, hash_folder(source.root, source.files, source.folders)
+        path, sha256 = source.root, hash_source(source.root, read_options)
     if sha256 != source.sha256:
         raise SourceError(
             "changed while it was read; wait until it is complete, then build again", path=path

@@ -63,6 +63,11 @@ def find_format(path: Path) -> Format | None:
     return next((fmt for fmt in by_suffix if fmt.matches(head)), None)
 
 
+def has_known_suffix(path: Path) -> bool:
+    """Return whether a file has the suffix of a supported format."""
+    return bool(_formats_of_suffix(path))
+
+
 def check_fetched(file: Path) -> None:
     """Reject a pointer of Git LFS.
 

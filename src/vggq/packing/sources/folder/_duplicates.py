@@ -39,23 +39,35 @@ def remark_duplicates(files: Mapping[str, Sequence[SourceTensor]]) -> tuple[str,
     """
     weights = {path: _find_weights(tensors) for path, tensors in files.items()}
     owners: dict[_Digest, str] = {}
-    duplicates: dict[str, str] = {}
+    duplicates: list[str] = []
+    originals: dict[str, None] = {}
     for path in _find_suspects(weights):
-        sizes = Counter(_iterate_digests(weights[path]))
-        shared = Counter(owners[digest] for digest in sizes.elements() if digest in owners)
-        count = sum(digest[1] for digest in sizes.elements())
-        known = sum(digest[1] for digest in sizes.elements() if digest in owners)
-        if shared and known >= _SHARE * count:
-            ((duplicates[path], _),) = shared.most_common(1)
-        for digest in sizes:
+        counts = Counter(_iterate_digests(weights[path]))
+        known = [digest for digest in counts.elements() if digest in owners]
+        if known and _size_of(known) >= _SHARE * _size_of(counts.elements()):
+            duplicates.append(path)
+            originals |= dict.fromkeys(owners[digest] for digest in known)
+        for digest in counts:
             owners.setdefault(digest, path)
-    if not duplicates:
-        return ()
-    first = next(iter(duplicates.values()))
-    verb, pronoun = ("holds", "it") if len(duplicates) == 1 else ("hold", "them")
+    return (_describe(duplicates, list(originals)),) if duplicates else ()
+
+
+def _size_of(digests: Iterable[_Digest]) -> int:
+    return sum(count for _, count, *_ in digests)
+
+
+def _describe(duplicates: Sequence[str], originals: Sequence[str]) -> str:
     patterns = [glob.escape(path) for path in duplicates]
-    same = f"{list_names(list(duplicates))} {verb} the same tensors as {first!r}"
-    return (f"{same}; exclude = {patterns!r} leaves {pronoun} out",)
+    names, kept = list_names(duplicates), list_names(originals)
+    if len(duplicates) == 1:
+        return (
+            f"{names} holds the same tensors as {kept}; exclude = {patterns!r} leaves it out; if "
+            f"your code loads it, exclude {kept} instead"
+        )
+    return (
+        f"{names} hold the same tensors as {kept}; exclude = {patterns!r} leaves them out; if your "
+        "code loads one of them, exclude the others instead"
+    )
 
 
 def _find_weights(tensors: Iterable[SourceTensor]) -> list[SourceTensor]:

@@ -6,7 +6,6 @@ import os
 import stat
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ...._member_paths import MAX_PARTS
@@ -17,6 +16,8 @@ from .._links import is_below
 from .._selection import check_patterns, matches_any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._source import ReadOptions
 
 SKIPPED: Final = (".git*", ".cache", ".DS_Store", "__pycache__")
@@ -24,6 +25,8 @@ SKIPPED: Final = (".git*", ".cache", ".DS_Store", "__pycache__")
 
 # Git LFS pointers are smaller than this: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 _MAX_POINTER_SIZE: Final = 1024
+# `stat.IO_REPARSE_TAG_MOUNT_POINT`, which only Windows has.
+_JUNCTION_TAG: Final = 0xA0000003
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def list_folder(root: Path, read_options: ReadOptions) -> Listing:
 
     """
     scan = _Scan(root, read_options)
-    scan.visit(root)
+    scan.run()
     seen = sorted([*scan.files, *scan.folders, *scan.excluded])
     for option in ("include", "exclude"):
         check_patterns(option, getattr(read_options, option), seen, "file")
@@ -87,20 +90,23 @@ class _Scan:
     skipped: list[str] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
 
-    def visit(self, folder: Path) -> None:
-        """Find the files of a folder, whose depth `_check_path` limits."""
+    def run(self) -> None:
+        """Find the files of all folders, which may be deeper than Python can recurse."""
+        folders = [self.root]
+        while folders:
+            folders += reversed(self._visit(folders.pop()))
+
+    def _visit(self, folder: Path) -> list[Path]:
+        """Add the files of a folder, and return the folders in it."""
         entries = _read_entries(folder)
-        found = [entry for entry in entries if not _is_skipped(entry.name)]
-        self.skipped += [self._relative(Path(e.path)) for e in entries if _is_skipped(e.name)]
+        found = [entry for entry in entries if not _is_skipped(entry.path.name)]
+        self.skipped += [self._relative(e.path) for e in entries if _is_skipped(e.path.name)]
         if not found and folder != self.root:
             self._add(folder, self.folders)
         for entry in found:
-            path = Path(entry.path)
-            self._check_path(path)
-            if entry.is_dir(follow_symlinks=False):
-                self.visit(path)
-            else:
-                self._add_file(path)
+            if not entry.is_folder:
+                self._add_file(entry.path)
+        return [entry.path for entry in found if entry.is_folder]
 
     def _add_file(self, path: Path) -> None:
         # What is left out may be anything.
@@ -115,6 +121,9 @@ class _Scan:
         if not is_included or matches_any(relative, exclude):
             self.excluded.append(relative)
             return False
+        if relative.count("/") >= MAX_PARTS:
+            problem = f"the path has more than {MAX_PARTS} parts; `exclude` can leave it out"
+            raise SourceError(problem, path=path)
         found.append(relative)
         if len(found) > MAX_MEMBERS:
             kind = "files" if found is self.files else "empty folders"
@@ -122,20 +131,35 @@ class _Scan:
             raise SourceError(f"{reason}; `exclude` leaves files out", path=self.root)
         return True
 
-    def _check_path(self, path: Path) -> None:
-        if len(path.relative_to(self.root).parts) > MAX_PARTS:
-            raise SourceError(f"the path has more than {MAX_PARTS} parts", path=path)
-
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
 
-def _read_entries(folder: Path) -> list[os.DirEntry[str]]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file or a folder, and whether it is a folder, not a link to one."""
+
+    path: Path
+    is_folder: bool
+
+
+def _read_entries(folder: Path) -> list[_Entry]:
+    """Return the entries of a folder in the order of their names."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            found = [_Entry(folder / entry.name, _is_folder(entry)) for entry in entries]
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", path=folder) from error
+    return sorted(found, key=lambda entry: entry.path.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_dir(follow_symlinks=False):
+        return False
+    # A junction is a link to a folder, which only Windows has. `DirEntry.is_junction` is new in
+    # Python 3.12.
+    tag = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return bool(tag != _JUNCTION_TAG)
 
 
 def _is_skipped(name: str) -> bool:
@@ -151,7 +175,7 @@ def _check_kind(path: Path, root: Path) -> None:
     except (OSError, RuntimeError) as error:
         problem = "a link that leads nowhere" if path.is_symlink() else f"cannot be read: {error}"
         raise SourceError(problem, path=path) from error
-    if path.is_symlink() and is_outside:
+    if is_outside:
         raise SourceError("a link that leads outside of the folder; copy the file", path=path)
     if stat.S_ISDIR(mode):
         raise SourceError("a link to a folder, which is not followed; copy the folder", path=path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ....errors import SourceError
-from .._registry import find_format
+from .._registry import find_format, has_known_suffix
 from .._source import ReadOptions
 from .._unique_names import make_unique
 
@@ -51,16 +51,26 @@ def find_model_files(files: Iterable[Path]) -> list[tuple[Path, Format]]:
     """
     found = []
     for file in files:
-        if file.name.lower().endswith(_INDEX_SUFFIX):
-            continue
-        fmt = find_format(file)
+        fmt = None if _is_index(file) else find_format(file)
         if fmt is not None:
             found.append((file, fmt))
-    return sorted(found, key=lambda pair: (_rank(pair[1]), pair[0]))
+    return sorted(found, key=lambda pair: _rank(*pair))
 
 
-def _rank(fmt: Format) -> int:
-    return _PREFERRED.index(fmt.name) if fmt.name in _PREFERRED else len(_PREFERRED)
+def _is_index(file: Path) -> bool:
+    return file.name.lower().endswith(_INDEX_SUFFIX)
+
+
+def find_misnamed_files(files: Iterable[Path], models: Iterable[ModelFile]) -> list[Path]:
+    """Return the files whose content is not that of their suffix, unless a model uses them."""
+    used = {file for model in models for file in model.files}
+    return [f for f in files if f not in used and has_known_suffix(f) and not _is_index(f)]
+
+
+def _rank(path: Path, fmt: Format) -> tuple[int, int, Path]:
+    """Return a sort key: libraries load the preferred format, and from the top of the folder."""
+    rank = _PREFERRED.index(fmt.name) if fmt.name in _PREFERRED else len(_PREFERRED)
+    return rank, len(path.parts), path
 
 
 def open_model_file(stack: ExitStack, path: Path, fmt: Format) -> ModelFile:

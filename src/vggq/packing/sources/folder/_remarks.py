@@ -1,4 +1,4 @@
-"""The remarks on a folder: what is left out, and which files are programs."""
+"""The remarks on a folder: what is left out, and which files are programs or misnamed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .._remarks import list_names, remark_unpacked
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from ._listing import Listing
@@ -22,13 +23,26 @@ _PROGRAM_STARTS: Final = (
 )  # fmt: skip
 
 
-def remark_folder(root: Path, listing: Listing) -> tuple[str, ...]:
-    """Return a remark on what is left out, and one on programs among the files."""
-    unpacked = remark_unpacked({"files and folders": listing.skipped})
-    programs = [file.relative_to(root).as_posix() for file in listing.files if _is_program(file)]
-    if not programs:
-        return unpacked
-    return (*unpacked, f"the folder has programs, which will ship: {list_names(programs)}")
+def remark_folder(root: Path, listing: Listing, misnamed: Collection[Path]) -> tuple[str, ...]:
+    """Return the remarks on what is left out, on programs and on misnamed files.
+
+    Args:
+        root: the folder.
+        listing: its files.
+        misnamed: those whose content is not that of their suffix.
+
+    """
+    remarks = [*remark_unpacked({"files and folders": listing.skipped})]
+    if programs := [file for file in listing.files if _is_program(file)]:
+        remarks.append(f"the folder has programs, which will ship: {_list_files(root, programs)}")
+    if misnamed:
+        names = _list_files(root, misnamed)
+        remarks.append(f"stored exactly, because the content is not that of the suffix: {names}")
+    return tuple(remarks)
+
+
+def _list_files(root: Path, files: Collection[Path]) -> str:
+    return list_names([file.relative_to(root).as_posix() for file in files])
 
 
 def _is_program(file: Path) -> bool:

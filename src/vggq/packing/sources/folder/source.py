@@ -13,7 +13,7 @@ from ....errors import SourceError
 from .._source import Contents, Format, reject_options
 from ._duplicates import remark_duplicates
 from ._listing import list_folder
-from ._model_files import Merger, find_model_files, open_model_file
+from ._model_files import Merger, find_misnamed_files, find_model_files, open_model_file
 from ._remarks import remark_folder
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _open(root: Path, read_options: ReadOptions) -> Iterator[Contents]:
         by_path = {m.path.relative_to(root).as_posix(): m.contents for m in models}
         duplicates = remark_duplicates({path: c.tensors for path, c in by_path.items()})
         remarks = (
-            *remark_folder(root, listing),
+            *remark_folder(root, listing, find_misnamed_files(listing.files, models)),
             *(f"{path}: {remark}" for path, c in by_path.items() for remark in c.remarks),
             *duplicates,
         )
