@@ -637,6 +637,31 @@ def test_files_with_the_tensors_of_several_files_are_named(folder: Path) -> None
     )
 
 
+def test_data_files_of_a_duplicate_are_excluded_with_it(folder: Path) -> None:
+    """Without its model, a data file would be stored exactly."""
+    (folder / "onnx").mkdir()
+    save_split_model(folder / "onnx" / "model.onnx")
+    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in make_model().graph.initializer}
+    safetensors.numpy.save_file(arrays, folder / "same.safetensors")
+    (remark,) = [text for text in pack_folder(folder).remarks if "same tensors" in text]
+    exclude = ["onnx/model.onnx", "onnx/a", "onnx/b"]
+    assert remark.startswith(
+        f"'onnx/model.onnx' holds the same tensors as 'same.safetensors'; exclude = {exclude!r} "
+    )
+    packed = pack_folder(folder, exclude=exclude)
+    assert not [text for text in packed.remarks if "same tensors" in text]
+    assert not [name for name in restored(packed) if name.startswith("onnx")]
+
+
+def test_data_files_of_another_model_are_not_excluded(folder: Path) -> None:
+    save_split_model(folder / "model.onnx")
+    shutil.copy(folder / "model.onnx", folder / "second.onnx")
+    (remark,) = [text for text in pack_folder(folder).remarks if "same tensors" in text]
+    assert remark.startswith(
+        "'second.onnx' holds the same tensors as 'model.onnx'; exclude = ['second.onnx'] "
+    )
+
+
 def test_other_tensors_of_the_same_shapes_are_not_the_same(folder: Path) -> None:
     safetensors.numpy.save_file(make_weights(1), folder / "teacher.safetensors")
     assert not [text for text in pack_folder(folder).remarks if "same tensors" in text]

@@ -107,7 +107,8 @@ def check_unchanged(source: Source, read_options: ReadOptions) -> None:
         read_options: the options with which it was opened.
 
     Raises:
-        SourceError: a file changed, or cannot be read any more; or a folder has other files.
+        OptionError: a pattern matches no file of the folder any more.
+        SourceError: a file changed, or cannot be read any more; or the folder has other files.
 
     """
     if source.root is None:

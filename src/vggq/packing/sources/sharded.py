@@ -65,10 +65,4 @@ def _matches(head: bytes) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-FORMAT: Final = Format(
-    "sharded",
-    (".index.json",),
-    _matches,
-    _open,
-    file_lister=_list_files,
-)
+FORMAT: Final = Format("sharded", (".index.json",), _matches, _open, file_lister=_list_files)

@@ -14,10 +14,12 @@ from .._remarks import list_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from .._source import SourceTensor
+    from ._model_files import ModelFile
 
 # Smaller tensors, such as zeros and ones of norms, are equal by chance.
 _MIN_COUNT: Final = 1000
@@ -27,37 +29,46 @@ _SHARE: Final = 0.9
 _Digest = tuple[str, int, int, int]
 
 
-def remark_duplicates(files: Mapping[str, Sequence[SourceTensor]]) -> tuple[str, ...]:
-    """Return a remark on the files whose tensors are those of other files as well.
+def remark_duplicates(root: Path, models: Sequence[ModelFile]) -> tuple[str, ...]:
+    """Return a remark on the models whose tensors are those of other models as well.
 
     Args:
-        files: the tensors by the relative path of their file, the preferred file first.
-
-    Raises:
-        SourceError: a tensor cannot be read.
+        root: the folder.
+        models: the models in it, the preferred ones first.
 
     """
-    weights = {path: _find_weights(tensors) for path, tensors in files.items()}
-    owners: dict[_Digest, str] = {}
-    duplicates: list[str] = []
-    originals: dict[str, None] = {}
+    weights = {model.path: _find_weights(model.contents.tensors) for model in models}
+    owners: dict[_Digest, Path] = {}
+    originals: dict[Path, None] = {}
+    duplicates: dict[Path, None] = {}
     for path in _find_suspects(weights):
         counts = Counter(_iterate_digests(weights[path]))
         known = [digest for digest in counts.elements() if digest in owners]
         if known and _size_of(known) >= _SHARE * _size_of(counts.elements()):
-            duplicates.append(path)
+            duplicates[path] = None
             originals |= dict.fromkeys(owners[digest] for digest in known)
         for digest in counts:
             owners.setdefault(digest, path)
-    return (_describe(duplicates, list(originals)),) if duplicates else ()
+    if not duplicates:
+        return ()
+    needed = {file for model in models if model.path not in duplicates for file in model.files}
+    excluded = [
+        file
+        for model in models
+        if model.path in duplicates
+        for file in model.files
+        if file not in needed
+    ]
+    lists = [path for path in originals if path not in duplicates], list(duplicates), excluded
+    return (_describe(*([path.relative_to(root).as_posix() for path in paths] for paths in lists)),)
 
 
 def _size_of(digests: Iterable[_Digest]) -> int:
     return sum(count for _, count, *_ in digests)
 
 
-def _describe(duplicates: Sequence[str], originals: Sequence[str]) -> str:
-    patterns = [glob.escape(path) for path in duplicates]
+def _describe(originals: Sequence[str], duplicates: Sequence[str], excluded: Sequence[str]) -> str:
+    patterns = [glob.escape(path) for path in dict.fromkeys(excluded)]
     names, kept = list_names(duplicates), list_names(originals)
     if len(duplicates) == 1:
         return (
@@ -78,7 +89,7 @@ def _find_weights(tensors: Iterable[SourceTensor]) -> list[SourceTensor]:
     ]
 
 
-def _find_suspects(weights: Mapping[str, Sequence[SourceTensor]]) -> list[str]:
+def _find_suspects(weights: Mapping[Path, Sequence[SourceTensor]]) -> list[Path]:
     """Return the files that share the numbers of elements with others; only these are read."""
     counts = {
         path: Counter((tensor.dtype, tensor.count) for tensor in tensors)

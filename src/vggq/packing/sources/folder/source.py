@@ -17,10 +17,12 @@ from ._model_files import Merger, find_misnamed_files, find_model_files, open_mo
 from ._remarks import remark_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from .._source import ReadOptions
+    from ._listing import Listing
+    from ._model_files import ModelFile
 
 NAME: Final = "folder"
 
@@ -66,19 +68,20 @@ def _open(root: Path, read_options: ReadOptions) -> Iterator[Contents]:
         tensors = merger.tensors(root)
         if not tensors:
             raise SourceError("no file of the folder is a model with tensors in a known format")
-        by_path = {m.path.relative_to(root).as_posix(): m.contents for m in models}
-        duplicates = remark_duplicates({path: c.tensors for path, c in by_path.items()})
-        remarks = (
-            *remark_folder(root, listing, find_misnamed_files(listing.files, models)),
-            *(f"{path}: {remark}" for path, c in by_path.items() for remark in c.remarks),
-            *duplicates,
-        )
         yield Contents(
             tensors,
-            remarks=remarks,
+            remarks=tuple(_list_remarks(root, listing, models)),
             checksums=tuple(merger.checksums()),
             copies=merger.copies(),
         )
+
+
+def _list_remarks(root: Path, listing: Listing, models: Sequence[ModelFile]) -> Iterator[str]:
+    yield from remark_folder(root, listing, find_misnamed_files(listing.files, models))
+    for model in models:
+        path = model.path.relative_to(root).as_posix()
+        yield from (f"{path}: {remark}" for remark in model.contents.remarks)
+    yield from remark_duplicates(root, models)
 
 
 def _list_files(read_options: ReadOptions, root: Path) -> list[Path]:

@@ -149,11 +149,4 @@ def _matches(head: bytes) -> bool:
     return first_record_name(head).startswith(_FIRST_RECORDS)
 
 
-FORMAT: Final = Format(
-    "keras",
-    (".keras",),
-    _matches,
-    _open,
-    "h5py>=3.10",
-    channels_last=True,
-)
+FORMAT: Final = Format("keras", (".keras",), _matches, _open, "h5py>=3.10", channels_last=True)

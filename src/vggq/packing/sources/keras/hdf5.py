@@ -140,10 +140,5 @@ def _matches(head: bytes) -> bool:
 
 
 FORMAT: Final = Format(
-    "keras-hdf5",
-    (".h5", ".hdf5"),
-    _matches,
-    _open,
-    "h5py>=3.10",
-    channels_last=True,
+    "keras-hdf5", (".h5", ".hdf5"), _matches, _open, "h5py>=3.10", channels_last=True
 )

@@ -62,10 +62,4 @@ def _default_restore(_: Path) -> str:
     return "model"
 
 
-FORMAT: Final = Format(
-    "tflite",
-    (".tflite",),
-    _matches,
-    _open,
-    default_restore=_default_restore,
-)
+FORMAT: Final = Format("tflite", (".tflite",), _matches, _open, default_restore=_default_restore)
