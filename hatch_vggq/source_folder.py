@@ -53,14 +53,18 @@ def _list_files(top: Path) -> Iterator[Path]:
     counts: Counter[_Identity] = Counter()
     while pending:
         folder, ancestors = pending.pop()
-        identity = _identify(folder)
+        try:
+            identity, entries = _identify(folder), sorted(folder.iterdir())
+        except OSError:
+            # hatchling cannot read it either, and ships nothing of it.
+            continue
         if identity in ancestors:
             continue
         counts[identity] += 1
         if counts[identity] > _MAX_PATHS:
             problem = f"links lead to this folder by more than {_MAX_PATHS} paths; remove some"
             raise SourceError(problem, path=folder)
-        for path in _list_entries(folder):
+        for path in entries:
             if _is_folder(path):
                 pending.append((path, ancestors | {identity}))
             else:
@@ -70,14 +74,6 @@ def _list_files(top: Path) -> Iterator[Path]:
 def _identify(folder: Path) -> _Identity:
     status = folder.stat()
     return status.st_dev, status.st_ino
-
-
-def _list_entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        # hatchling cannot read it either, and ships nothing of it.
-        return []
 
 
 def _is_folder(path: Path) -> bool:

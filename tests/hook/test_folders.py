@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -24,7 +25,7 @@ from .in_process import build_here, fail_here
 from .test_sbom import parsed, read
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 Capture = pytest.CaptureFixture[str]
 
@@ -255,4 +256,25 @@ def test_folder_with_a_link_to_itself_is_left_out(project: Project, capsys: Capt
     (folder / ".cache" / "loop").symlink_to("loop")
     project.configure(INSIDE)
     assert build_here(project, capsys).code == 0
+    assert not [name for name in wheel_names(project.wheel) if "/minilm/" in name]
+
+
+def test_folder_is_left_out_though_a_part_of_it_cannot_be_read(
+    project: Project, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_folder(project.root / "src" / "tiny" / "minilm")
+    (folder / ".cache" / "secret").mkdir(parents=True)
+    (folder / ".cache" / "lock").write_text("")
+    project.configure(INSIDE)
+    iterdir, refused = Path.iterdir, []
+
+    def fail(path: Path) -> Iterator[Path]:
+        if path.name == "secret":
+            refused.append(path.name)
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    assert build_here(project, capsys).code == 0
+    assert refused == ["secret"]
     assert not [name for name in wheel_names(project.wheel) if "/minilm/" in name]
