@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
+from ....errors import SourceError
 from ...optional import require
 from .._places import Place
 
@@ -17,6 +19,9 @@ def find_place(dataset: Any, base: int) -> Place | str:
     Args:
         dataset: the open dataset, which is in this file and has a shape and a supported dtype.
         base: the offset of the HDF5 file in the file to restore.
+
+    Raises:
+        SourceError: the values reach beyond the end of the file.
 
     """
     h5py = require("h5py", "build")
@@ -35,6 +40,13 @@ def find_place(dataset: Any, base: int) -> Place | str:
     offset = dataset.id.get_offset()
     if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
         return "the file does not store all of its values"
+    # HDF5 2 refuses to open such a dataset, HDF5 1 only to read it.
+    size = dataset.file.id.get_filesize()
+    if offset + dataset.nbytes > size:
+        raise SourceError(
+            f"damaged HDF5 file: dataset {short(dataset.name)} of {dataset.nbytes} bytes at offset "
+            f"{offset} reaches beyond the file's {size} bytes"
+        )
     return Place(0, base + offset, dataset.nbytes)
 
 
