@@ -22,8 +22,18 @@ def rows(out: str) -> dict[str, list[str]]:
 
 def test_file_equals_itself(packed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", packed, packed]) == 0
+    expected = "3 tensors, 0 differ; 3 not listed (--all lists them); SQNR exact\n"
+    assert capsys.readouterr() == (expected, "")
+
+
+def test_all_lists_equal_tensors_with_the_largest_first(
+    packed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", packed, packed, "--all"]) == 0
     out, err = capsys.readouterr()
     assert rows(out)["a.weight"] == ["50x40", "50x40", "equal", "exact", "0"]
+    names = [line.split()[0] for line in out.splitlines() if " equal " in line]
+    assert names == ["a.weight", "a.bias", "count"]
     assert out.splitlines()[-1] == "3 tensors, 0 differ; SQNR exact"
     assert (err, out.count("\x1b")) == ("", 0)
 
@@ -44,8 +54,13 @@ def test_file_differs_from_its_source_unless_within_the_tolerance(
     assert main(["compare", packed, source]) == 1
     out, err = capsys.readouterr()
     assert rows(out)["a.weight"][2] == "differs"
+    assert not rows(out).keys() & {"a.bias", "count"}
+    assert "\n3 tensors, 1 differ; 2 not listed (--all lists them); SQNR " in out
     assert err == "vggq: error: 1 of 3 tensors differ: 'a.weight'\n"
     assert main(["compare", packed, source, "--tolerance", "40"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("3 tensors, 0 differ; 3 not listed (--all lists them); SQNR 4")
+    assert main(["compare", packed, source, "--tolerance", "40", "--all"]) == 0
     assert rows(capsys.readouterr().out)["a.weight"][2] == "close"
     assert main(["compare", packed, source, "--tolerance", "80"]) == 1
     expected = "vggq: error: 1 of 3 tensors differ, with a tolerance of 80 dB: 'a.weight'\n"

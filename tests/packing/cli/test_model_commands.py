@@ -273,8 +273,14 @@ def test_compare_shows_whether_files_differ_outside_their_tensors(
 ) -> None:
     source = single.with_suffix(".onnx")
     assert main(["compare", str(single), str(source), "--tolerance", "20"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("\n1 file, 0 differ outside tensors; 1 not listed (--all lists them)\n")
+    assert "rec.onnx" not in out
+    assert main(["compare", str(single), str(source), "--tolerance", "20", "--all"]) == 0
+    out = capsys.readouterr().out
     size = f"{source.stat().st_size / 1000:.1f}"
-    assert rows(capsys.readouterr().out)["rec.onnx"] == [size, "kB", size, "kB", "equal"]
+    assert rows(out)["rec.onnx"] == [size, "kB", size, "kB", "equal"]
+    assert out.endswith("\n1 file, 0 differ outside tensors\n")
     other = source.with_name("other.onnx")
     other.write_bytes(source.read_bytes().replace(b"MatMul", b"MatMux"))
     for reference in (other, pack(other, single.with_name("other.vggq")).target):

@@ -5,37 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ...errors import PackedFileError, VerificationError
-from ..comparison import compare, overall_sqnr
+from ..comparison import compare
 from ..file_comparison import compare_files
-from ..metrics import format_sqnr
 from ..packer import SUFFIX
-from ..sizes import megabytes
-from .console import (
-    add_json_flag,
-    escape_cell,
-    format_shape,
-    make_table,
-    print_json,
-    print_line,
-    print_table,
-    show_progress,
-    sqnr_as_json,
-)
+from .compare_output import comparison_as_json, print_files, print_tensors
+from .console import add_json_flag, print_json, show_progress
 from .packed_argument import check_packed
 from .packed_members import is_archive, is_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
-
-    from .. import Comparison, FileComparison
     from .console import Commands
-
-    Shape = tuple[int, ...]
 
 _MAX_NAMES_IN_ERROR: Final = 3
 
@@ -60,6 +44,12 @@ def add_command(commands: Commands) -> None:
         help="minimum SQNR in dB at which the weights of two tensors count as equal (by default "
         "every weight must be equal); integers and booleans must always be equal",
     )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="list all tensors and files; by default those that count as equal are only counted "
+        "(--json always has all)",
+    )
     add_json_flag(parser)
     parser.set_defaults(run=_run)
 
@@ -80,13 +70,11 @@ def _run(arguments: argparse.Namespace) -> None:
     differing = [c.name for c in comparisons if not c.within(tolerance)]
     differing_files = [file.path for file in files if not file.same]
     if arguments.json:
-        print_json(_as_json(arguments, comparisons, files))
+        sides = {"a": arguments.a, "b": arguments.b}
+        print_json(sides | comparison_as_json(comparisons, files, tolerance))
     else:
-        sqnr = format_sqnr(overall_sqnr(comparisons), " dB")
-        print_table(_as_table(comparisons, tolerance))
-        print_line(f"{len(comparisons)} tensors, {len(differing)} differ; SQNR {sqnr}")
-        if files:
-            print_table(_as_file_table(files))
+        print_tensors(comparisons, tolerance, list_all=arguments.all)
+        print_files(files, list_all=arguments.all)
     problems = [
         *_describe_difference(differing, len(comparisons), "tensors", _allowed(tolerance)),
         *_describe_difference(differing_files, len(files), "files", " outside their tensors"),
@@ -117,73 +105,3 @@ def _describe_difference(names: list[str], total: int, kind: str, detail: str) -
         shown = ", ".join(map(repr, names[:_MAX_NAMES_IN_ERROR]))
         more = ", …" if len(names) > _MAX_NAMES_IN_ERROR else ""
         yield f"{len(names)} of {total} {kind} differ{detail}: {shown}{more}"
-
-
-def _as_table(comparisons: list[Comparison], tolerance: float) -> Table:
-    table = make_table(
-        ("tensor", "shape in A", "shape in B", "result"), ("SQNR dB", "largest error")
-    )
-    for c in comparisons:
-        table.add_row(
-            escape_cell(c.name),
-            _format_optional_shape(c.shape),
-            _format_optional_shape(c.reference_shape),
-            "equal" if c.same else "close" if c.within(tolerance) else "differs",
-            format_sqnr(c.sqnr) if math.isfinite(c.noise) else "",
-            f"{c.largest:.3g}" if math.isfinite(c.largest) else "",
-        )
-    return table
-
-
-def _as_file_table(files: list[FileComparison]) -> Table:
-    table = make_table(("file",), ("size in A", "size in B", "outside tensors"))
-    for file in files:
-        table.add_row(
-            escape_cell(file.path),
-            _format_optional_size(file.size),
-            _format_optional_size(file.reference_size),
-            "equal" if file.same else "differs",
-        )
-    return table
-
-
-def _format_optional_size(size: int | None) -> str:
-    return "missing" if size is None else megabytes(size)
-
-
-def _format_optional_shape(shape: Shape | None) -> str:
-    return "missing" if shape is None else format_shape(shape)
-
-
-def _as_json(
-    arguments: argparse.Namespace, comparisons: list[Comparison], files: list[FileComparison]
-) -> dict[str, Any]:
-    return {
-        "a": arguments.a,
-        "b": arguments.b,
-        "tolerance": sqnr_as_json(arguments.tolerance),
-        "within": all(c.within(arguments.tolerance) for c in comparisons)
-        and all(file.same for file in files),
-        "sqnr": sqnr_as_json(overall_sqnr(comparisons)),
-        "tensors": [
-            {
-                "name": c.name,
-                "shape_a": c.shape,
-                "shape_b": c.reference_shape,
-                "same": c.same,
-                "within": c.within(arguments.tolerance),
-                "sqnr": sqnr_as_json(c.sqnr),
-                "largest_error": c.largest if math.isfinite(c.largest) else None,
-            }
-            for c in comparisons
-        ],
-        "files": [
-            {
-                "path": file.path,
-                "bytes_a": file.size,
-                "bytes_b": file.reference_size,
-                "same_outside_tensors": file.same,
-            }
-            for file in files
-        ],
-    }
