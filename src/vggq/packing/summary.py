@@ -83,6 +83,14 @@ def goal_kind(goal: Goal) -> str:
     return "grid, by size" if isinstance(goal, Size) else "codebooks"
 
 
+def bits_label(tensor: TensorInfo, size: int) -> str:
+    """Return the bits per weight of a quantized tensor that takes `size` bytes; else "exact".
+
+    Small exact tensors take far more bits per element than their dtype has, which says nothing.
+    """
+    return f"{8 * size / tensor.count:.2f}" if tensor.quantized else "exact"
+
+
 def codec_label(codec: Codec) -> str:
     """Return a codec and the parameters that matter to a reader."""
     parameters = codec.parameters()

@@ -98,7 +98,8 @@ def test_inspect_prints_every_tensor(packed: str, capsys: pytest.CaptureFixture[
     rows = [line.split() for line in out.splitlines()]
     assert ["a.bias", "50", "F32", "raw"] in [row[:4] for row in rows]
     assert ["a.weight", "50x40", "F32", "codebook", "256"] in [row[:5] for row in rows]
-    assert ["count", "scalar", "I64", "raw"] in [row[:4] for row in rows]
+    (count,) = (row for row in rows if row[:1] == ["count"])
+    assert count == ["count", "scalar", "I64", "raw", *count[4:6], "exact", "exact"]
     assert "from npz, sha256 " in out
     assert "\x1b" not in out
 

@@ -74,7 +74,7 @@ def sweep_file(source: Path) -> Path:
             evaluate=lambda state: {"mean": float(np.abs(state["layer.2.weight"]).mean())},
         )
     )
-    report_sweep("model.npz", variants, target, {"mean": 0.08})
+    report_sweep(source, variants, target, {"mean": 0.08})
     return target
 
 
@@ -93,7 +93,10 @@ def test_filter_of_tensors_leaves_the_files_of_a_model(visit: Visit, model_page_
     page.get_by_label("Filter by name").fill("b")
     assert page.locator("#rows tbody tr:visible th").all_inner_texts() == ["b"]
     files = page.get_by_role("table", name="Files").locator("tbody th")
-    assert files.all_inner_texts() == ["large.onnx", "a", "b"]
+    assert files.all_inner_texts() == ["a", "b", "large.onnx"]
+    sizes = page.get_by_role("table", name="Files").locator("tbody td:nth-child(2)")
+    numbers = [int(text.replace(",", "")) for text in sizes.all_inner_texts()]
+    assert numbers == sorted(numbers, reverse=True)
 
 
 def test_report_compares_a_file_of_any_goal_with_other_settings(
@@ -153,11 +156,40 @@ def order(page: Page, text: str) -> str | None:
 
 def test_page_shows_every_tensor_and_the_size_limit(visit: Visit, page_file: Path) -> None:
     page = visit(page_file)
-    assert page.title().endswith("model.vggq")
+    assert page.title() == "model.vggq"
+    assert page.get_by_role("heading", level=1).inner_text() == "model.vggq"
     assert sorted(shown(page)) == sorted(NAMES)
     assert page.get_by_role("status").inner_text() == "6 of 6 shown"
     name = re.compile("of the index's limit of 100 MiB$")
     assert page.get_by_role("progressbar", name=name).count() == 1
+
+
+def column_of(page: Page, number: int) -> list[str]:
+    """Return the cells of a column of the tensors; their names are in the first."""
+    return page.locator(f"#rows td:nth-child({number})").all_inner_texts()
+
+
+def test_tensors_are_sorted_by_bytes_with_the_largest_first(visit: Visit, page_file: Path) -> None:
+    page = visit(page_file)
+    assert order(page, "bytes") == "descending"
+    sizes = [int(text.replace(",", "")) for text in column_of(page, 2)]
+    assert sizes == sorted(sizes, reverse=True)
+    heading(page, "bytes").click()
+    assert order(page, "bytes") == "ascending"
+    assert [int(text.replace(",", "")) for text in column_of(page, 2)] == sizes[::-1]
+
+
+def test_exact_tensors_have_no_bits_and_stay_last_when_sorted_by_bits(
+    visit: Visit, page_file: Path
+) -> None:
+    page = visit(page_file)
+    for _ in range(2):
+        heading(page, "bits").click()
+        bits, codecs = column_of(page, 6), column_of(page, 5)
+        assert [text == "exact" for text in bits] == [codec == "raw" for codec in codecs]
+        assert bits[0] != bits[-1] == "exact"
+        numbers = [float(text) for text in bits if text != "exact"]
+        assert numbers == sorted(numbers, reverse=order(page, "bits") == "descending")
 
 
 def test_clicking_a_heading_twice_reverses_the_order(visit: Visit, page_file: Path) -> None:
@@ -169,7 +201,7 @@ def test_clicking_a_heading_twice_reverses_the_order(visit: Visit, page_file: Pa
     heading(page, "bytes").click()
     assert (order(page, "bytes"), order(page, "tensor")) == ("ascending", None)
     sizes = [
-        int(text.replace(",", "")) for text in page.locator("td:nth-child(5)").all_inner_texts()
+        int(text.replace(",", "")) for text in page.locator("td:nth-child(2)").all_inner_texts()
     ]
     assert sizes == sorted(sizes)
     heading(page, "bytes").click()
@@ -308,6 +340,7 @@ def test_sweep_page_has_a_row_for_each_setting_and_a_chart_for_each_score(
     visit: Visit, sweep_file: Path
 ) -> None:
     page = visit(sweep_file)
+    assert page.title() == "model.npz, packed with 5 settings"
     assert shown(page) == ["unquantized", "1 bit", "2 bits", "8 bits", "20 dB", "10 dB"]
     headings = page.get_by_role("heading", level=2).all_inner_texts()
     assert headings == ["Size and SQNR", "Size and mean", "Settings"]
@@ -333,6 +366,7 @@ def test_page_of_three_thousand_tensors_stays_small_and_fast(visit: Visit, tmp_p
     assert page.get_by_role("status").inner_text() == "300 of 3001 shown"
     page.get_by_role("searchbox").fill("")
     heading(page, "bytes").click()
+    assert page.locator("tbody th").last.inner_text() == "big.weight"
     heading(page, "bytes").click()
     assert page.locator("tbody th").first.inner_text() == "big.weight"
     assert page.locator("tbody button").count() == 3

@@ -12,7 +12,7 @@ from .. import SUFFIX, describe
 from ..metrics import format_sqnr
 from ..options import PROVENANCE, given_options
 from ..sizes import megabytes
-from ..summary import codec_label, printable
+from ..summary import bits_label, codec_label, printable
 from .console import (
     add_json_flag,
     escape_cell,
@@ -124,7 +124,7 @@ def _as_table(weights: Weights) -> Table:
             tensor.source_dtype,
             codec_label(tensor.codec),
             megabytes(size),
-            f"{8 * size / tensor.count:.2f}" if tensor.count else "",
+            bits_label(tensor, size),
             format_sqnr(tensor.sqnr),
         )
     return table

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def make_file_table(weights: Weights) -> PageTable | None:
-    """Return the table of the files that a packed file restores; None if it holds only tensors."""
+    """Return the table of the files that a packed file restores, the largest first.
+
+    None if it holds only tensors.
+    """
     model = weights.manifest.model
     if model is None:
         return None
@@ -23,8 +26,9 @@ def make_file_table(weights: Weights) -> PageTable | None:
         f"in {megabytes(stored_rest_size(weights))} of the packed file."
     )
     headings = ("file", "bytes", "weights, bytes", "outside tensors, bytes")
-    rows = [_make_row(weights, member) for member in model.members]
-    return PageTable("Files", headings, rows, note)
+    members = sorted(model.members, key=lambda member: member.size, reverse=True)
+    rows = [_make_row(weights, member) for member in members]
+    return PageTable("Files", headings, rows, note, descending="bytes")
 
 
 def _make_row(weights: Weights, member: Member) -> PageRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ... import _weights
@@ -25,7 +26,6 @@ from .tensor_table import make_tensor_table
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ..._weights import Weights
     from .. import Variant
@@ -90,7 +90,7 @@ def report_file(
             variants = _pack_with_other_settings(weights, against, start_stage)
         table = make_tensor_table(stats, weights.size, start_stage("drawing"))
         charts = _make_charts(weights, stats, variants)
-        write_page(_make_page(str(file), weights, table, charts, limit), target)
+        write_page(_make_page(Path(file).name, weights, table, charts, limit), target)
 
 
 def _pack_with_other_settings(

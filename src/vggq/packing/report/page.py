@@ -60,6 +60,8 @@ class PageTable:
         headings: the heading of the names, and of each other cell.
         rows: the rows in their initial order.
         note: a sentence above the table.
+        descending: the heading of the column by which the rows are sorted, the largest value first;
+            empty if they have another order.
 
     """
 
@@ -67,6 +69,7 @@ class PageTable:
     headings: Sequence[str]
     rows: Sequence[PageRow]
     note: str = ""
+    descending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Page:
         table: the table, below the charts.
         charts: the charts, from top to bottom.
         size_bar: the size of the packed file next to the limit of a package index.
-        files: the table of the files of a model, in a fixed order and without histograms.
+        files: the table of the files of a model, without sorting, filter and histograms.
 
     """
 

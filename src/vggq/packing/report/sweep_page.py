@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..metrics import format_sqnr
@@ -12,8 +13,8 @@ from .charts import draw_chart, line_plot
 from .page import Page, PageCell, PageRow, PageTable, write_page
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from .. import Variant
     from ..sweeps import Scores
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 
 def report_sweep(
-    source: str, variants: Sequence[Variant], target: Path, original: Scores | None = None
+    source: str | os.PathLike[str],
+    variants: Sequence[Variant],
+    target: Path,
+    original: Scores | None = None,
 ) -> None:
     """Write an HTML page about the results of a sweep.
 
     Args:
-        source: the name of the source.
+        source: the path of the source; its last part names it.
         variants: the results, at least one.
         target: the .html file to write or replace.
         original: the scores of the source before quantization.
@@ -38,8 +42,10 @@ def report_sweep(
     """
     names = score_names(variants, original)
     manifest = variants[0].manifest
+    # A source such as "." has no last part.
+    name = Path(source).absolute().name
     page = Page(
-        title=f"{source}, packed with {len(variants)} setting{'s' if len(variants) > 1 else ''}",
+        title=f"{name}, packed with {len(variants)} setting{'s' if len(variants) > 1 else ''}",
         lead=f"{manifest.source_format}, sha256 {manifest.source_sha256}.",
         facts=_list_facts(variants, original or {}),
         table=_make_table(variants, names, original),

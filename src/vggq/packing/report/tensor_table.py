@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..metrics import format_sqnr
-from ..summary import codec_label
+from ..summary import bits_label, codec_label
 from .histograms import draw_histograms
 from .page import PageCell, PageRow, PageTable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def make_tensor_table(
     stats: Sequence[TensorStats], file_size: int, advance: Callable[[int, int], None]
 ) -> PageTable:
-    """Return the table of the tensors of a packed file, with their histograms.
+    """Return the table of the tensors of a packed file, the largest first, with their histograms.
 
     Args:
         stats: the statistics of the tensors.
@@ -30,27 +31,29 @@ def make_tensor_table(
 
     """
     with_errors = any(s.max_error is not None for s in stats)
-    headings = ["tensor", "shape", "codec", "bits", "bytes", "% of file", "SQNR dB"]
+    headings = ["tensor", "bytes", "% of file", "shape", "codec", "bits", "SQNR dB"]
     headings += ["largest error"] if with_errors else []
     drawn = sum(s.histograms is not None for s in stats)
     buttons = "Names" if drawn == len(stats) else f"The names of the {drawn} largest tensors"
     note = f"{buttons} are buttons that show histograms." if drawn else ""
     rows = []
-    for done, s in enumerate(stats, 1):
+    largest_first = sorted(stats, key=lambda s: s.size, reverse=True)
+    for done, s in enumerate(largest_first, 1):
         rows.append(_make_tensor_row(s, file_size, with_errors=with_errors))
         advance(done, len(stats))
-    return PageTable("Tensors", headings, rows, note)
+    return PageTable("Tensors", headings, rows, note, descending="bytes")
 
 
 def _make_tensor_row(stats: TensorStats, file_size: int, *, with_errors: bool) -> PageRow:
     info = stats.info
     share = 100 * stats.size / file_size
+    bits = stats.bits_per_weight if info.quantized else math.nan
     cells = [
-        PageCell("x".join(map(str, info.shape)) or "scalar"),
-        PageCell(codec_label(info.codec)),
-        PageCell(f"{stats.bits_per_weight:.2f}", stats.bits_per_weight),
         PageCell(f"{stats.size:,}", stats.size),
         PageCell(f"{share:.2f}", share),
+        PageCell("x".join(map(str, info.shape)) or "scalar"),
+        PageCell(codec_label(info.codec)),
+        PageCell(bits_label(info, stats.size), bits),
         PageCell(format_sqnr(info.sqnr), info.sqnr),
     ]
     if with_errors:
