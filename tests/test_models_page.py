@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -65,18 +66,19 @@ def test_tables_are_valid_configurations() -> None:
         (model,) = parse_config(
             tomllib.loads(text)["tool"]["hatch"]["build"]["hooks"]["vggq"]
         ).models
-        assert model.target.startswith("src/mypackage/")
+        assert model.target.startswith(("src/mypackage/", "src/filekind/"))
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of a package that has the files of the examples."""
+    """Return the folder of a package that has the files of the examples; one is in `filekind`."""
+    for name in ("mypackage", "filekind"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
     folder = tmp_path / "mypackage"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("")
     (folder / "network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
-    for module in ("mypackage", "mypackage.network"):
+    for module in ("mypackage", "mypackage.network", "filekind"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
@@ -91,6 +93,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in SOURCES:
         target = folder / f"{name.partition('.')[0]}.vggq"
         pack(sources / name, target, restore="model")
+    shutil.copy(folder / "rec.vggq", tmp_path / "filekind" / "magika.vggq")
     return folder
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from .test_docs import code_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +55,20 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[Any]]:
     # monkeypatch.setattr would first read the attribute, which loads the real weights.
     monkeypatch.setitem(vars(vgg19_style), "weights", made)
     return made
+
+
+def test_quick_start_shows_the_configuration_of_the_sample() -> None:
+    sample, shown = (
+        tomllib.loads(text)
+        for text in ((SAMPLE / "pyproject.toml").read_text(), code_blocks("README.md", "toml")[0])
+    )
+    assert shown["build-system"] == sample["build-system"]
+    assert shown["project"]["name"] == sample["project"]["name"]
+    (packed,), (shown_packed,) = (
+        table["tool"]["hatch"]["build"]["hooks"]["vggq"]["models"] for table in (sample, shown)
+    )
+    # The sample also has options: the layout of torch, and the default of `bits`.
+    assert shown_packed == {key: packed[key] for key in ("source", "target")}
 
 
 def test_import_loads_no_libraries_and_weights_are_restored_once() -> None:
