@@ -300,6 +300,12 @@ def test_compare_of_models_with_other_files_names_the_missing_ones(
     assert found["a"]["bytes_a"] is None
     assert found["a"]["bytes_b"] == 4 * 96 * 64
     assert not any(file["same_outside_tensors"] for file in found.values())
+    assert main(["compare", str(single), str(split), "--tolerance", "20"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    sizes = {name: max(f["bytes_a"] or 0, f["bytes_b"] or 0) for name, f in found.items()}
+    listed = [name for line in lines for name in line.split()[:1] if name in found]
+    assert [sizes[name] for name in listed] == sorted(sizes.values(), reverse=True)
+    assert lines[-1] == "3 files, 3 differ outside tensors"
 
 
 def test_compare_with_tensors_alone_compares_no_files(single: Path, capsys: Capture) -> None:

@@ -56,7 +56,8 @@ def print_files(files: Sequence[FileComparison], *, list_all: bool) -> None:
     differing = [file for file in files if not file.same]
     listed = files if list_all else differing
     if listed:
-        print_table(_as_file_table(listed))
+        largest_first = sorted(listed, key=_largest_size, reverse=True)
+        print_table(_as_file_table(largest_first))
     if files:
         differ = f"{len(differing)} differ outside tensors"
         print_line(_describe_counts("file", len(files), differ, len(listed)))
@@ -65,6 +66,10 @@ def print_files(files: Sequence[FileComparison], *, list_all: bool) -> None:
 def _count_elements(comparison: Comparison) -> int:
     shapes = (comparison.shape, comparison.reference_shape)
     return max(math.prod(shape) for shape in shapes if shape is not None)
+
+
+def _largest_size(file: FileComparison) -> int:
+    return max(size for size in (file.size, file.reference_size) if size is not None)
 
 
 def _describe_counts(noun: str, total: int, differ: str, listed: int) -> str:
