@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HEAD: Final = """# Speed
 
 How long restoring takes, next to reading float32 weights in other formats. This page is written by
-`hatch run full:bench-report` from the files in [`benchmarks/results/`](../benchmarks/results); do
+`hatch run full:bench-report` from the files in `benchmarks/results/`; do
 not edit it. To repeat a measurement:
 
     hatch run full:bench-restore --json RESULTS.json
