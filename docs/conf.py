@@ -9,7 +9,11 @@ from __future__ import annotations
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import MagicMock
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -30,6 +34,8 @@ myst_enable_extensions = ["alert"]
 # A link to a heading has the anchor that GitHub gives to it.
 myst_heading_anchors = 6
 
+# Docstrings have code in single backticks.
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
@@ -37,10 +43,20 @@ python_maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = project
 html_copy_source = False
-html_show_sphinx = False
+html_show_copyright = False
 html_extra_path = ["site_root"]
 html_theme_options = {
     "source_repository": METADATA["urls"]["Repository"],
     "source_branch": "main",
     "source_directory": "",
 }
+
+
+def setup(app: Sphinx) -> None:
+    """Leave out the parameters of classes, which readers do not create themselves."""
+    app.connect("autodoc-process-signature", leave_out_parameters)
+
+
+def leave_out_parameters(_app: Sphinx, kind: str, *_: object) -> tuple[str, None] | None:
+    """Return an empty signature for a class, and None to keep that of a function."""
+    return ("", None) if kind in {"class", "exception"} else None

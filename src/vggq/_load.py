@@ -53,8 +53,8 @@ def load(
         max_bytes: the memory limit in bytes, as for `open`, in `dtype`.
 
     Returns:
-        The arrays by name, new and writable: floating-point tensors as `dtype`, integers and
-        booleans in their own dtype. Tied tensors are one array. With `out`, its arrays. The memory
+        The arrays by name, new and writable. Floating-point tensors have `dtype`, integers and
+        booleans their own dtype. Tied tensors are one array. With `out`, its arrays. The memory
         of each is given back on its own, except that arrays of up to 64 KiB may share 2 MiB. Large
         arrays, and those that share memory, cannot be resized in place.
 

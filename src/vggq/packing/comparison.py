@@ -91,8 +91,8 @@ def compare(
         advance: called with the number of tensors done, and the total.
 
     Returns:
-        One comparison for each name on either side: those of the packed file in its order, then
-        the others.
+        One comparison for each name on either side, first those of the packed file in its order,
+        then the others.
 
     Raises:
         PackedFileError, FormatError: a packed file cannot be read.

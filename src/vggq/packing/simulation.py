@@ -44,8 +44,8 @@ def simulate(
             option that is given to `pack` besides these takes some bytes of the file.
 
     Returns:
-        New arrays by the same names, in the same order: float32 for floating-point arrays, the
-        array's own dtype for integers and booleans.
+        New arrays by the same names, in the same order. They are float32 for floating-point
+        arrays, and have the array's own dtype for integers and booleans.
 
     Raises:
         OptionError: an option is invalid or does not apply, a pattern matches nothing, or no

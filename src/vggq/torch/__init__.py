@@ -49,8 +49,8 @@ def load(
         max_bytes: as for `vggq.load`.
 
     Returns:
-        The tensors by name: writable leaves without ``requires_grad``, in memory of their own.
-        Tied tensors are one tensor.
+        The tensors by name. They are writable leaves without ``requires_grad``, in memory of their
+        own. Tied tensors are one tensor.
 
     Raises:
         PackedFileError: the file is missing or unreadable.
