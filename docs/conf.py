@@ -45,6 +45,8 @@ html_title = project
 html_copy_source = False
 html_show_copyright = False
 html_extra_path = ["site_root"]
+html_static_path = ["site_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": METADATA["urls"]["Repository"],
     "source_branch": "main",

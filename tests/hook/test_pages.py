@@ -19,6 +19,7 @@ import vggq.packing
 from tests.helpers import save_npz
 from tests.test_docs import ROOT, read
 
+from .conftest import wheel_names
 from .pages import Block, PageProject, read_blocks
 
 if TYPE_CHECKING:
@@ -193,6 +194,16 @@ def test_everything_on_a_page_works(scenario: str, project: PageProject) -> None
             project.follow(with_real_weights(block, project))
     if scenario in BACKENDS:
         assert_only_the_packed_file_ships(project.root / "dist")
+    if scenario == "migrating":
+        before, after = (
+            package_files(project.root / folder / "mypackage-1.0-py3-none-any.whl")
+            for folder in ("../before", "dist")
+        )
+        assert after == before | {"mypackage/model.vggq"}
+
+
+def package_files(wheel: Path) -> set[str]:
+    return {name for name in wheel_names(wheel) if name.startswith("mypackage/")}
 
 
 def assert_only_the_packed_file_ships(folder: Path) -> None:
