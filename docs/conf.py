@@ -28,7 +28,7 @@ release = METADATA["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "sample_project/*.md"]
+include_patterns = ["*.md", "docs/*.md", "sample_project/*.md", "sample_project/onnx_sample/*.md"]
 
 myst_enable_extensions = ["alert"]
 # A link to a heading has the anchor that GitHub gives to it.
