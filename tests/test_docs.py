@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sample_project/**/*.md")]
+COMMANDS: Final = (
+    "init",
+    "pack",
+    "inspect",
+    "verify",
+    "compare",
+    "sweep",
+    "report",
+    "unpack",
+    "vendor",
+    "completion",
+)
 PACKAGES: Final = {
     "## The run time": "src/vggq",
     "## Packing": "src/vggq/packing",
@@ -126,19 +138,27 @@ def test_format_page_lists_the_recorded_options() -> None:
     assert documented == list(Options().to_record())
 
 
-@pytest.mark.parametrize("command", ["pack", "sweep", "report", "compare", "inspect"])
-def test_readme_and_report_page_name_the_options_of_a_command(
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_line_page_names_the_options_of_a_command(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Compare both ways: the usage in the README with --help, and --help with both pages."""
+    """Compare both ways: the usage on the page with --help, and --help with both pages."""
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--out"}
-    usages = re.split(r"\n    (?=vggq )", read("README.md"))
-    (usage,) = (text.split("\n\n")[0] for text in usages if text.startswith(f"vggq {command} "))
-    assert set(re.findall(r"--[a-z-]+", usage)) <= options
-    documented = re.findall(r"--[a-z-]+", read("README.md") + read("docs/report.md"))
-    assert options <= set(documented)
+    usage, _, _ = capsys.readouterr().out.partition("\nexample")
+    options = set(re.findall(r"--[a-z-]+", usage)) - {"--help", "--out"}
+    documented = set(re.findall(r"--[a-z-]+", usage_of(command)))
+    assert documented <= options
+    if command == "sweep":
+        documented |= set(re.findall(r"--[a-z-]+", usage_of("pack") + read("docs/report.md")))
+    options -= {option for option in options if f"--no-{option[2:]}" in documented}
+    assert options <= documented
+
+
+def usage_of(command: str) -> str:
+    """Return the lines that show how to call a command, on the page on the command line."""
+    usages = re.split(r"\n    (?=vggq )", read("docs/cli.md"))
+    return next(text.split("\n\n")[0] for text in usages if text.startswith(f"vggq {command} "))
 
 
 @pytest.mark.parametrize("heading", PACKAGES)

@@ -20,6 +20,16 @@ _FAST_STRATEGY: Final = 1
 _MIN_GAIN_DIVISOR: Final = 64
 
 
+def zstd_version() -> str:
+    """Return the version of zstd that compresses.
+
+    Raises:
+        MissingDependencyError: zstandard is not installed.
+
+    """
+    return ".".join(map(str, require("zstandard", "build").ZSTD_VERSION))
+
+
 def compress(content: bytes) -> bytes:
     """Return the smallest frame of some content; no bytes at all for empty content.
 

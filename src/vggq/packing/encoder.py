@@ -15,13 +15,13 @@ from .._memory_gate import MemoryGate
 from .._threads import map_threaded
 from ..errors import OptionError
 from .codecs.raw import is_stored_exactly
+from .compression import zstd_version
 from .encoded_tensor import encode_tensor, quantize_as_float32
 from .entries import store_tensors
 from .frame_spool import FrameSpool
 from .goals import Size
 from .model_assembly import assemble_model
 from .model_layout import group_aliases
-from .optional import require
 from .rounded_tensor import quantize_in_file
 from .scale_axes import check_axes
 from .size_search import COARSEST, SizeSearch
@@ -213,7 +213,7 @@ class Encoder:
     def _manifest(self, tensors: tuple[TensorInfo, ...], model: Model | None) -> Manifest:
         return Manifest(
             encoder=ENCODER_VERSION,
-            zstd=".".join(map(str, require("zstandard", "build").ZSTD_VERSION)),
+            zstd=zstd_version(),
             source_format=self.source.format,
             source_sha256=self.source.sha256,
             options=self.options.to_record(),

@@ -85,7 +85,7 @@ def test_pack_replaces_the_target_only_if_it_succeeds(
     tmp_path: Path, source: str, packed: str, arrays: dict[str, NDArray[Any]]
 ) -> None:
     old = Path(packed).read_bytes()
-    assert main(["pack", source, packed, "--keep", "nothing"]) == 1
+    assert main(["pack", source, packed, "--keep", "nothing"]) == 2
     assert Path(packed).read_bytes() == old
     assert main(["pack", source, packed, "--bits", "2"]) == 0
     assert len(Path(packed).read_bytes()) < len(old)
@@ -232,7 +232,7 @@ def test_unpack_rejects_names_that_the_format_cannot_store(
     assert main(["pack", str(source), packed, "--rename", f"^a$={name}"]) == 0
     capsys.readouterr()
     out = tmp_path / f"out.{suffix}"
-    assert main(["unpack", packed, str(out)]) == 1
+    assert main(["unpack", packed, str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
 
@@ -340,7 +340,7 @@ def test_unpack_to_npz_writes_names_that_savez_reserves(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_errors_are_one_line_with_exit_code_1_and_leave_no_files(
+def test_errors_are_one_line_with_exit_code_2_and_leave_no_files(
     tmp_path: Path,
     source: str,
     packed: str,
@@ -354,7 +354,7 @@ def test_errors_are_one_line_with_exit_code_1_and_leave_no_files(
     junk.write_bytes(bytes(20))
     before = sorted(tmp_path.rglob("*"))
     places = {"source": source, "packed": packed, "junk": str(junk)}
-    assert main([argument.format(**places) for argument in arguments]) == 1
+    assert main([argument.format(**places) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err == line.format(**places) + "\n"
@@ -378,7 +378,7 @@ def test_invalid_arguments_are_reported_in_one_line(
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     err = capsys.readouterr().err
     assert line in err
     assert err.count("\n") == 1
@@ -388,7 +388,7 @@ def test_missing_rich_raises_an_error_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
-    assert main(["inspect", "x"]) == 1
+    assert main(["inspect", "x"]) == 2
     expected = "vggq: error: rich is not installed: pip install 'hatch-vggq[cli]'\n"
     assert capsys.readouterr().err == expected
 
@@ -404,4 +404,4 @@ def test_closed_pipe_ends_the_command_without_an_error_message(packed: str) -> N
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait() == 1
+    assert process.wait() == 141

@@ -41,7 +41,7 @@ def test_all_lists_equal_tensors_with_the_largest_first(
 def test_packed_file_must_come_first(
     packed: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", source, packed]) == 1
+    assert main(["compare", source, packed]) == 2
     assert capsys.readouterr().err == (
         f"vggq: error: {source}: not a packed file, which must come first: "
         f"`vggq compare {packed} {source}`\n"
@@ -113,7 +113,7 @@ def test_missing_tensors_differ(
 def test_tolerance_must_be_a_number(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["compare", "a", "b", "--tolerance", value])
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     err = capsys.readouterr().err
     assert "argument --tolerance: " in err
     assert repr(value) in err

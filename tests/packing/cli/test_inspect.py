@@ -89,14 +89,14 @@ def test_inspect_explains_archives_without_packed_files(
         path.write_bytes(b"what?")
     else:
         {".whl": save_wheel, ".gz": save_sdist}[path.suffix](path, members)
-    assert main(["inspect", str(path)]) == 1
+    assert main(["inspect", str(path)]) == 2
     assert capsys.readouterr() == ("", f"vggq: error: {path}: {message}\n")
 
 
 def test_inspect_names_the_damaged_member(tmp_path: Path, packed: str, capsys: Capture) -> None:
     path = tmp_path / "a.whl"
     save_wheel(path, {"a.vggq": Path(packed).read_bytes()[:500]})
-    assert main(["inspect", str(path)]) == 1
+    assert main(["inspect", str(path)]) == 2
     assert capsys.readouterr().err.startswith(
         f"vggq: error: {path}: a.vggq: not a valid .vggq file"
     )
@@ -172,7 +172,7 @@ def test_inspect_reads_a_checkpoint_with_the_given_options(tmp_path: Path, capsy
     assert "cannot be packed: 'w': the file states only |V2" in capsys.readouterr().out
     assert main(["inspect", str(path), "--dtypes", "w=bfloat16"]) == 0
     assert rows(capsys.readouterr().out)["w"] == ["2x3", "BF16", "12", "B"]
-    assert main(["inspect", str(path), "--layout", "torch"]) == 1
+    assert main(["inspect", str(path), "--layout", "torch"]) == 2
     assert "layout = 'torch' is for Keras sources only" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_options_of_checkpoints_are_rejected_for_other_files(
     tmp_path: Path, packed: str, capsys: Capture, name: str
 ) -> None:
     path = packed if name == "model.vggq" else str(tmp_path / name)
-    assert main(["inspect", path, "--key", "a", "--layout", "torch"]) == 1
+    assert main(["inspect", path, "--key", "a", "--layout", "torch"]) == 2
     assert capsys.readouterr().err == (
         "vggq: error: layout: only valid with a checkpoint; key: only valid with a checkpoint\n"
     )
@@ -222,5 +222,5 @@ def test_inspect_explains_files_that_it_cannot_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("hello")
-    assert main(["inspect", name]) == 1
+    assert main(["inspect", name]) == 2
     assert capsys.readouterr() == ("", f"vggq: error: {name}: {message}\n")

@@ -203,7 +203,7 @@ def test_unpack_rejects_what_it_would_overwrite(
     pack(f"{model}.onnx", "m.vggq")
     make(Path("out"))
     before = files_below(tmp_path)
-    assert main(["unpack", "m.vggq", "out"]) == 1
+    assert main(["unpack", "m.vggq", "out"]) == 2
     assert capsys.readouterr().err == f"vggq: error: {problem}\n"
     assert files_below(tmp_path) == before
 
@@ -215,7 +215,7 @@ def test_unpack_does_not_replace_the_packed_file(
     (tmp_path / "link.onnx").symlink_to(single)
     for name in (single.name, "link.onnx"):
         out = tmp_path / name
-        assert main(["unpack", str(single), str(out)]) == 1
+        assert main(["unpack", str(single), str(out)]) == 2
         error = capsys.readouterr().err
         assert error == f"vggq: error: {out}: the target is the packed file itself\n"
     assert single.read_bytes() == content
@@ -230,7 +230,7 @@ def test_unpack_does_not_replace_a_special_file(
     packed: Path = request.getfixturevalue(packed_model)
     out = tmp_path / "out"
     os.mkfifo(out)
-    assert main(["unpack", str(packed), str(out)]) == 1
+    assert main(["unpack", str(packed), str(out)]) == 2
     assert capsys.readouterr().err == f"vggq: error: {out}: not a regular file\n"
     assert out.is_fifo()
 
@@ -241,7 +241,7 @@ def test_unpack_rejects_an_impossible_name(
 ) -> None:
     packed: Path = request.getfixturevalue(packed_model)
     before = files_below(tmp_path)
-    assert main(["unpack", str(packed), str(tmp_path / ("x" * 300))]) == 1
+    assert main(["unpack", str(packed), str(tmp_path / ("x" * 300))]) == 2
     error = capsys.readouterr().err
     assert error.startswith("vggq: error: ")
     assert ": cannot be written: " in error
@@ -257,7 +257,7 @@ def test_unpack_of_a_damaged_model_leaves_nothing(
     damaged[-1] ^= 1
     packed.write_bytes(damaged)
     before = files_below(tmp_path)
-    assert main(["unpack", str(packed), str(tmp_path / "out")]) == 1
+    assert main(["unpack", str(packed), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith(f"vggq: error: {packed}: ")
     assert files_below(tmp_path) == before
     assert not (tmp_path / "out").exists()

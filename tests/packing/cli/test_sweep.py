@@ -161,7 +161,7 @@ def test_parse_widths_rejects_invalid_lists(text: str) -> None:
 def test_invalid_options_are_reported_in_one_line(
     source: str, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
 ) -> None:
-    assert main(["sweep", source, *arguments]) == 1
+    assert main(["sweep", source, *arguments]) == 2
     out, error = capsys.readouterr()
     rounded = re.sub(r"size = (\d+)", lambda found: f"size = {round(int(found[1]), -2)}", error)
     assert (out, rounded) == ("", f"vggq: error: {line}\n")

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import vggq
 from tests.helpers import save_npz, save_onnx, untraced
+from tests.test_docs import code_blocks
 from vggq.errors import OptionError, SourceError, TargetError
-from vggq.packing.init import plan_setup, write_changes
+from vggq.packing.init import plan_setup, render_diff, write_changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -271,6 +273,21 @@ def test_member_of_a_monorepo_uses_the_ignore_file_of_the_repository(tmp_path: P
     assert ".npz" not in status.stdout
     with build(member) as wheel:
         assert "my_package/model.vggq" in wheel.namelist()
+
+
+def test_diff_on_the_page_is_what_init_shows(tmp_path: Path) -> None:
+    (block,) = code_blocks("docs/cli.md", "diff")
+    lines = block.rstrip().split("\n")
+    old = [line[1:] for line in lines[3:] if line[:1] in (" ", "-", "") and line[:3] != "---"]
+    files = {"pyproject.toml": "\n".join(old) + "\n", "src/mypackage/__init__.py": ""}
+    root = make(tmp_path, files)
+    (root / "weights" / "model.npz").unlink()
+    weights = {"w": np.ones((40, 50), np.float32)}
+    safetensors.numpy.save_file(weights, root / "weights" / "model.safetensors")
+    plan = plan_setup(root)
+    shown = [line.rstrip() for line in render_diff(plan.changes, root.resolve())]
+    assert shown == [line.replace("model.pth", "model.safetensors").rstrip() for line in lines]
+    assert plan.usage == code_blocks("docs/cli.md", "python")[0]
 
 
 def test_source_outside_the_project_is_not_ignored(tmp_path: Path) -> None:

@@ -174,6 +174,6 @@ def test_the_command_line_declares_dtypes(
     shown = json.loads(capsys.readouterr().out)
     assert shown["options"]["dtypes"] == [["a", "bfloat16"], ["b", "float8_e5m2"]]
     assert [tensor["source_dtype"] for tensor in shown["tensors"]] == ["BF16", "F8_E5M2"]
-    assert main(["pack", str(path), target, "--dtypes", "a"]) == 1
+    assert main(["pack", str(path), target, "--dtypes", "a"]) == 2
     expected = "vggq: error: dtypes: expected PATTERN=DTYPE, found 'a'\n"
     assert capsys.readouterr().err == expected

@@ -12,7 +12,7 @@ from ..comparison import compare
 from ..file_comparison import compare_files
 from ..packer import SUFFIX
 from .compare_output import comparison_as_json, print_files, print_tensors
-from .console import add_json_flag, print_json, show_progress
+from .console import add_command_parser, add_output_flags, print_json, show_progress
 from .packed_argument import check_packed
 from .packed_members import is_archive, is_packed
 
@@ -26,8 +26,11 @@ _MAX_NAMES_IN_ERROR: Final = 3
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "compare", help="compare a packed file with another one, or with a checkpoint"
+    parser = add_command_parser(
+        commands,
+        "compare",
+        "compare a packed file with another one, or with a checkpoint",
+        "vggq compare model.vggq weights/model.pth --tolerance 35",
     )
     parser.add_argument("a", metavar="A", help="a .vggq file")
     parser.add_argument(
@@ -50,7 +53,7 @@ def add_command(commands: Commands) -> None:
         help="list all tensors and files; by default those that count as equal are only counted "
         "(--json always has all)",
     )
-    add_json_flag(parser)
+    add_output_flags(parser)
     parser.set_defaults(run=_run)
 
 

@@ -14,6 +14,7 @@ from ..options import PROVENANCE, given_options
 from ..sizes import megabytes
 from ..summary import bits_label, codec_label, printable
 from .console import (
+    add_command_parser,
     add_json_flag,
     escape_cell,
     format_shape,
@@ -42,7 +43,14 @@ _CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes", "restore", "include", "
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("inspect", help="show the tensors of a file")
+    parser = add_command_parser(
+        commands,
+        "inspect",
+        "show the tensors of a file",
+        "vggq inspect model.vggq",
+        "vggq inspect dist/mypackage-1.0-py3-none-any.whl --json",
+        "vggq inspect weights/model.pth",
+    )
     parser.add_argument(
         "file",
         metavar="FILE",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import describe, pack_with
 from .console import (
-    add_json_flag,
+    add_command_parser,
+    add_output_flags,
     print_json,
     print_line,
     print_remark,
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("pack", help="quantize and compress a checkpoint")
+    parser = add_command_parser(
+        commands,
+        "pack",
+        "quantize and compress a checkpoint",
+        "vggq pack weights/model.pth src/mypackage/model.vggq --bits 6",
+        "vggq pack rec.onnx rec.vggq --size '15 MB'",
+    )
     add_source(parser)
     parser.add_argument("target", metavar="TARGET", help="the .vggq file to write or replace")
     add_options(parser)
-    add_json_flag(parser)
+    add_output_flags(parser)
     parser.set_defaults(run=_run)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..report import check_page, report_file
 from ..sizes import parse_size
-from .console import print_line, show_progress
+from .console import add_command_parser, add_quiet_flag, print_line, show_progress
 from .packed_argument import check_packed
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("report", help="write an HTML page about a packed file")
+    parser = add_command_parser(
+        commands,
+        "report",
+        "write an HTML page about a packed file",
+        "vggq report model.vggq --against weights/model.pth -o report.html",
+    )
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument(
         "--against",
@@ -48,6 +53,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="OUT", help="the .html file to write"
     )
+    add_quiet_flag(parser)
     parser.set_defaults(run=_run)
 
 

@@ -15,6 +15,7 @@ from ..sizes import megabytes
 from ..summary import goal_label, restored_size
 from ..sweeps import evaluate_original, import_evaluation, sweep
 from .console import (
+    add_command_parser,
     add_json_flag,
     escape_cell,
     make_table,
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "sweep", help="pack with several widths, SQNRs or sizes, and compare the results"
+    parser = add_command_parser(
+        commands,
+        "sweep",
+        "pack with several widths, SQNRs or sizes, and compare the results",
+        "vggq sweep weights/model.pth --bits 2-8 --eval evaluate:accuracy",
     )
     add_source(parser)
     add_sweep_options(parser)

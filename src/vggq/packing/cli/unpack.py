@@ -14,7 +14,7 @@ from ..atomic_file import atomic_write
 from ..atomic_folder import atomic_folder
 from ..sizes import megabytes
 from ..summary import printable
-from .console import print_line, show_progress
+from .console import add_command_parser, add_quiet_flag, print_line, show_progress
 from .packed_argument import check_packed
 from .unpack_tensors import TENSOR_WRITERS
 
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("unpack", help="restore the model or the tensors of a packed file")
+    parser = add_command_parser(
+        commands,
+        "unpack",
+        "restore the model or the tensors of a packed file",
+        "vggq unpack rec.vggq rec.onnx",
+        "vggq unpack model.vggq model.safetensors",
+    )
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument(
         "out",
@@ -40,6 +46,7 @@ def add_command(commands: Commands) -> None:
         "ends in .safetensors or .npz is that of a file for the tensors alone, unless the model's "
         "own file has this suffix",
     )
+    add_quiet_flag(parser)
     parser.set_defaults(run=_run)
 
 

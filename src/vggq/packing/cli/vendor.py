@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..vendoring import run_time_requirements, vendor
-from .console import print_line
+from .console import add_command_parser, add_quiet_flag, print_line
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("vendor", help="copy the run-time modules into your own package")
+    parser = add_command_parser(
+        commands,
+        "vendor",
+        "copy the run-time modules into your own package",
+        "vggq vendor src/mypackage/_vggq",
+    )
     parser.add_argument(
         "folder", metavar="FOLDER", help="the folder to write, such as src/mypackage/_vggq"
     )
+    add_quiet_flag(parser)
     parser.set_defaults(run=_run)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import _weights
-from ...errors import VerificationError
+from ...errors import DataError, HeaderError, ManifestError, VerificationError
 from .. import verify, verify_against
 from ..summary import printable
-from .console import add_json_flag, print_json, print_line, show_progress
+from .console import add_command_parser, add_output_flags, print_json, print_line, show_progress
 from .packed_argument import check_packed
 
 if TYPE_CHECKING:
@@ -23,18 +23,27 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("verify", help="check every byte of a packed file")
+    parser = add_command_parser(
+        commands,
+        "verify",
+        "check every byte of a packed file",
+        "vggq verify model.vggq --against weights/model.pth",
+    )
     parser.add_argument("file", metavar="FILE", help="a .vggq file")
     parser.add_argument(
         "--against", metavar="SOURCE", help="the checkpoint it was packed from, to compare with"
     )
-    add_json_flag(parser)
+    add_output_flags(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     file, source = arguments.file, arguments.against
-    tensors, members = _verify(file, source)
+    try:
+        tensors, members = _verify(file, source)
+    except (HeaderError, ManifestError, DataError) as error:
+        # Damage is an answer, not a failure of the command.
+        raise VerificationError(error.reason, path=error.path, tensor=error.tensor) from error
     if arguments.json:
         files = [{"path": member.path, "sha256": member.sha256} for member in members]
         print_json({"file": file, "tensors": tensors, "members": files, "against": source})
