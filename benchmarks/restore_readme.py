@@ -1,4 +1,4 @@
-"""The part of README.md that `restore_report.py` writes: ratios as ranges over machines."""
+"""The part of README.md that `restore_report.py` writes: ratios of vggq as ranges over machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from restore_page import format_rows
 from restore_ranges import format_ratio_range, ratio_range
-from restore_readers import SAFETENSORS, SAFETENSORS_TORCH, TORCH, TOUCHED, VGGQ, VGGQ_TORCH
+from restore_readers import SAFETENSORS, VGGQ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +17,10 @@ BEGIN: Final = "<!-- written by benchmarks/restore_report.py -->\n"
 END: Final = "<!-- end of what benchmarks/restore_report.py writes -->\n"
 
 _CORES: Final = ("1 core", "all cores")
-_NUMPY_ROWS: Final = {
-    VGGQ: "`vggq.load`, codebooks of 8 bits (the default)",
-    f"{VGGQ}, grid": "`vggq.load`, grid",
-    f"{VGGQ}, dependent grid": "`vggq.load`, dependent grid",
-    "numpy.load, npz": "`numpy.load`, npz",
-}
-_TORCH_ROWS: Final = {
-    VGGQ_TORCH: "`vggq.torch.load`, codebooks of 8 bits",
-    f"{VGGQ_TORCH}, dependent grid": "`vggq.torch.load`, dependent grid",
-    SAFETENSORS_TORCH: "`safetensors.torch.load_file`, which maps the file",
-    SAFETENSORS_TORCH + TOUCHED: "`safetensors.torch.load_file`, and a read of every page",
+_ROWS: Final = {
+    VGGQ: "codebooks of 8 bits (the default)",
+    f"{VGGQ}, grid": "grid",
+    f"{VGGQ}, dependent grid": "dependent grid",
 }
 
 
@@ -42,12 +35,8 @@ def replace_block(text: str, block: str) -> str:
 
 
 def format_block(results: Sequence[Results]) -> str:
-    """Return the tables of ratios, and a sentence on the machines."""
-    return "\n".join([
-        _describe_machines(results),
-        _format_ratios(results, "VGG19", f"`{SAFETENSORS}`", _NUMPY_ROWS),
-        _format_ratios(results, "VGG19 to torch", f"`{TORCH}`", _TORCH_ROWS),
-    ])  # fmt: skip
+    """Return the table of ratios, and a sentence on the machines."""
+    return f"{_format_ratios(results)}\n{_describe_machines(results)}"
 
 
 def _describe_machines(results: Sequence[Results]) -> str:
@@ -59,17 +48,15 @@ def _describe_machines(results: Sequence[Results]) -> str:
     )
 
 
-def _format_ratios(
-    results: Sequence[Results], title: str, base: str, readers: dict[str, str]
-) -> str:
+def _format_ratios(results: Sequence[Results]) -> str:
+    titles = [f"VGG19, {cores}" for cores in _CORES]
     rows = [
-        [words, *(_format_cell(results, f"{title}, {cores}", reader) for cores in _CORES)]
-        for reader, words in readers.items()
+        [words, *(_format_cell(results, title, reader) for title in titles)]
+        for reader, words in _ROWS.items()
     ]
-    titles = [f"{title}, {cores}" for cores in _CORES]
     count = sum(any(map(result.table, titles)) for result in results)
     scope = f", {count} of {len(results)} machines" if count < len(results) else ""
-    return format_rows([f"first load / {base}{scope}", *_CORES], rows)
+    return format_rows([f"first load / `{SAFETENSORS}`{scope}", *_CORES], rows)
 
 
 def _format_cell(results: Sequence[Results], title: str, reader: str) -> str:

@@ -75,21 +75,17 @@ def test_ranges_go_from_the_lowest_to_the_highest_machine() -> None:
 
     block = format_block([make_results("A", 1.5), make_results("B", 0.5), make_results("C", 1)])
     assert "Measured on 3 machines: A (4 cores), B (4 cores), C (4 cores)." in block
-    (row,) = [line for line in block.splitlines() if "codebooks" in line and "`vggq.load`" in line]
+    (row,) = [line for line in block.splitlines() if line.startswith("| codebooks")]
     assert row.endswith("| 0.50 to 1.50 | 0.50 to 1.50 |")
 
 
-def test_tables_tell_how_many_machines_they_are_from() -> None:
+def test_table_tells_how_many_machines_it_is_from() -> None:
     from restore_readme import format_block  # noqa: PLC0415
 
-    torch = make_results("B", 2)
-    torch.tables = [make_table("torch", "VGG19 to torch, 1 core", {"torch.load": [1.0] * 3})]
-    block = format_block([make_results("A", 1.5), make_results("C", 1), torch])
-    headings = [line for line in block.splitlines() if line.startswith("| first load")]
-    assert [line.split(" | ")[0] for line in headings] == [
-        f"| first load / `{BASE}`, 2 of 3 machines",
-        "| first load / `torch.load`, 1 of 3 machines",
-    ]
+    other = make_results("B", 2)
+    other.tables = [make_table("torch", "VGG19 to torch, 1 core", {"torch.load": [1.0] * 3})]
+    block = format_block([make_results("A", 1.5), make_results("C", 1), other])
+    assert block.startswith(f"| first load / `{BASE}`, 2 of 3 machines | 1 core |")
 
 
 def test_report_replaces_only_its_part_of_the_readme(tmp_path: Path) -> None:
