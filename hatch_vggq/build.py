@@ -16,6 +16,7 @@ from vggq.errors import (
 from vggq.packing import (
     OPTIONALLY_RECORDED,
     Size,
+    advise_on_accuracy,
     check_target,
     describe,
     flat_options,
@@ -141,7 +142,8 @@ def _pack_source(root: Path, model: Model, source_paths: list[str]) -> PreparedM
     message = f"{describe(packed.manifest, packed.size)}, {packed.seconds:.1f} s"
     warnings = [f"vggq: {model.source}: {remark}" for remark in packed.remarks]
     prepared = ship_packed_file(root, model, message, source_paths)
-    return replace(prepared, warnings=warnings, rollback=rollback)
+    advice = advise_on_accuracy(packed.manifest)
+    return replace(prepared, warnings=warnings, rollback=rollback, advice=advice)
 
 
 def _use_packed_file(build: Build, model: Model) -> PreparedModel:

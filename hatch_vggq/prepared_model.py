@@ -26,6 +26,7 @@ class PreparedModel:
         warnings: the warnings to print, one line each.
         packed: the size and SHA-256 of the packed file; None if the artifact does not contain it.
         rollback: the previous packed file, if this build has replaced it.
+        advice: a remark that is printed once, even if it is about several models.
 
     """
 
@@ -35,6 +36,7 @@ class PreparedModel:
     warnings: list[str] = field(default_factory=list)
     packed: Fingerprint | None = None
     rollback: Rollback | None = None
+    advice: str | None = None
 
 
 def ship_source(root: Path, model: Model) -> PreparedModel:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import vggq
-from vggq.packing import GOALS, flat_options
+from vggq.packing import GOALS, flat_options, recorded_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from vggq import Manifest, Member
+    from vggq.packing import Evaluation
 
 SBOM_NAME: Final = "hatch-vggq.cdx.json"
 
@@ -72,7 +73,8 @@ def _library(name: str, release: str) -> dict[str, Any]:
 def _model_component(model: ShippedModel) -> dict[str, Any]:
     with vggq.open(model.path) as weights:
         manifest = weights.manifest
-    properties = _properties(manifest).items()
+        evaluation = recorded_evaluation(manifest.options, weights)
+    properties = (_properties(manifest) | _evaluation_properties(evaluation)).items()
     component = {
         "type": "machine-learning-model",
         "bom-ref": model.name,
@@ -107,6 +109,17 @@ def _properties(manifest: Manifest) -> dict[str, object]:
         "sqnr": "exact" if exact else f"{manifest.sqnr:.2f} dB",
         "tensors": len(manifest.tensors),
         "parameters": sum(tensor.count for tensor in entries.values()),
+    }
+
+
+def _evaluation_properties(evaluation: Evaluation | None) -> dict[str, object]:
+    """Return the metric that was measured on the restored tensors, and its values."""
+    if evaluation is None:
+        return {}
+    return {
+        "metric": evaluation.metric,
+        "metric:original": evaluation.original,
+        "metric:packed": evaluation.packed,
     }
 
 

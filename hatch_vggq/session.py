@@ -72,6 +72,8 @@ class BuildSession:
             self._check_project(placement, is_verified=self._is_verified(version))
             for model in self._config.models:
                 self._prepare_model(model, build_data, placement)
+            for advice in dict.fromkeys(p.advice for p in self._prepared.values() if p.advice):
+                self._app.display_info(f"vggq: {advice}")
             is_wheel = self._kind == "wheel" and self._is_verified(version)
             if placement and is_wheel and self._config.sbom:
                 self._add_sbom(build_data, placement)

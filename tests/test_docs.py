@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -15,7 +17,8 @@ from hatch_vggq.config import parse_config
 from vggq._codecs import Grid
 from vggq.packing import pack
 from vggq.packing.cli import main
-from vggq.packing.options import OPTION_NAMES, Options
+from vggq.packing.evaluations import digest_tensors
+from vggq.packing.options import OPTION_NAMES, OPTIONALLY_RECORDED, Options
 
 from .helpers import save_npz
 from .packed_models import small_model
@@ -34,6 +37,7 @@ COMMANDS: Final = (
     "verify",
     "compare",
     "sweep",
+    "tune",
     "report",
     "unpack",
     "vendor",
@@ -136,6 +140,22 @@ def test_hook_reference_lists_every_key_of_a_model() -> None:
 def test_format_page_lists_the_recorded_options() -> None:
     documented = table_keys(section("docs/format.md", "### Options"), "key")
     assert documented == list(Options().to_record())
+
+
+def test_format_page_lists_the_options_that_are_recorded_if_given() -> None:
+    text = section("docs/format.md", "### Options")
+    documented = table_keys(text, "key of an option that few files need")
+    # `scale` is a key of `quantization`.
+    assert ["scale", *documented] == list(OPTIONALLY_RECORDED)
+
+
+def test_documented_digest_of_an_evaluation_is_that_of_the_library(packed: Path) -> None:
+    sha256 = hashlib.sha256()
+    for name, array in sorted(vggq.load(packed).items()):
+        shape = json.dumps(array.shape)
+        sha256.update(name.encode() + b"\0" + array.dtype.str.encode() + b"\0")
+        sha256.update(shape.encode() + b"\0" + array.tobytes())
+    assert digest_tensors(vggq.load(packed)) == sha256.hexdigest()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

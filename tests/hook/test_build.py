@@ -38,12 +38,24 @@ def test_wheel_has_the_packed_file_without_the_raw_weights(
     np.testing.assert_allclose(restored["layer.weight"], arrays["layer.weight"], atol=0.1)
 
 
+ADVICE = "vggq: SQNR is not accuracy; `vggq tune` checks the answers of the model"
+
+
 def test_build_prints_sizes_sqnr_and_time_in_one_line(project: Project) -> None:
-    lines = [line for line in project.build().lines if line.startswith("vggq:")]
-    assert len(lines) == 1
-    assert lines[0].startswith("vggq: src/tiny/tiny.vggq: 8.5 kB of weights in ")
-    assert "x), SQNR " in lines[0]
-    assert lines[0].endswith(" s")
+    line, advice = (line for line in project.build().lines if line.startswith("vggq:"))
+    assert line.startswith("vggq: src/tiny/tiny.vggq: 8.5 kB of weights in ")
+    assert "x), SQNR " in line
+    assert line.endswith(" s")
+    assert advice == ADVICE
+
+
+def test_build_advises_once_to_judge_the_models(project: Project) -> None:
+    other = MODEL.replace("tiny.vggq", "other.vggq")
+    project.configure(MODEL + other)
+    assert project.build().lines.count(ADVICE) == 1
+    assert ADVICE not in project.build().lines
+    project.configure(MODEL + 'keep = ["*"]\n')
+    assert ADVICE not in project.build().lines
 
 
 def test_build_warns_of_values_that_are_not_finite(

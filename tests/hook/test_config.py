@@ -218,7 +218,8 @@ def test_keys_of_hatchling_are_ignored() -> None:
             (
                 ".zzz: unknown key; expected one of source, target, sdist, bits, sqnr, size, "
                 "objective, importance, dependent, effort, scale, tensors, keep, layout, key, "
-                "drop, rename, dtypes, restore, include, exclude, license, description, url"
+                "drop, rename, dtypes, restore, include, exclude, license, description, url, "
+                "evaluation"
             ),
         ),
         ({"aim": "overall"}, ".aim: renamed to 'objective'"),

@@ -142,7 +142,7 @@ def test_importance_from_a_file(source: Path, tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('{"conv.weigth": 2}', "importance: no tensor is named 'conv.weigth'"),
-        ('{"conv.weight": 0}', "found 'conv.weight': 0"),
+        ('{"conv.weight": 0}', "factor 0 of 'conv.weight' would ruin it without a word"),
         ('{"conv.weight": NaN}', "found 'conv.weight': nan"),
         ('{"conv.weight": true}', "found 'conv.weight': True"),
         ("[1]", "found [1]"),

@@ -107,8 +107,9 @@ def test_keyword_arguments_are_the_options() -> None:
 
 
 def test_record_has_every_option() -> None:
+    evaluation = {"metric": "accuracy", "original": 1, "packed": 0.5, "sha256": "0" * 64}
     given = {"dtypes": {"*": "bfloat16"}, "include": ["*.json"], "exclude": ["onnx/*"]}
-    options = Options(size=1000, restore="tensors", scale=1, **given)  # type: ignore[arg-type]
+    options = Options(size=1000, restore="tensors", scale=1, evaluation=evaluation, **given)  # type: ignore[arg-type]
     flat = set(flat_options(options.to_record())) | {"bits", "sqnr"}
     assert flat == set(OPTION_NAMES)
     assert set(OPTION_NAMES) - set(flat_options(Options(size=1000).to_record())) == {

@@ -4,6 +4,7 @@ from .._manifest_json import FIRST_READER, FORMAT_VERSION
 from .atomic_file import atomic_write, remove_leftovers
 from .comparison import Comparison, compare
 from .encoder import ENCODER_VERSION
+from .evaluations import Evaluation, recorded_evaluation
 from .file_comparison import FileComparison, compare_files
 from .goals import MAX_BITS, Bits, Goal, Override, Size, Sqnr
 from .options import (
@@ -22,7 +23,7 @@ from .packer import SUFFIX, Packed, check_target, pack, pack_with
 from .reuse import is_current
 from .simulation import simulate
 from .sizes import megabytes, parse_size
-from .summary import describe, restored_size, stored_rest_size
+from .summary import advise_on_accuracy, describe, restored_size, stored_rest_size
 from .sweeps import Variant, sweep
 from .verification import recorded_options, verify, verify_against
 
@@ -39,6 +40,7 @@ __all__ = [
     "SUFFIX",
     "Bits",
     "Comparison",
+    "Evaluation",
     "FileComparison",
     "Goal",
     "Option",
@@ -49,6 +51,7 @@ __all__ = [
     "Size",
     "Sqnr",
     "Variant",
+    "advise_on_accuracy",
     "atomic_write",
     "check_target",
     "compare",
@@ -61,6 +64,7 @@ __all__ = [
     "pack",
     "pack_with",
     "parse_size",
+    "recorded_evaluation",
     "recorded_options",
     "remove_leftovers",
     "restored_size",

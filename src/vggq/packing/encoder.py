@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 ENCODER_VERSION: Final = 1
 """Incremented when the same source and options give other bytes than in an earlier release."""
 
+EncodeTensor = Callable[["SourceTensor", "Options", float, "Quantize"], "EncodedTensor"]
+"""Called with a tensor, the options, the scale and the function that quantizes it."""
+
 Progress = Callable[[int, int], None]
 """Called with the number of weights done and the total."""
 
@@ -95,6 +98,7 @@ class Encoder:
         progress: called from time to time. The number of attempts for a size is not known in
             advance, so each attempt takes half of the remaining progress.
         layouts: the files of the model to restore; none if only the tensors are restored.
+        encode_tensor: encodes one tensor, as `encode_tensor` does.
 
     """
 
@@ -104,6 +108,24 @@ class Encoder:
     threads: int
     progress: Progress | None = None
     layouts: tuple[MemberLayout, ...] = ()
+    encode_tensor: EncodeTensor = encode_tensor
+
+    @contextmanager
+    def encode_at(self, step: float) -> Iterator[EncodedFile]:
+        """Encode the source with one step size where the goal is a size, whatever the size is.
+
+        Args:
+            step: the step size in units of `step_unit`.
+
+        Raises:
+            OptionError: a tensor lacks the axis that `scale` names.
+            SourceError: a tensor cannot be read.
+            MissingDependencyError: a library of the `build` extra is not installed.
+
+        """
+        check_axes(self.source.tensors, self.options)
+        with closing(self._encode_once(step, self.progress)) as encoded:
+            yield encoded
 
     @contextmanager
     def encode(self) -> Iterator[EncodedFile]:
@@ -152,18 +174,9 @@ class Encoder:
         return best
 
     def _new_search(self, limit: int) -> SizeSearch:
-        tensors = self._sharing_tensors()
+        tensors = _sharing_tensors(self.source, self.options)
         count = sum(tensor.count for tensor in tensors)
-        return SizeSearch(limit, count, _first_scale(tensors, count, limit))
-
-    def _sharing_tensors(self) -> list[SourceTensor]:
-        """Return the tensors that share the size: quantized, and without a goal of their own."""
-        return [
-            tensor
-            for tensor, *_ in group_aliases(self.source, self.options)
-            if isinstance(self.options.goal_for(tensor.name), Size)
-            and not is_stored_exactly(tensor, self.options.keep)
-        ]
+        return SizeSearch(limit, count, _guess_scale(tensors, count, limit))
 
     def _progress_of_attempt(self, number: int) -> Progress | None:
         progress = self.progress
@@ -204,7 +217,13 @@ class Encoder:
         quantize = quantize_in_file if self.layouts else quantize_as_float32
         tensors = [group[0] for group in groups]
         results = encode_all(
-            tensors, self.options, self.threads, progress, scale, quantize=quantize
+            tensors,
+            self.options,
+            self.threads,
+            progress,
+            scale,
+            quantize=quantize,
+            encode_one=self.encode_tensor,
         )
         with closing(results):
             infos, remarks = store_tensors(groups, results, frames)
@@ -222,7 +241,30 @@ class Encoder:
         )
 
 
-def _first_scale(tensors: list[SourceTensor], count: int, limit: int) -> float:
+def first_scale(source: Source, options: Options, limit: int) -> float:
+    """Return log2 of the first step size that is tried for a size, in units of `step_unit`.
+
+    Args:
+        source: the open source.
+        options: the options; the factors of `importance` do not matter.
+        limit: the size in bytes.
+
+    """
+    tensors = _sharing_tensors(source, options)
+    return _guess_scale(tensors, sum(tensor.count for tensor in tensors), limit)
+
+
+def _sharing_tensors(source: Source, options: Options) -> list[SourceTensor]:
+    """Return the tensors that share the size: quantized, and without a goal of their own."""
+    return [
+        tensor
+        for tensor, *_ in group_aliases(source, options)
+        if isinstance(options.goal_for(tensor.name), Size)
+        and not is_stored_exactly(tensor, options.keep)
+    ]
+
+
+def _guess_scale(tensors: list[SourceTensor], count: int, limit: int) -> float:
     """Guess a scale, as if the weights of a tensor had one magnitude and nothing else took bytes.
 
     Args:
@@ -268,8 +310,9 @@ def encode_all(
     scale: float = 1.0,
     *,
     quantize: Quantize = quantize_as_float32,
+    encode_one: EncodeTensor = encode_tensor,
 ) -> Generator[EncodedTensor]:
-    """Yield the result of `encode_tensor` for each tensor, in order, several at work at once.
+    """Yield the result of `encode_one` for each tensor, in order, several at work at once.
 
     Raises:
         SourceError: a tensor cannot be read.
@@ -282,7 +325,7 @@ def encode_all(
 
     def encode(tensor: SourceTensor) -> EncodedTensor:
         with gate.reserve(tensor.count):
-            return encode_tensor(tensor, options, scale, quantize)
+            return encode_one(tensor, options, scale, quantize)
 
     results = map_threaded(
         encode,

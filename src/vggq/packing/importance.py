@@ -44,6 +44,11 @@ def parse_factors(value: object) -> Importance:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected {_EXPECTED}, found {value!r}")  # noqa: TRY004
     for name, factor in value.items():
+        if isinstance(name, str) and factor == 0 and type(factor) in (int, float):
+            raise ValueError(
+                f"factor 0 of {name!r} would ruin it without a word: expected a factor above 0; "
+                f"leave a tensor out with drop if nothing uses it"
+            )
         if not isinstance(name, str) or not _is_factor(factor):
             raise ValueError(f"expected {_EXPECTED}, found {name!r}: {factor!r}")
     return value

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from ..errors import OptionError
 from . import option_values as values
+from .evaluations import parse_evaluation
 from .goals import (
     EFFORTS,
     INDEPENDENT,
@@ -41,7 +42,7 @@ class Option:
     Attributes:
         name: the name, the same everywhere.
         scope: whether the option concerns the goal, any quantization, reading the source, or
-            the recorded provenance of the model.
+            the recorded provenance of the model, or what was measured on it.
         parse: validates a value and returns it in its final type; raises ValueError.
         default: the value if the option is not given.
         help: one line for the command line and the reference page.
@@ -52,7 +53,7 @@ class Option:
     """
 
     name: str
-    scope: Literal["goal", "quantization", "reading", "provenance"]
+    scope: Literal["goal", "quantization", "reading", "provenance", "evaluation"]
     parse: Callable[[Any], Any]
     default: Any
     help: str
@@ -167,6 +168,10 @@ OPTIONS: Final = (
         "url", "provenance", values.parse_url, None,
         "origin of the model, recorded in the packed file", "URL", "text",
     ),
+    Option(
+        "evaluation", "evaluation", parse_evaluation, None,
+        "what `vggq tune` has measured: the metric, its values and the digest of the tensors",
+    ),
 )  # fmt: skip
 
 OPTION_NAMES: Final = tuple(option.name for option in OPTIONS)
@@ -176,6 +181,7 @@ RENAMED: Final = {"aim": "objective", "weights": "importance"}
 
 OPTIONALLY_RECORDED: Final[dict[str, Any]] = {
     "scale": SCALES[0], "dtypes": [], "restore": None, "include": [], "exclude": [],
+    "evaluation": None,
 }  # fmt: skip
 """The options that the manifest records only if they are given, and the values of the others."""
 
@@ -207,6 +213,7 @@ class OptionKeywords(TypedDict, total=False):
     license: str | None
     description: str | None
     url: str | None
+    evaluation: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -222,6 +229,7 @@ class Options:
         keep: patterns of the final names of tensors to store exactly.
         read: the options for the reader of the source.
         provenance: license, description and URL of the model; None where not given.
+        evaluation: what `vggq tune` has measured, as a table; None if not given.
 
     """
 
@@ -233,6 +241,7 @@ class Options:
     keep: tuple[str, ...]
     read: ReadOptions
     provenance: dict[str, str | None]
+    evaluation: dict[str, Any] | None
 
     def __init__(self, **keywords: Unpack[OptionKeywords]) -> None:
         """Validate the options.
@@ -252,6 +261,7 @@ class Options:
             keep=parsed["keep"],
             read=ReadOptions(**{option: parsed[option] for option in _READING}),
             provenance={name: parsed[name] for name in PROVENANCE},
+            evaluation=parsed["evaluation"],
         )
 
     def _set(self, **attributes: object) -> None:
@@ -262,6 +272,27 @@ class Options:
         """Return the same options with another goal."""
         changed = copy.copy(self)
         changed._set(goal=goal)  # noqa: SLF001 - its own class
+        return changed
+
+    def with_evaluation(self, evaluation: Mapping[str, Any] | None) -> Options:
+        """Return the same options with what was measured on the packed file."""
+        changed = copy.copy(self)
+        changed._set(evaluation=evaluation)  # noqa: SLF001 - its own class
+        return changed
+
+    def with_scale(self, axis: int | None) -> Options:
+        """Return the same options with scales along an axis, or none, and without overrides."""
+        changed = copy.copy(self)
+        scale = SCALES[0] if axis is None else axis
+        changed._set(scale=scale, overrides=())  # noqa: SLF001 - its own class
+        return changed
+
+    def with_storage(
+        self, goal: Goal, overrides: tuple[Override, ...], keep: tuple[str, ...]
+    ) -> Options:
+        """Return the same options with another goal, other overrides and other patterns to keep."""
+        changed = self.with_goal(goal)
+        changed._set(overrides=overrides, keep=keep)  # noqa: SLF001 - its own class
         return changed
 
     def with_importance_read(self, folder: str | os.PathLike[str] = "") -> Options:
@@ -338,7 +369,12 @@ class Options:
         """Return the options of reading that few files need, and no others record."""
         dtypes = [list(pair) for pair in self.read.dtypes]
         patterns = {name: list(getattr(self.read, name)) for name in ("include", "exclude")}
-        found = {"dtypes": dtypes, "restore": self.read.restore, **patterns}
+        found = {
+            "dtypes": dtypes,
+            "restore": self.read.restore,
+            **patterns,
+            "evaluation": self.evaluation,
+        }
         return {name: value for name, value in found.items() if value}
 
     @classmethod

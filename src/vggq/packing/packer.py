@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Unpack
 
-from .. import _threads
+from .. import _load, _threads
 from ..errors import OptionError, TargetError
 from .atomic_file import atomic_write
 from .encoder import Encoder
+from .evaluations import recorded_evaluation
 from .goals import Size
 from .importance import check_factor_names
 from .model_layout import plan_model
@@ -116,7 +117,15 @@ def pack_with(
             encoded.write_to(file)
             written = file.tell()
     seconds = time.perf_counter() - begin
-    return Packed(target, encoded.manifest, written, seconds, _all_remarks(planned, encoded))
+    remarks = (*_all_remarks(planned, encoded), *_remark_evaluation(target, options))
+    return Packed(target, encoded.manifest, written, seconds, remarks)
+
+
+def _remark_evaluation(target: Path, options: Options) -> list[str]:
+    """Return a remark if what `evaluation` records was measured on other tensors."""
+    if options.evaluation is None or recorded_evaluation(options.to_record(), _load.load(target)):
+        return []
+    return ["evaluation was measured on other tensors, so it is not shown; run vggq tune again"]
 
 
 def check_names(options: Options, names: Sequence[str]) -> None:

@@ -68,7 +68,7 @@ def simulate(
 
 
 def _reject_inapplicable(names: Iterable[str]) -> None:
-    inapplicable = {o.name for o in OPTIONS if o.scope in ("reading", "provenance")}
+    inapplicable = {o.name for o in OPTIONS if o.scope in ("reading", "provenance", "evaluation")}
     if problems := [(name, "does not apply to arrays") for name in names if name in inapplicable]:
         raise OptionError(problems)
 

@@ -29,6 +29,13 @@ def describe(manifest: Manifest, size: int) -> str:
     return f"{content} in {megabytes(size)} ({restored / size:.2f}x), {describe_sqnr(manifest)}"
 
 
+def advise_on_accuracy(manifest: Manifest) -> str | None:
+    """Return advice to judge the model itself, unless nothing is lost or it was judged already."""
+    if math.isinf(manifest.sqnr) or manifest.options.get("evaluation"):
+        return None
+    return "SQNR is not accuracy; `vggq tune` checks the answers of the model"
+
+
 def restored_size(manifest: Manifest) -> int:
     """Return the bytes of the restored files, or of the restored tensors if there are no files."""
     return manifest.float32_size if manifest.model is None else manifest.model.size

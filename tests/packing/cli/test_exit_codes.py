@@ -214,7 +214,9 @@ def test_progress_is_shown_in_a_terminal_only(tmp_path: Path, source: str) -> No
         capture_output=True,
         env={**os.environ, "FORCE_COLOR": "1"},
     )
-    assert done.stderr == b""
+    assert (
+        done.stderr == b"vggq: SQNR is not accuracy; `vggq tune` checks the answers of the model\n"
+    )
 
 
 def test_tables_in_pipes_have_their_full_width(packed: str) -> None:

@@ -67,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"error: {error}", _NEGATIVE)
     except VggqError as error:
         return _fail(f"error: {error}", _ERROR)
-    except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        # A command that can go on where it was says so in its argument.
+        return _fail("; ".join(["interrupted", *map(str, interrupt.args)]), _INTERRUPTED)
     except BrokenPipeError:
         # The interpreter flushes stdout at exit, which would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,6 +101,7 @@ def _make_parser() -> argparse.ArgumentParser:
         pack,
         report,
         sweep,
+        tune,
         unpack,
         vendor,
         verify,
@@ -118,6 +120,7 @@ def _make_parser() -> argparse.ArgumentParser:
         verify,
         compare,
         sweep,
+        tune,
         report,
         unpack,
         vendor,

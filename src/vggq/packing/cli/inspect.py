@@ -9,6 +9,7 @@ from ... import _weights
 from ..._codecs import codec_to_table
 from ...errors import OptionError
 from .. import SUFFIX, describe
+from ..evaluations import recorded_evaluation
 from ..metrics import format_sqnr
 from ..options import PROVENANCE, given_options
 from ..sizes import megabytes
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .console import Commands
 
 
+_APART: Final = (*PROVENANCE, "evaluation")
 _CHECKPOINT_OPTIONS: Final = ("layout", "key", "dtypes", "restore", "include", "exclude")
 
 
@@ -114,12 +116,14 @@ def _print_origin(weights: Weights) -> None:
     """
     manifest = weights.manifest
     given = given_options(manifest.options)
-    options = [f"{key} = {value!r}" for key, value in given.items() if key not in PROVENANCE]
+    options = [f"{key} = {value!r}" for key, value in given.items() if key not in _APART]
     source = f"{printable(manifest.source_format)}, sha256 {manifest.source_sha256}"
     print_line(f"from {source}; {', '.join(options)}")
     for key in PROVENANCE:
         if key in given:
             print_line(f"{key} = {given[key]!r}")
+    if evaluation := recorded_evaluation(manifest.options, weights):
+        print_line(f"evaluation: {printable(evaluation.describe())}")
 
 
 def _as_table(weights: Weights) -> Table:
@@ -140,6 +144,7 @@ def _as_table(weights: Weights) -> Table:
 
 def _as_json(weights: Weights) -> dict[str, Any]:
     manifest = weights.manifest
+    evaluation = recorded_evaluation(manifest.options, weights)
     return {
         "bytes": weights.size,
         "float32_bytes": manifest.float32_size,
@@ -147,7 +152,8 @@ def _as_json(weights: Weights) -> dict[str, Any]:
         "encoder": manifest.encoder,
         "zstd": manifest.zstd,
         "source": {"format": manifest.source_format, "sha256": manifest.source_sha256},
-        "options": manifest.options,
+        "options": {k: v for k, v in manifest.options.items() if k != "evaluation"},
+        "evaluation": evaluation.to_table() if evaluation else None,
         "model": model_as_json(weights),
         "tensors": [
             {

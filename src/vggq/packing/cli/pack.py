@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import describe, pack_with
+from .. import advise_on_accuracy, describe, pack_with
 from .console import (
     add_command_parser,
     add_output_flags,
@@ -48,6 +48,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(_as_json(packed))
     else:
+        if advice := advise_on_accuracy(packed.manifest):
+            print_remark(advice)
         result = describe(packed.manifest, packed.size)
         print_line(f"{packed.target}: {result}, {packed.seconds:.1f} s")
 

@@ -25,6 +25,7 @@ from .console import (
     sqnr_as_json,
 )
 from .options import add_source
+from .sweep_each import add_each, reject_settings, run_each
 from .sweep_goals import add_sweep_options, sweep_options
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def add_command(commands: Commands) -> None:
         "if the source is packed as one, with a number or a dict of numbers; it is called with the "
         "source and with each restored result",
     )
+    add_each(parser)
     parser.add_argument(
         "-o", "--out", type=Path, metavar="OUT", help="also write an HTML page to this file"
     )
@@ -64,6 +66,10 @@ def add_command(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.each:
+        run_each(arguments)
+        return
+    reject_settings(arguments)
     if arguments.out is not None:
         check_page(arguments.out)
     settings = sweep_options(arguments)

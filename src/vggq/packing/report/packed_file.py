@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ... import _weights
+from ..evaluations import recorded_evaluation
 from ..goals import MAX_BITS, Bits, Sqnr
 from ..metrics import format_sqnr
 from ..model_layout import plan_model
@@ -109,12 +110,13 @@ def _make_page(
     name: str, weights: Weights, table: PageTable, charts: Sequence[Chart], limit: int
 ) -> Page:
     manifest = weights.manifest
-    given = ", ".join(f"{key} = {value}" for key, value in given_options(manifest.options).items())
+    given = given_options(manifest.options)
+    shown = ", ".join(f"{key} = {value}" for key, value in given.items() if key != "evaluation")
     share = 100 * weights.size / limit
     size, limit_text = megabytes(weights.size), size_limit_text(limit)
     return Page(
         title=name,
-        lead=f"Packed from {manifest.source_format}, sha256 {manifest.source_sha256}; {given}.",
+        lead=f"Packed from {manifest.source_format}, sha256 {manifest.source_sha256}; {shown}.",
         facts=_list_facts(weights),
         files=make_file_table(weights),
         table=table,
@@ -139,6 +141,9 @@ def _list_facts(weights: Weights) -> list[tuple[str, str]]:
     if manifest.model is not None:
         share = weights_share(manifest.model, manifest.tensors)
         facts.append(("weights of the model", f"{100 * share:.1f} %"))
+    if evaluation := recorded_evaluation(manifest.options, weights):
+        facts.append((evaluation.metric, f"{evaluation.packed:.6g}"))
+        facts.append((f"{evaluation.metric}, original", f"{evaluation.original:.6g}"))
     if manifest.worst is not None:
         worst = manifest.worst
         facts.append((f"worst SQNR, {worst.name}", format_sqnr(worst.sqnr, " dB")))

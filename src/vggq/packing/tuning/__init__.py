@@ -1,0 +1,32 @@
+"""Tune the options of packing by the answers of the model: `vggq tune`."""
+
+from .goal import TuneGoal, parse_goal
+from .records import DEFAULT_TRIALS, Sensitivities, Tuned, TuneSettings
+from .result import (
+    PACKED_NAME,
+    REPORT_NAME,
+    TABLE_NAME,
+    option_lines,
+    render_table,
+    write_result,
+)
+from .sensitivity import Sensitivity
+from .tuner import measure_sensitivity, tune
+
+__all__ = [
+    "DEFAULT_TRIALS",
+    "PACKED_NAME",
+    "REPORT_NAME",
+    "TABLE_NAME",
+    "Sensitivities",
+    "Sensitivity",
+    "TuneGoal",
+    "TuneSettings",
+    "Tuned",
+    "measure_sensitivity",
+    "option_lines",
+    "parse_goal",
+    "render_table",
+    "tune",
+    "write_result",
+]

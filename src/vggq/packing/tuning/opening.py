@@ -1,0 +1,117 @@
+"""Open a source for a run: the evaluation of the original, the groups and the cache."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ... import _threads
+from ..._manifest_json import FORMAT_VERSION
+from ...errors import OptionError
+from ..encoder import ENCODER_VERSION
+from ..model_layout import plan_model
+from ..packer import check_names
+from ..sources import hash_file, open_source
+from ..sweeps import original_state
+from .cache import ResultCache, default_folder, digest_of
+from .evaluation import Judge, import_function
+from .groups import find_groups
+from .objective import choose_objective
+from .plan_encoder import PlanEncoder
+from .sensitivity import count_trials
+from .trials import TrialRunner
+from .tuning_run import TuningRun
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..encoder import Progress
+    from ..options import Options
+    from ..sources import Source
+    from .goal import TuneGoal
+    from .groups import Group
+    from .records import TuneSettings
+
+_CANDIDATES: Final = 16
+
+
+@contextmanager
+def open_run(
+    source: str | os.PathLike[str],
+    settings: TuneSettings,
+    goal: TuneGoal,
+    options: Options,
+    progress: Progress | None,
+) -> Iterator[TuningRun]:
+    """Open the source, evaluate the original, and find the groups.
+
+    Args:
+        source: the checkpoint.
+        settings: the settings of the run.
+        goal: the goal.
+        options: the options of reading, and all others that are not tuned.
+        progress: called after each trial with the number of trials done, and about the total.
+
+    Raises:
+        OptionError: the function fails, or there is nothing to quantize.
+        SourceError: the source cannot be read.
+
+    """
+    deadline = None if settings.time_limit is None else time.monotonic() + settings.time_limit
+    function = import_function(settings.evaluation)
+    judge = Judge(function, settings.seed)
+    with open_source(source, options.read) as opened:
+        check_names(options, [tensor.name for tensor in (*opened.tensors, *opened.kept)])
+        judge.measure_original(_original(opened, source, options))
+        objective = choose_objective(
+            judge, goal, settings.metric, lower_is_better=settings.lower_is_better
+        )
+        planned, layouts = plan_model(opened)
+        groups = find_groups(planned, options)
+        if not groups:
+            raise OptionError([("eval", "the source has no tensors that are quantized")])
+        names = tuple(name for group in groups for name in group.names)
+        encoder = PlanEncoder(planned, layouts, options, _threads.count_processors(), names)
+        context = _context(opened, settings, options, function.file)
+        runner = TrialRunner(
+            encoder, judge, ResultCache(settings.cache or default_folder(), context)
+        )
+        if progress is not None:
+            runner.advance = _counter(progress, _expect_trials(groups, settings))
+        yield TuningRun(runner, groups, settings, goal, objective, deadline)
+
+
+def _original(opened: Source, source: str | os.PathLike[str], options: Options) -> Any:
+    """Return the argument of the function for the original: the path of a model, or the weights."""
+    return Path(source) if opened.restores_model else original_state(source, options)
+
+
+def _expect_trials(groups: Sequence[Group], settings: TuneSettings) -> int:
+    return count_trials(groups) + _CANDIDATES + settings.trials
+
+
+def _counter(progress: Progress, expected: int) -> Callable[[], None]:
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, max(expected, done + 1))
+
+    return advance
+
+
+def _context(source: Source, settings: TuneSettings, options: Options, module: Path | None) -> str:
+    """Return the digest of everything that the result of a trial depends on besides its plan."""
+    return digest_of(
+        source.sha256,
+        source.format,
+        options.to_record(),
+        settings.evaluation,
+        hash_file(module) if module is not None and module.is_file() else None,
+        settings.seed,
+        [FORMAT_VERSION, ENCODER_VERSION],
+    )

@@ -1,0 +1,160 @@
+"""The commands `vggq tune` and `vggq sweep --each`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.packing.tuning import toy
+from vggq.packing.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOY = "tests.packing.tuning.toy"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    toy.CALLS.clear()
+    source = str(toy.write_source(tmp_path))
+    cache = str(tmp_path / "cache")
+    return ["tune", source, "--cache", cache, "--trials", "4", "--no-dependent"]
+
+
+def _fail(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line of an error."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+def test_files_and_summary(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    assert main([*command, "--eval", f"{TOY}:outputs", "--size", "9 kB", "-o", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert "the best error within 9.0 kB: error 0." in out
+    assert "unused.weight has no effect on error" in err
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"tuned.vggq", "tuned.toml", "report.html"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4  # two charts, each for light and for dark pages
+    for text in ("Effect and SQNR", "Size and error", "first.weight", "which are not shown: 1."):
+        assert text in page
+
+
+def test_result_is_shown_with_the_packed_file(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, page = tmp_path / "out" / "tuned.vggq", tmp_path / "page.html"
+    assert (
+        main([*command, "--eval", f"{TOY}:outputs", "--size", "9 kB", "-o", str(packed.parent)])
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["inspect", str(packed)]) == 0
+    assert "evaluation: error 0." in capsys.readouterr().out
+    assert main(["inspect", str(packed), "--json"]) == 0
+    evaluation = json.loads(capsys.readouterr().out)["evaluation"]
+    assert (evaluation["metric"], evaluation["original"]) == ("error", 0)
+    assert main(["report", str(packed), "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "error, original" in text
+    assert f"{evaluation['packed']:.6g}" in text
+    assert evaluation["sha256"] not in text
+
+
+def test_json_has_the_result(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--eval", f"{TOY}:outputs", "--at-most", "0.1", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["metric"] == "error"
+    assert table["packed"]["error"] <= 0.1
+    assert [t["tensors"] for t in table["tensors"] if t["unused"]] == [["unused.weight"]]
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("missing", "cannot be imported: AttributeError"),
+        ("raises", "failed with the original weights: ValueError: no images"),
+        ("returns_nan", "returned nan for the metric 'returns_nan'"),
+        ("returns_text", "returned 'good, 4', expected a number"),
+        ("returns_other_shapes", r"arrays of the shapes [32, 48], but [48, 32]"),
+        ("returns_nan_later", "returned an array with NaN or infinity"),
+    ],
+)
+def test_bad_functions_are_one_line(
+    command: list[str], function: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = _fail([*command, "--eval", f"{TOY}:{function}", "--size", "9 kB"], capsys)
+    assert line.startswith("vggq: error: eval: ")
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "goal: expected one of --size, --at-least, --at-most, --within, found none"),
+        (["--size", "9 kB", "--within", "1%"], "goal: expected one of"),
+        (["--within", "much"], "within: expected a share such as 0.5%, found 'much'"),
+        (["--at-least", "2"], "cannot be met"),
+        (["--size", "100"], "is too small: the minimum is size = "),
+        (["--size", "9 kB", "--metric", "x"], "metric: no metric 'x'; found error, cosine"),
+    ],
+)
+def test_bad_goals_are_one_line(
+    command: list[str], arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert problem in _fail([*command, "--eval", f"{TOY}:outputs", *arguments], capsys)
+
+
+@pytest.mark.parametrize("time", ["", "5x", "-1s", "nan"])
+def test_bad_time_is_rejected(command: list[str], time: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--eval", f"{TOY}:outputs", "--size", "9 kB", f"--time-limit={time}"])
+    assert caught.value.code == 2
+
+
+def test_interrupted_run_goes_on(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*command, "--eval", f"{TOY}:interrupted", "--size", "9 kB", "--json"]
+    assert main(arguments) == 130
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()) == (
+        "",
+        ["vggq: interrupted; run the same command again to go on"],
+    )
+    assert main(arguments) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["bytes"] <= 9000
+
+
+def test_folder_that_is_a_file_is_an_error_before_the_work(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["--eval", f"{TOY}:count_calls", "--size", "9 kB", "-o", str(tmp_path / "file")]
+    assert "a file, not a folder" in _fail([*command, *arguments], capsys)
+    assert toy.CALLS == []
+
+
+def test_sweep_of_each_tensor(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = command[1]
+    cache = ["--cache", str(tmp_path / "cache"), "--no-dependent"]
+    assert main(["sweep", source, "--eval", f"{TOY}:outputs", "--each", *cache, "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert len(table["tensors"]) == 3
+    assert "each: only valid with --eval" in _fail(["sweep", source, "--each"], capsys)
+    arguments = ["sweep", source, "--eval", f"{TOY}:outputs", "--each", "--bits", "4"]
+    assert "bits: does not apply with --each" in _fail(arguments, capsys)
+    arguments = ["sweep", source, "--eval", f"{TOY}:outputs", "--each", "--scale", "rows"]
+    assert "scale: does not apply with --each" in _fail(arguments, capsys)
+    arguments = ["sweep", source, "--eval", f"{TOY}:accuracy", "--lower-is-better"]
+    assert "lower-is-better: only valid with --each" in _fail(arguments, capsys)

@@ -1,0 +1,140 @@
+"""The function of the user, and the metrics of what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vggq.errors import OptionError
+from vggq.packing.tuning.evaluation import Function, Judge, import_function
+
+TOY = "tests.packing.tuning.toy"
+
+
+def _judge(first: Any, then: Any = None) -> Judge:
+    results = iter([first, then])
+    judge = Judge(Function("m:score", lambda _: next(results)))
+    judge.measure_original({})
+    return judge
+
+
+def test_function_is_imported() -> None:
+    found = import_function(f"{TOY}:outputs")
+    assert found.name == "outputs"
+    assert found.file is not None
+    assert found.file.name == "toy.py"
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("nothing", "expected MODULE:FUNCTION, found 'nothing'"),
+        ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
+        (f"{TOY}:missing", "cannot be imported: AttributeError"),
+        (f"{TOY}:CALLS", "is not callable"),
+    ],
+)
+def test_function_that_cannot_be_imported_is_one_line(place: str, problem: str) -> None:
+    with pytest.raises(OptionError, match=problem) as caught:
+        import_function(place)
+    assert "\n" not in str(caught.value)
+
+
+def test_module_that_fails_is_one_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "failing_evaluation.py").write_text("raise SystemExit('two\\nlines')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(OptionError, match="SystemExit: two lines"):
+        import_function("failing_evaluation:f")
+
+
+@pytest.mark.parametrize("value", [1, 0.5, np.float32(0.5), np.array(0.5), np.int64(3)])
+def test_number_is_a_metric_with_the_name_of_the_function(value: Any) -> None:
+    judge = _judge(value, value)
+    assert judge.original == {"score": float(value)}
+    assert judge.measure({}) == judge.original
+    assert not judge.gives_arrays
+
+
+def test_numbers_are_metrics_by_name() -> None:
+    assert _judge({"a": 1, "b": 2.5}).original == {"a": 1.0, "b": 2.5}
+
+
+def test_equal_arrays_have_no_error() -> None:
+    judge = _judge([np.ones((2, 3)), np.zeros(4)], [np.ones((2, 3)), np.zeros(4)])
+    assert judge.gives_arrays
+    assert judge.measure({}) == {"error": 0.0, "cosine": 1.0}
+
+
+def test_error_is_relative_and_cosine_is_of_the_worst_row() -> None:
+    judge = _judge(np.array([[3.0, 4.0], [0.0, 5.0]]), np.array([[3.0, 4.0], [5.0, 0.0]]))
+    found = judge.measure({})
+    assert found["error"] == pytest.approx(1.0)
+    assert found["cosine"] == pytest.approx(0.0)
+
+
+@given(
+    hnp.arrays(np.float64, hnp.array_shapes(max_dims=3, max_side=5), elements=st.floats(-1e6, 1e6)),
+    st.floats(0.1, 10),
+)
+def test_cosine_ignores_a_factor_and_error_does_not(array: Any, factor: float) -> None:
+    judge = _judge(array, array * factor)
+    found = judge.measure({})
+    norm = np.sqrt(np.square(array).sum())
+    if norm > 1e-100:
+        assert found["error"] == pytest.approx(abs(factor - 1), abs=1e-6)
+        assert -1 <= found["cosine"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("result", "problem"),
+    [
+        ("good", "returned 'good', expected a number, a dict of numbers, or arrays"),
+        (None, "returned None, expected a number"),
+        ({}, "returned"),
+        ([], "returned nothing to compare"),
+        (float("nan"), "returned nan for the metric 'score'"),
+        ({"a": float("inf")}, "returned inf for the metric 'a'"),
+        (np.array([1.0, np.nan]), "returned an array with NaN or infinity"),
+        ({"a": "text"}, "returned 'text'"),
+        (np.array(["text"]), "expected a number"),
+    ],
+)
+def test_other_results_are_one_line(result: Any, problem: str) -> None:
+    with pytest.raises(OptionError, match=problem) as caught:
+        _judge(result)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "problem"),
+    [
+        (np.zeros((2, 3)), np.zeros((3, 2)), r"shapes \[3, 2\], but \[2, 3\]"),
+        ([np.zeros(2)], [np.zeros(2), np.zeros(2)], "shapes"),
+        ({"a": 1}, {"b": 1}, "returned the metrics b, but a"),
+        (1.0, "text", "returned 'text'"),
+        (np.ones(2), np.array([1, np.inf]), "NaN or infinity"),
+    ],
+)
+def test_results_that_differ_from_the_original_are_rejected(
+    first: Any, then: Any, problem: str
+) -> None:
+    judge = _judge(first, then)
+    with pytest.raises(OptionError, match=problem):
+        judge.measure({})
+
+
+def test_function_that_raises_is_one_line() -> None:
+    judge = Judge(import_function(f"{TOY}:raises"))
+    with pytest.raises(OptionError, match="ValueError: no images for 0 tensors") as caught:
+        judge.measure_original({})
+    assert "\n" not in str(caught.value)
+
+
+def test_seed_makes_random_evaluations_repeatable() -> None:
+    judge = Judge(Function("m:f", lambda _: float(np.random.random())), seed=3)  # noqa: NPY002
+    assert judge.measure_original({}) == judge.measure({})

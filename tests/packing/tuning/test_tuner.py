@@ -1,0 +1,297 @@
+"""Whole runs of `vggq tune` on a small model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import vggq
+from tests.onnx_models import save_model
+from tests.packing.tuning import toy
+from vggq.errors import OptionError, TargetError
+from vggq.packing import Options, Size, pack, pack_with, recorded_evaluation
+from vggq.packing.tuning import (
+    TuneGoal,
+    TuneSettings,
+    measure_sensitivity,
+    parse_goal,
+    render_table,
+    tune,
+    write_result,
+)
+from vggq.packing.tuning.evaluation import Judge, import_function
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vggq.packing.tuning import Tuned
+
+TOY = "tests.packing.tuning.toy"
+OPTIONS = Options(dependent=False)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return toy.write_source(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> TuneSettings:
+    toy.CALLS.clear()
+    return TuneSettings(f"{TOY}:count_calls", trials=12, cache=tmp_path / "cache")
+
+
+def _summarize(tuned: Tuned) -> Any:
+    return (tuned.options.to_record(), tuned.best, tuned.finalists, tuned.history)
+
+
+def _measure(path: Path) -> dict[str, float]:
+    judge = Judge(import_function(f"{TOY}:outputs"))
+    judge.measure_original(toy.make_state())
+    return dict(judge.measure(vggq.load(path)))
+
+
+def test_size_gives_a_file_within_it_that_is_not_worse_than_the_objectives(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    size = 9000
+    tuned = tune(source, settings, TuneGoal("size", size), OPTIONS)
+    packed = write_result(source, tuned, tmp_path / "out")
+    assert packed.size == tuned.best.trial.size <= size
+    found = _measure(packed.target)
+    assert found == dict(tuned.best.trial.metrics)
+    # Both objectives were packed for the same size, with a record of the evaluation like its own.
+    untuned = {f.label: f for f in tuned.finalists if f.plan is None}
+    for objective in ("relative", "overall"):
+        options = untuned[objective].options
+        assert options.goal == Size(size, objective)
+        target = tmp_path / f"{objective}.vggq"
+        pack_with(source, target, options)
+        assert _measure(target) == dict(untuned[objective].trial.metrics)
+        assert found["error"] <= _measure(target)["error"]
+
+
+def test_codebooks_that_just_fit_are_a_candidate(source: Path, settings: TuneSettings) -> None:
+    size = pack(source, source.parent / "codebooks.vggq", bits=4, dependent=False).size
+    tuned = tune(source, replace(settings, trials=0), TuneGoal("size", size), OPTIONS)
+    (codebooks,) = [f for f in tuned.finalists if f.label == "codebooks, 4 bits"]
+    assert codebooks.trial.size == size
+    assert codebooks.options.evaluation is None
+    assert all(f.trial.size <= size for f in tuned.finalists)
+
+
+def test_bound_gives_the_smallest_file_that_meets_it(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    tuned = tune(source, settings, parse_goal(at_least=0.999), OPTIONS)
+    packed = write_result(source, tuned, tmp_path / "out")
+    found = _measure(packed.target)["cosine"]
+    assert found == tuned.best.trial.metrics["cosine"] >= 0.999
+    stricter = tune(source, settings, parse_goal(at_least=0.99999), OPTIONS)
+    assert stricter.best.trial.size > packed.size
+
+
+def test_accuracy_of_a_number_is_within_a_share(source: Path, settings: TuneSettings) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:accuracy")
+    tuned = tune(source, settings, parse_goal(within="10%"), OPTIONS)
+    assert tuned.best.trial.metrics["accuracy"] >= 0.9
+    exact = tune(source, settings, parse_goal(within="0%"), OPTIONS)
+    assert exact.best.trial.metrics["accuracy"] == 1.0
+    assert exact.best.trial.size > tuned.best.trial.size
+
+
+def test_metric_of_several_is_picked_by_name(source: Path, settings: TuneSettings) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:losses", metric="mean")
+    tuned = tune(source, settings, parse_goal(at_most=1.1), OPTIONS)
+    assert tuned.best.trial.metrics["mean"] <= 1.1
+    with pytest.raises(OptionError, match="metric: the function returns several; name one of mean"):
+        tune(source, replace(settings, metric=None), parse_goal(at_most=1.1), OPTIONS)
+    with pytest.raises(OptionError, match="no metric 'x'; found mean, other"):
+        tune(source, replace(settings, metric="x"), parse_goal(at_most=1.1), OPTIONS)
+
+
+def test_goal_that_cannot_be_met_says_what_was_reached(
+    source: Path, settings: TuneSettings
+) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:accuracy")
+    with pytest.raises(OptionError, match=r"have accuracy 1, the best .* at least 2 cannot be met"):
+        tune(source, settings, parse_goal(at_least=2.0), OPTIONS)
+    with pytest.raises(OptionError, match=r"too small: the minimum is size = \d+"):
+        tune(source, settings, parse_goal(size=100), OPTIONS)
+
+
+def test_goal_against_the_direction_of_the_metric_is_rejected(
+    source: Path, settings: TuneSettings
+) -> None:
+    settings = replace(settings, metric="error")
+    with pytest.raises(OptionError, match="better if it is lower; use --at-most"):
+        tune(source, settings, parse_goal(at_least=0.5), OPTIONS)
+    settings = replace(settings, metric="cosine")
+    with pytest.raises(OptionError, match="better if it is higher; use --at-least"):
+        tune(source, settings, parse_goal(at_most=0.5), OPTIONS)
+
+
+def test_same_seed_gives_the_same_result(source: Path, settings: TuneSettings) -> None:
+    runs = [
+        tune(source, replace(settings, cache=source.parent / name), TuneGoal("size", 9000), OPTIONS)
+        for name in ("one", "two")
+    ]
+    assert _summarize(runs[0]) == _summarize(runs[1])
+    assert runs[0].evaluations == runs[1].evaluations > 0
+
+
+def test_run_that_was_interrupted_goes_on_and_gives_the_same(
+    source: Path, settings: TuneSettings
+) -> None:
+    goal = TuneGoal("size", 9000)
+    whole = tune(source, replace(settings, cache=source.parent / "whole"), goal, OPTIONS)
+    interrupted = replace(settings, evaluation=f"{TOY}:interrupted")
+    toy.CALLS.clear()
+    with pytest.raises(KeyboardInterrupt):
+        tune(source, interrupted, goal, OPTIONS)
+    calls = len(toy.CALLS)
+    resumed = tune(source, interrupted, goal, OPTIONS)
+    assert _summarize(resumed) == _summarize(whole)
+    # The call that was interrupted is repeated, and so is that with the original.
+    assert resumed.evaluations == whole.evaluations - (calls - 2)
+
+
+def test_finished_run_evaluates_only_the_original_again(
+    source: Path, settings: TuneSettings
+) -> None:
+    first = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    toy.CALLS.clear()
+    again = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    assert (again.evaluations, len(toy.CALLS)) == (0, 1)
+    assert _summarize(again) == _summarize(first)
+
+
+def test_other_weights_have_other_results(source: Path, settings: TuneSettings) -> None:
+    goal = parse_goal(within=0)
+    measure_sensitivity(source, settings, goal, OPTIONS)
+    calls = len(toy.CALLS)
+    state = toy.make_state()
+    state["second.weight"] *= 2
+    save_file(state, source)
+    measure_sensitivity(source, settings, goal, OPTIONS)
+    assert len(toy.CALLS) == 2 * calls
+
+
+def test_time_limit_ends_the_search_with_a_result(source: Path, settings: TuneSettings) -> None:
+    limited = replace(settings, trials=1000, time_limit=1e-9)
+    tuned = tune(source, limited, TuneGoal("size", 9000), OPTIONS)
+    assert tuned.best.trial.size <= 9000
+    assert len(tuned.history) < 20
+
+
+def test_time_limit_ends_the_search_for_a_bound(source: Path, settings: TuneSettings) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:accuracy", cache=source.parent / "limited")
+    goal = parse_goal(within="10%")
+    tuned = tune(source, replace(settings, time_limit=1e-9), goal, OPTIONS)
+    assert tuned.best.trial.metrics["accuracy"] >= 0.9
+    assert len({label for label, *_ in tuned.history}) == 1
+    whole = tune(source, settings, goal, OPTIONS)
+    assert len({label for label, *_ in whole.history}) > 1
+    assert whole.best.trial.size <= tuned.best.trial.size
+
+
+def test_folder_that_cannot_be_created_is_an_error(source: Path, settings: TuneSettings) -> None:
+    tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    with pytest.raises(TargetError, match="cannot be created: Not a directory"):
+        write_result(source, tuned, source / "folder")
+
+
+def test_model_is_judged_by_the_path_of_the_restored_file(
+    tmp_path: Path, settings: TuneSettings
+) -> None:
+    source = save_model(tmp_path / "model.onnx")
+    settings = replace(settings, evaluation=f"{TOY}:onnx_outputs")
+    tuned = tune(source, settings, parse_goal(at_most=0.02), Options())
+    packed = write_result(source, tuned, tmp_path / "out")
+    assert packed.size == tuned.best.trial.size
+    judge = Judge(import_function(f"{TOY}:onnx_outputs"))
+    judge.measure_original(source)
+    with vggq.as_file(packed.target) as restored:
+        assert restored.suffix == ".onnx"
+        assert dict(judge.measure(restored)) == dict(tuned.best.trial.metrics)
+    assert 0 < tuned.best.trial.metrics["error"] <= 0.02
+
+
+def test_tensor_without_effect_is_named_and_still_restored(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    assert [s.group.names for s in tuned.sensitivities.unused] == [("unused.weight",)]
+    packed = write_result(source, tuned, tmp_path / "out")
+    (info,) = [t for t in packed.manifest.tensors if t.name == "unused.weight"]
+    assert info.sqnr > 6
+    assert 'drop = ["unused.weight"]' in render_table("toy.safetensors", tuned)
+
+
+def test_effect_is_larger_for_more_noise(source: Path, settings: TuneSettings) -> None:
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    for s in found.groups:
+        if not s.is_unused:
+            assert s.factor > 0
+            assert s.measurements[1].noise > s.measurements[0].noise
+            assert s.measurements[1].effect > s.measurements[0].effect
+
+
+def test_table_packs_the_same_file(source: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    tomllib = pytest.importorskip("tomllib")
+    tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    out = tmp_path / "out"
+    packed = write_result(source, tuned, out)
+    text = (out / "tuned.toml").read_text()
+    (table,) = tomllib.loads(text)["tool"]["hatch"]["build"]["hooks"]["vggq"]["models"]
+    options = {key: value for key, value in table.items() if key not in ("source", "target")}
+    if "importance" in options:
+        options["importance"] = out / options["importance"]
+    again = pack(source, tmp_path / "again.vggq", **options)
+    assert again.remarks == packed.remarks == ()
+    assert again.target.read_bytes() == packed.target.read_bytes()
+
+
+def test_evaluation_is_recorded_and_shown_only_for_its_tensors(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    packed = write_result(source, tuned, tmp_path / "out")
+    with vggq.open(packed.target) as weights:
+        found = recorded_evaluation(weights.manifest.options, weights)
+    assert found is not None
+    assert (found.metric, found.original) == ("error", 0.0)
+    assert found.packed == tuned.best.trial.metrics["error"]
+    other = pack(source, tmp_path / "other.vggq", bits=4, evaluation=tuned.options.evaluation)
+    assert other.remarks[-1].startswith("evaluation was measured on other tensors")
+    with vggq.open(other.target) as weights:
+        assert recorded_evaluation(weights.manifest.options, weights) is None
+
+
+def test_factors_are_above_zero(source: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    settings = replace(settings, allow_unused=True)
+    tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    goal = tuned.options.goal
+    assert isinstance(goal, Size)
+    assert all(factor > 0 for factor in goal.factors.values())
+    write_result(source, tuned, tmp_path / "out")
+    if goal.factors:
+        assert json.loads((tmp_path / "out" / "importance.json").read_text()) == goal.factors
+
+
+def test_tied_tensors_are_one_group(tmp_path: Path, settings: TuneSettings) -> None:
+    state = toy.make_state()
+    source = tmp_path / "tied.npz"
+    arrays: Any = {**state, "copy": state["second.weight"]}
+    np.savez(source, **arrays)
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    assert {s.group.names for s in found.groups} == {
+        ("first.weight",),
+        ("copy", "second.weight"),
+        ("unused.weight",),
+    }

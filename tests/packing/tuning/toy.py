@@ -1,0 +1,106 @@
+"""A small model whose answers judge it, for the tests of `vggq tune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from safetensors.numpy import save_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    State = dict[str, NDArray[Any]]
+
+CALLS: list[object] = []
+"""The arguments of `count_calls`, in order."""
+
+
+def make_state() -> State:
+    """Return weights of two layers, and of a third that nothing uses."""
+    rng = np.random.default_rng(0)
+    spread = np.exp(rng.standard_normal((1, 40)))
+    return {
+        "first.weight": (rng.standard_normal((64, 40)) * spread).astype(np.float32),
+        "first.bias": np.zeros(64, np.float32),
+        "second.weight": rng.standard_normal((32, 64)).astype(np.float32),
+        "unused.weight": rng.standard_normal((40, 64)).astype(np.float32),
+    }
+
+
+def write_source(folder: Path) -> Path:
+    """Write the weights as a checkpoint."""
+    path = folder / "toy.safetensors"
+    save_file(make_state(), path)
+    return path
+
+
+def outputs(state: State) -> NDArray[Any]:
+    """Return the outputs for fixed inputs."""
+    inputs = np.random.default_rng(1).standard_normal((48, 40)).astype(np.float32)
+    hidden = np.maximum(inputs @ state["first.weight"].T + state["first.bias"], 0)
+    result: NDArray[Any] = hidden @ state["second.weight"].T
+    return result
+
+
+def count_calls(state: State) -> NDArray[Any]:
+    """Do the same as `outputs`, and record the call."""
+    CALLS.append(state)
+    return outputs(state)
+
+
+def accuracy(state: State) -> float:
+    """Return the share of inputs whose largest output is that of the original."""
+    labels = outputs(make_state()).argmax(axis=1)
+    return float((outputs(state).argmax(axis=1) == labels).mean())
+
+
+def losses(state: State) -> dict[str, float]:
+    """Return two numbers of which less is better."""
+    error = float(np.abs(outputs(state) - outputs(make_state())).mean())
+    return {"mean": 1 + error, "other": 2.0}
+
+
+def onnx_outputs(path: Path) -> NDArray[Any]:
+    """Return the product of a fixed input with the largest matrix of an ONNX model."""
+    arrays = [numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]
+    largest = max((a for a in arrays if a.ndim == 2), key=lambda a: a.size)
+    inputs = np.random.default_rng(1).standard_normal((8, largest.shape[0])).astype(np.float32)
+    result: NDArray[Any] = inputs @ largest
+    return result
+
+
+def interrupted(state: State) -> NDArray[Any]:
+    """Do the same as `count_calls`, and interrupt the eighth call."""
+    result = count_calls(state)
+    if len(CALLS) == 8:
+        raise KeyboardInterrupt
+    return result
+
+
+def raises(state: State) -> float:
+    raise ValueError(f"no\nimages for {len(state)} tensors")
+
+
+def returns_nan(state: State) -> float:
+    return float("nan") * len(state)
+
+
+def returns_text(state: State) -> str:
+    return f"good, {len(state)}"
+
+
+def returns_other_shapes(state: State) -> NDArray[Any]:
+    found = outputs(state)
+    return found if np.array_equal(state["first.weight"], make_state()["first.weight"]) else found.T
+
+
+def returns_nan_later(state: State) -> NDArray[Any]:
+    found = outputs(state)
+    if not np.array_equal(state["first.weight"], make_state()["first.weight"]):
+        found[0] = np.nan
+    return found
