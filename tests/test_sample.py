@@ -215,6 +215,25 @@ def test_command_prints_an_error_as_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"text.png"}
 
 
+@pytest.mark.torch
+def test_judge_depends_on_all_kernels_but_the_last_three(
+    weights: dict[str, NDArray[Any]],
+) -> None:
+    from judge import features  # noqa: PLC0415
+
+    original = features(weights)
+    unused = [
+        name
+        for name in weights
+        if name.endswith(".weight")
+        and all(
+            values.equal(original[layer])
+            for layer, values in features({**weights, name: 0.9 * weights[name]}).items()
+        )
+    ]
+    assert unused == [f"block5_conv{number}.weight" for number in (2, 3, 4)]
+
+
 def test_command_without_torch_names_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
