@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from network_inputs import ROOT
 from safetensors.numpy import save_file
-from scales_networks import NETWORKS, ROOT, Network, fetch_wheels, load_network
+from scales_networks import NETWORKS, Network, fetch_wheels, load_network
 
 import vggq
 from vggq.packing import pack
