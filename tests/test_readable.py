@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
-HINT = "; was the wheel built without its build hooks?"
+HINT = "; was the wheel built without packing the model?"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the file that Git LFS leaves in place of the real one."""
 
-_RESOURCE_HINT: Final = "; was the wheel built without its build hooks?"
+_RESOURCE_HINT: Final = "; was the wheel built without packing the model?"
 
 
 def open_reader(source: Readable | Anchor, resource: str | None) -> Reader:

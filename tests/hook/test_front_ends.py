@@ -256,7 +256,7 @@ def test_load_names_missing_hooks_when_built_without_them(front: Project, tmp_pa
     )
     assert done.stderr.splitlines()[-1].endswith(
         "PackedFileError: 'tiny.vggq' in package 'tiny': no such file; "
-        "was the wheel built without its build hooks?"
+        "was the wheel built without packing the model?"
     )
 
 

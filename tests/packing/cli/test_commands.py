@@ -164,7 +164,7 @@ def test_verify_accepts_a_file_and_its_source(
     assert main(["verify", packed]) == 0
     assert capsys.readouterr().out == f"{packed}: 3 tensors are valid\n"
     assert main(["verify", packed, "--against", source]) == 0
-    expected = f"{packed}: 3 tensors are valid, and have the recorded error against {source}\n"
+    expected = f"{packed}: 3 tensors are valid, and match {source} within the recorded error\n"
     assert capsys.readouterr().out == expected
     assert main(["verify", packed, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {

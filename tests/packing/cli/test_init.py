@@ -13,7 +13,7 @@ from vggq.packing.cli import main
 PYPROJECT = '[project]\nname = "tiny"  # [red]x\nversion = "1"\nrequires-python = ">=3.8"\n'
 REMARK = (
     "vggq: project.requires-python: '>=3.8' admits Pythons that hatch-vggq does not support; write "
-    "'>=3.11', or add a marker to the dependency\n"
+    "'>=3.11', or add a marker to the dependency: \"hatch-vggq; python_version >= '3.11'\"\n"
 )
 DIFF = """\
 --- pyproject.toml
@@ -77,7 +77,8 @@ def test_yes_writes_and_another_run_changes_nothing(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", "model.npz", "--yes"]) == 0
-    wrote = "wrote pyproject.toml, .gitignore; now build as always, for example with "
+    wrote = "wrote pyproject.toml, .gitignore; now change your code as shown, and build as always, "
+    wrote += "for example with "
     assert capsys.readouterr() == (f"{DIFF}{USAGE}{wrote}`python -m build`\n", REMARK)
     after = content(project)
     assert main(["init", "model.npz", "--project", str(project)]) == 0

@@ -322,6 +322,27 @@ def test_several_sources_are_listed(tmp_path: Path) -> None:
         plan_setup(root)
 
 
+def test_folder_of_hugging_face_is_one_source(tmp_path: Path) -> None:
+    files = {"pyproject.toml": HATCHLING + PROJECT, "my_package/__init__.py": ""}
+    folder = {f"weights/bert/{name}": "{}" for name in ("config.json", "tokenizer.json")}
+    root = make(tmp_path, files | folder, "weights/bert/model.npz")
+    (root / "weights" / "bert" / "onnx").mkdir()
+    save_npz(root / "weights" / "bert" / "onnx" / "model.npz", {"w": np.ones((40, 50))})
+    plan = plan_setup(root, None)
+    assert 'source = "weights/bert"' in plan.changes[0].new
+    assert not plan.remarks
+    (remark,) = plan_setup(root, root / "weights" / "bert" / "model.npz").remarks
+    assert remark.startswith("weights/bert looks like a folder of Hugging Face: `vggq init weights")
+
+
+def test_missing_requires_python_gets_a_remark(tmp_path: Path) -> None:
+    project = PROJECT.replace('requires-python = ">=3.11"\n', "")
+    root = make(tmp_path, {"pyproject.toml": HATCHLING + project, "my_package/__init__.py": ""})
+    (remark,) = plan_setup(root, root / "weights" / "model.npz").remarks
+    assert remark.startswith("project.requires-python: missing, which admits Pythons")
+    assert remark.endswith("\"hatch-vggq; python_version >= '3.11'\"")
+
+
 def test_one_module_is_no_package(tmp_path: Path) -> None:
     root = make(tmp_path, {"pyproject.toml": HATCHLING + PROJECT, "my_package.py": ""})
     with pytest.raises(TargetError, match="cannot tell which folder is the package"):

@@ -62,7 +62,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return 1
     write_changes(plan.changes)
     written = ", ".join(change.path.name for change in plan.changes)
-    print_line(f"wrote {written}; now build as always, for example with `python -m build`")
+    print_line(
+        f"wrote {written}; now change your code as shown, and build as always, for example with "
+        "`python -m build`"
+    )
     return 0
 
 

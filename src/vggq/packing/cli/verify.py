@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> None:
         files = [{"path": member.path, "sha256": member.sha256} for member in members]
         print_json({"file": file, "tensors": tensors, "members": files, "against": source})
         return
-    compared = f", and have the recorded error against {source}" if source else ""
+    compared = f", and match {source} within the recorded error" if source else ""
     print_line(f"{file}: {tensors} tensors are valid{compared}")
     if members:
         _print_members(file, members, is_compared=bool(source))

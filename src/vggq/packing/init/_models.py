@@ -49,7 +49,7 @@ class Model:
 
     def table(self, root: Path) -> dict[str, str]:
         """Return the table of the hook."""
-        source = _relative_path(root, self.source.path)
+        source = relative_path(root, self.source.path)
         layout = {"layout": self.layout} if self.layout else {}
         return {"source": source, "target": str(self.target)} | layout
 
@@ -140,7 +140,7 @@ def _choose_layout(project: Project, source: ModelSource) -> str | None:
     return "torch" if is_for_torch and not uses_keras else None
 
 
-def _relative_path(root: Path, path: Path) -> str:
+def relative_path(root: Path, path: Path) -> str:
     """Return the path of a source with slashes; on another drive of Windows it is absolute."""
     try:
         return os.path.relpath(path, root).replace(os.sep, "/")

@@ -20,9 +20,10 @@ HOOK: Final = ("hooks", "vggq")
 
 _HATCHLING: Final = "hatchling.build"
 _OTHER_BUILD_FILES: Final = ("setup.py", "setup.cfg")
+_PAGES: Final = "https://github.com/hatch-vggq/hatch-vggq/blob/main/docs"
 _HOW_TO: Final = (
-    "docs/without-hatch.md shows how to pack with `vggq pack` and ship the file: "
-    "https://github.com/hatch-vggq/hatch-vggq/blob/main/docs/without-hatch.md"
+    f"To move to hatchling, see {_PAGES}/migrating.md; to keep the build backend, see "
+    f"{_PAGES}/without-hatch.md"
 )
 
 

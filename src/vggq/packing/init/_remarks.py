@@ -9,7 +9,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..._manifest_json import FIRST_READER
 from ...errors import TargetError
+from ._models import relative_path
 from ._project import HOOK, table_at
+from ._sources import find_model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,12 @@ def list_remarks(project: Project, model: Model) -> Iterator[str]:
     if model.is_new and model.package.others:
         folder = model.package.folder
         yield f"hatchling ships more folders than {folder}; --target chooses another one"
+    if (model_folder := find_model_folder(model.source.path)) is not None:
+        shown = relative_path(project.root, model_folder)
+        yield (
+            f"{shown} looks like a folder of Hugging Face: `vggq init {shown}` ships its settings "
+            "and its tokenizer as well"
+        )
     yield from _find_old_pythons(str(project.metadata.get("requires-python", "")))
     yield from _find_replacing_tables(project)
     if model.is_keras and model.is_new and model.layout is None:
@@ -48,10 +56,12 @@ def _find_old_pythons(requires_python: str) -> Iterator[str]:
         admitted = SpecifierSet(requires_python)
     except InvalidSpecifier as error:
         raise TargetError(f"project.requires-python: {error}") from error
-    if requires_python and any(admitted.contains(python) for python in _OLD_PYTHONS):
+    if any(admitted.contains(python) for python in _OLD_PYTHONS):
+        found = f"{requires_python!r} admits" if requires_python else "missing, which admits"
         yield (
-            f"project.requires-python: {requires_python!r} admits Pythons that {NAME} does not "
-            f"support; write {supported!r}, or add a marker to the dependency"
+            f"project.requires-python: {found} Pythons that {NAME} does not support; write "
+            f"{supported!r}, or add a marker to the dependency: "
+            f"\"{NAME}; python_version >= '{supported.removeprefix('>=')}'\""
         )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SKIPPED: Final = frozenset({"__pycache__", "build", "dist", "node_modules", "tests", "venv"})
 _MAX_SHOWN: Final = 5
+# The settings of a model, in every folder of Hugging Face.
+_SETTINGS: Final = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def read_source(path: Path, restore: str | None = None) -> ModelSource:
 
 
 def find_source(root: Path) -> Path:
-    """Return the only checkpoint in a project.
+    """Return the only checkpoint in a project: a file, or a folder of Hugging Face.
 
     Raises:
         SourceError: no checkpoint was found, or several.
@@ -69,13 +71,29 @@ def find_source(root: Path) -> Path:
         with suppress(SourceError):
             found[path] = list_source_files(path)
     parts = {file for path, files in found.items() for file in files if file != path}
-    mains = [path for path in found if path not in parts]
+    mains = _leave_out_inner({_as_folder(path, root) for path in found if path not in parts})
     if len(mains) == 1:
         return mains[0]
     shown = [path.relative_to(root).as_posix() for path in mains[:_MAX_SHOWN]]
     more = f" and {len(mains) - _MAX_SHOWN} more" if len(mains) > _MAX_SHOWN else ""
     reason = f"{len(mains)} checkpoints: {', '.join(shown)}{more}" if mains else "no checkpoint"
     raise SourceError(f"found {reason}; name one: `vggq init SOURCE`", path=root)
+
+
+def find_model_folder(path: Path) -> Path | None:
+    """Return the folder of Hugging Face that a file of weights is in; None if it is in none."""
+    folder = path.parent
+    return folder if path.is_file() and (folder / _SETTINGS).is_file() else None
+
+
+def _as_folder(path: Path, root: Path) -> Path:
+    folder = find_model_folder(path)
+    return path if folder is None or folder == root else folder
+
+
+def _leave_out_inner(paths: set[Path]) -> list[Path]:
+    """Return paths in order, without those that are in others."""
+    return sorted(path for path in paths if paths.isdisjoint(path.parents))
 
 
 def _list_candidates(root: Path) -> Iterator[Path]:
