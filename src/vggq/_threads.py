@@ -47,7 +47,7 @@ def default_for_loading(threads: int | None, most: int = _MAX_LOADING) -> int:
 
     Args:
         threads: as for `vggq.load`.
-        most: the default on a machine of so many processors or more.
+        most: the default on a machine with this number of processors or more.
 
     """
     return min(count_processors(), most) if threads is None else threads

@@ -212,11 +212,12 @@ def test_restore_tensors_packs_no_files(single: Project, capsys: Capture) -> Non
         assert (list(weights), weights.members) == (["b"], ())
 
 
-def test_checkpoint_that_cannot_be_restored_is_an_error(project: Project, capsys: Capture) -> None:
+def test_checkpoint_of_arrays_can_be_restored_as_a_file(project: Project, capsys: Capture) -> None:
     project.configure(SINGLE.replace("rec.onnx", "tiny.npz") + 'restore = "model"\n')
-    message = fail_here(project, capsys)
-    assert message.startswith(f"{KEY}.source: weights/tiny.npz: restore = 'model' is for ")
-    assert message.endswith(" files only, and this file is npz; use restore = 'tensors'")
+    assert build_here(project, capsys).code == 0
+    with vggq.open(project.root / "src" / "tiny" / "rec.vggq") as weights:
+        (member,) = weights.members
+    assert (member.path, member.size) == ("tiny.npz", project.source.stat().st_size)
 
 
 @pytest.mark.parametrize(

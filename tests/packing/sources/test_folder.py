@@ -797,7 +797,7 @@ def test_commands_know_folders(
     expected = contents_of(folder)
     del expected["1_Pooling/config.json"]
     assert contents_of(out) == expected
-    assert run(["inspect", str(folder / "config.json")]) == 1
+    assert run(["inspect", str(folder / "config.json")]) == 2
 
 
 def test_tensors_are_open_while_the_block_lasts(folder: Path) -> None:
