@@ -31,7 +31,8 @@ import vggq
 from vggq.packing import Options, pack, pack_with
 from vggq.packing.sweeps import original_state
 from vggq.packing.tuning import TuneGoal, TuneSettings, tune
-from vggq.packing.tuning.evaluation import Function, Judge
+from vggq.packing.tuning.evaluation import Judge
+from vggq.packing.user_function import Function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

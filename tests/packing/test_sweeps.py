@@ -84,6 +84,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "def lone(state): return numpy.float32(len(state))\n"
         "def several(state): return {'a': 1, 'b': numpy.nan}\n"
         "def text(state): return 'good'\n"
+        "def leaves(state): raise SystemExit(0)\n"
+        "def fails(state): raise ValueError('two\\nlines')\n"
+        "def array(state): return numpy.zeros((30, 30))\n"
         "number = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -101,12 +104,14 @@ def test_import_evaluation_names_a_single_score_after_the_function(module: str) 
 @pytest.mark.parametrize(
     ("place", "problem"),
     [
-        ("judge", "expected module:function, found 'judge'"),
-        (":f", "expected module:function, found ':f'"),
-        ("gone:f", "'gone:f' cannot be imported: No module named 'gone'"),
-        ("{m}:f", "'{m}:f' cannot be imported: module '{m}' has no attribute 'f'"),
+        ("judge", "expected MODULE:FUNCTION, found 'judge'"),
+        (":f", "expected MODULE:FUNCTION, found ':f'"),
+        ("gone:f", "'gone:f' cannot be imported: ModuleNotFoundError: No module named 'gone'"),
+        ("{m}:f", "'{m}:f' cannot be imported: AttributeError: module '{m}' has no attribute 'f'"),
         ("{m}:number", "'{m}:number' is not callable"),
         ("{m}:text", "text returned 'good', expected a number or a dict of numbers"),
+        ("{m}:leaves", "'{m}:leaves' failed with the weights: SystemExit: 0"),
+        ("{m}:fails", "'{m}:fails' failed with the weights: ValueError: two lines"),
     ],
 )
 def test_import_evaluation_rejects_unsuitable_functions(
@@ -115,3 +120,9 @@ def test_import_evaluation_rejects_unsuitable_functions(
     with pytest.raises(OptionError) as caught:
         import_evaluation(place.format(m=module))({})
     assert caught.value.problems == [("eval", problem.format(m=module))]
+
+
+def test_evaluation_that_returns_an_array_is_one_line(module: str) -> None:
+    with pytest.raises(OptionError, match="expected a number or a dict of numbers") as caught:
+        import_evaluation(f"{module}:array")({})
+    assert "\n" not in str(caught.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
 import tempfile
 import time
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _load, _model
-from ..errors import OptionError
 from .comparison import restored_array
 from .packer import pack_with
 from .sources import open_source
 from .summary import restored_size
+from .user_function import import_function, read_numbers
 
 if TYPE_CHECKING:
     import os
@@ -158,22 +157,6 @@ def import_evaluation(place: str) -> Evaluate:
         OptionError: there is no such callable.
 
     """
-    module, _, name = place.partition(":")
-    if not module or not name:
-        raise OptionError([("eval", f"expected module:function, found {place!r}")])
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise OptionError([("eval", f"{place!r} cannot be imported: {error}")]) from error
-    if not callable(function):
-        raise OptionError([("eval", f"{place!r} is not callable")])
-    return lambda state: _as_scores(name, function(state))
-
-
-def _as_scores(name: str, result: Any) -> dict[str, float]:
-    table = result if isinstance(result, Mapping) else {name: result}
-    try:
-        return {str(key): float(value) for key, value in table.items()}
-    except (TypeError, ValueError) as error:
-        problem = f"{name} returned {result!r}, expected a number or a dict of numbers"
-        raise OptionError([("eval", problem)]) from error
+    function = import_function(place)
+    expected = "a number or a dict of numbers"
+    return lambda state: read_numbers(function.name, function.run(state, "the weights"), expected)

@@ -153,7 +153,7 @@ def test_parse_widths_rejects_invalid_lists(text: str) -> None:
             ["--size", "100"],
             "size: 100 B is too small: the minimum is size = 1600, with an SQNR of 0.00 dB",
         ),
-        (["--eval", "scores"], "eval: expected module:function, found 'scores'"),
+        (["--eval", "scores"], "eval: expected MODULE:FUNCTION, found 'scores'"),
         (["--keep", "no"], "keep: the pattern 'no' matches no tensor"),
         (["--rename", "abc"], "rename: expected REGEX=TEXT, found 'abc'"),
     ],

@@ -158,3 +158,10 @@ def test_sweep_of_each_tensor(
     assert "scale: does not apply with --each" in _fail(arguments, capsys)
     arguments = ["sweep", source, "--eval", f"{TOY}:accuracy", "--lower-is-better"]
     assert "lower-is-better: only valid with --each" in _fail(arguments, capsys)
+
+
+def test_json_is_alone_on_stdout(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--eval", f"{TOY}:prints", "--size", "9 kB", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["metric"] == "error"
+    assert "printed" in err

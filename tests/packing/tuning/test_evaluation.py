@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.packing.tuning import toy
 from vggq.errors import OptionError
-from vggq.packing.tuning.evaluation import Function, Judge, import_function
+from vggq.packing.tuning.evaluation import Judge
+from vggq.packing.user_function import Function, import_function
 
 TOY = "tests.packing.tuning.toy"
 
@@ -102,6 +106,13 @@ def test_cosine_ignores_a_factor_and_error_does_not(array: Any, factor: float) -
         (np.array([1.0, np.nan]), "returned an array with NaN or infinity"),
         ({"a": "text"}, "returned 'text'"),
         (np.array(["text"]), "expected a number"),
+        (np.str_("0.5"), "returned np.str_|returned '0.5'"),
+        (np.complex128(1j), "expected a number"),
+        (10**400, "expected a number, a dict of numbers, or arrays: OverflowError"),
+        (np.broadcast_to(np.zeros(1), 1 << 45), "expected a number, .*: .*MemoryError"),
+        (toy.Unprintable(), "returned a Unprintable, expected a number"),
+        ({"a": np.zeros((9, 9)), "b": "text"}, "expected a number"),
+        ([{"a": np.eye(9)}], "expected a number"),
     ],
 )
 def test_other_results_are_one_line(result: Any, problem: str) -> None:
@@ -118,6 +129,8 @@ def test_other_results_are_one_line(result: Any, problem: str) -> None:
         ({"a": 1}, {"b": 1}, "returned the metrics b, but a"),
         (1.0, "text", "returned 'text'"),
         (np.ones(2), np.array([1, np.inf]), "NaN or infinity"),
+        (np.ones(2), np.array([1, 1e300]), "too large to compare"),
+        (np.zeros(2), np.array([1, 1e300]), "too large to compare"),
     ],
 )
 def test_results_that_differ_from_the_original_are_rejected(
@@ -126,6 +139,58 @@ def test_results_that_differ_from_the_original_are_rejected(
     judge = _judge(first, then)
     with pytest.raises(OptionError, match=problem):
         judge.measure({})
+
+
+@pytest.mark.torch
+def test_bfloat16_tensors_are_compared() -> None:
+    import torch  # noqa: PLC0415
+
+    judge = _judge(torch.ones(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.bfloat16))
+    assert judge.measure({}) == {"error": 0.0, "cosine": 1.0}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("shape", "error"), [((), "RuntimeError"), ((3,), "NotImplementedError")])
+def test_tensors_without_data_are_one_line(shape: tuple[int, ...], error: str) -> None:
+    import torch  # noqa: PLC0415
+
+    with pytest.raises(OptionError, match=f"expected a number, .*: {error}") as caught:
+        _judge(torch.zeros(shape, device="meta"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e-300])
+def test_huge_and_tiny_arrays_are_compared(factor: float) -> None:
+    found = _judge(np.array([3.0, 4.0]) * factor, np.array([3.0, 3.0]) * factor).measure({})
+    assert found["error"] == pytest.approx(0.2)
+    assert found["cosine"] == pytest.approx(0.98994949)
+
+
+def test_names_of_metrics_are_printable() -> None:
+    assert _judge({"a\nb\x1b": 1.0}).original == {"a\\nb\\x1b": 1.0}
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), pytest.fail.Exception("no")])
+def test_function_that_exits_is_an_error(error: BaseException) -> None:
+    def leave(_: object) -> None:
+        raise error
+
+    with pytest.raises(OptionError, match="'m:f' failed with the original weights"):
+        Judge(Function("m:f", leave)).measure_original({})
+
+
+def test_interrupt_of_the_function_stays_one() -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Judge(Function("m:f", interrupt)).measure_original({})
+
+
+def test_current_folder_is_the_same_after_a_call(tmp_path: Path) -> None:
+    before = Path.cwd()
+    Function("m:f", lambda _: os.chdir(tmp_path)).run({}, "the weights")
+    assert Path.cwd() == before
 
 
 def test_function_that_raises_is_one_line() -> None:

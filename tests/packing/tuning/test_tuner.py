@@ -24,7 +24,8 @@ from vggq.packing.tuning import (
     tune,
     write_result,
 )
-from vggq.packing.tuning.evaluation import Judge, import_function
+from vggq.packing.tuning.evaluation import Judge
+from vggq.packing.user_function import import_function
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -104,3 +104,17 @@ def returns_nan_later(state: State) -> NDArray[Any]:
     if not np.array_equal(state["first.weight"], make_state()["first.weight"]):
         found[0] = np.nan
     return found
+
+
+def prints(state: State) -> NDArray[Any]:
+    """Do the same as `outputs`, and print."""
+    print("printed")  # noqa: T201
+    return outputs(state)
+
+
+class Unprintable:
+    """A result that has no text."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise RuntimeError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -163,6 +163,13 @@ def format_shape(shape: Sequence[int]) -> str:
 def sqnr_as_json(sqnr: float) -> float | None:
     """Return an SQNR for JSON, which has no infinity: None if it is exact or undefined."""
     return None if math.isinf(sqnr) else round(sqnr, 4)
+
+
+@contextmanager
+def user_output() -> Iterator[None]:
+    """Print what the function of a user prints on stderr, so that stdout has only the result."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from .console import (
     print_table,
     show_progress,
     sqnr_as_json,
+    user_output,
 )
 from .options import add_source
 from .sweep_each import add_each, reject_settings, run_each
@@ -73,9 +74,10 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         check_page(arguments.out)
     settings = sweep_options(arguments)
-    evaluate = None if arguments.eval is None else _import_evaluation(arguments.eval)
-    scores = evaluate_original(evaluate, arguments.source, settings[0]) if evaluate else None
-    with show_progress("sweeping") as advance:
+    with user_output():
+        evaluate = None if arguments.eval is None else _import_evaluation(arguments.eval)
+        scores = evaluate_original(evaluate, arguments.source, settings[0]) if evaluate else None
+    with show_progress("sweeping") as advance, user_output():
         variants = list(sweep(arguments.source, settings, evaluate=evaluate, progress=advance))
     if arguments.out is not None:
         report_sweep(arguments.source, variants, arguments.out, scores)

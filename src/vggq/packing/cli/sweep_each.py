@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import OptionError
 from ..options import Options
 from ..tuning import TuneGoal, measure_sensitivity
-from .console import print_json, print_remark, print_table, show_progress
+from .console import print_json, print_remark, print_table, show_progress, user_output
 from .evaluation_options import SETTINGS, add_evaluation_settings, settings_of
 from .options import given_arguments
 from .tune_output import remarks_of, sensitivity_as_json, sensitivity_table
@@ -44,7 +44,7 @@ def run_each(arguments: argparse.Namespace) -> None:
     options = _options_of(arguments)
     # The goal decides only at what noise the tensors are measured.
     goal = TuneGoal("within", 0.0)
-    with show_progress("measuring") as advance:
+    with show_progress("measuring") as advance, user_output():
         found = measure_sensitivity(
             arguments.source, settings_of(arguments), goal, options, progress=advance
         )

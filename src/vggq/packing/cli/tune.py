@@ -26,6 +26,7 @@ from .console import (
     print_remark,
     print_table,
     show_progress,
+    user_output,
 )
 from .evaluation_options import add_evaluation_settings, parse_time, settings_of
 from .options import add_options, add_source, options_of
@@ -116,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> None:
     options = options_of(arguments)
     settings = settings_of(arguments)
     try:
-        with show_progress("tuning") as advance:
+        with show_progress("tuning") as advance, user_output():
             tuned = tune(arguments.source, settings, goal, options, progress=advance)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("run the same command again to go on") from None

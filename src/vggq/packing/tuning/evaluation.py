@@ -1,77 +1,22 @@
-"""Import the function of a user that judges a model, and call it."""
+"""Measure the original and restored weights by the function of a user."""
 
 from __future__ import annotations
 
-import importlib
 import random
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics import (
-    COSINE,
-    ERROR,
-    as_arrays,
-    check_numbers,
-    compare_arrays,
-    evaluation_error,
-    is_number,
-    is_table_of_numbers,
-)
+from ..user_function import evaluation_error, is_number, is_table_of_numbers
+from .metrics import COSINE, ERROR, as_arrays, check_numbers, compare_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
+    from ..user_function import Function
     from .metrics import Metrics
-
-_MAX_MESSAGE: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """The function of a user.
-
-    Attributes:
-        place: the module and the name, as they were given.
-        call: the function.
-        file: the file of its module; None if it has none.
-
-    """
-
-    place: str
-    call: Callable[[Any], Any]
-    file: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the function in its module."""
-        return self.place.partition(":")[2]
-
-
-def import_function(place: str) -> Function:
-    """Import the function at ``module:function``.
-
-    Raises:
-        OptionError: there is no such function.
-
-    """
-    module_name, _, name = place.partition(":")
-    if not module_name or not name:
-        raise evaluation_error(f"expected MODULE:FUNCTION, found {place!r}")
-    try:
-        module = importlib.import_module(module_name)
-        found = getattr(module, name)
-    except (Exception, SystemExit) as error:
-        raise evaluation_error(f"{place!r} cannot be imported: {_describe(error)}") from error
-    if not callable(found):
-        raise evaluation_error(f"{place!r} is not callable")
-    file = getattr(module, "__file__", None)
-    return Function(place, found, Path(file) if file else None)
 
 
 @dataclass(slots=True)
@@ -131,12 +76,7 @@ class Judge:
 
     def _call(self, argument: object, what: str) -> object:
         self._set_seeds()
-        try:
-            return self.function.call(argument)
-        except (Exception, SystemExit) as error:
-            raise evaluation_error(
-                f"{self.function.place!r} failed with {what}: {_describe(error)}"
-            ) from error
+        return self.function.run(argument, what)
 
     def _set_seeds(self) -> None:
         random.seed(self.seed)
@@ -144,11 +84,3 @@ class Judge:
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.manual_seed(self.seed)
-
-
-def _describe(error: BaseException) -> str:
-    """Return the class and the message of an error in one line."""
-    text = " ".join(str(error).split())
-    if len(text) > _MAX_MESSAGE:
-        text = f"{text[:_MAX_MESSAGE]}…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

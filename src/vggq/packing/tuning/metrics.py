@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ...errors import OptionError
+from ..user_function import describe_error, evaluation_error, is_number, read_numbers, show_result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,27 +17,8 @@ COSINE: Final = "cosine"
 ARRAY_METRICS: Final = (ERROR, COSINE)
 """The metrics of arrays: relative L2 error against the original's, and cosine of the worst row."""
 
-_MAX_SHOWN: Final = 300
+_EXPECTED: Final = "a number, a dict of numbers, or arrays"
 Metrics = Mapping[str, float]
-
-
-def evaluation_error(problem: str) -> OptionError:
-    """Return the error for an evaluation that fails."""
-    return OptionError([("eval", problem)])
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number, also as an array or a tensor of no dimensions."""
-    if isinstance(value, bool | np.bool_):
-        return False
-    return isinstance(value, int | float | np.integer | np.floating) or (
-        getattr(value, "shape", None) == () and hasattr(value, "item")
-    )
-
-
-def is_table_of_numbers(value: object) -> bool:
-    """Whether a value is a dict of numbers that is not empty."""
-    return isinstance(value, Mapping) and bool(value) and all(map(is_number, value.values()))
 
 
 def check_numbers(name: str, result: object) -> dict[str, float]:
@@ -47,21 +28,11 @@ def check_numbers(name: str, result: object) -> dict[str, float]:
         OptionError: the result is something else, or not finite.
 
     """
-    if not (is_number(result) or is_table_of_numbers(result)):
-        raise evaluation_error(
-            f"{name} returned {_shorten(result)}, expected a number, a dict of numbers, or arrays"
-        )
-    table: Mapping[Any, Any] = result if isinstance(result, Mapping) else {name: result}
-    metrics = {str(key): float(value) for key, value in table.items()}
+    metrics = read_numbers(name, result, _EXPECTED)
     for key, value in metrics.items():
         if not np.isfinite(value):
             raise evaluation_error(f"{name} returned {value} for the metric {key!r}")
     return metrics
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def as_arrays(name: str, result: object) -> dict[str, NDArray[Any]]:
@@ -78,26 +49,38 @@ def as_arrays(name: str, result: object) -> dict[str, NDArray[Any]]:
     else:
         items = {"0": result}
     if not items:
-        raise evaluation_error(f"{name} returned nothing to compare: {_shorten(result)}")
+        raise evaluation_error(f"{name} returned nothing to compare: {show_result(result)}")
     return {key: _as_array(name, value) for key, value in items.items()}
 
 
 def _as_array(name: str, value: Any) -> NDArray[Any]:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
     try:
-        array = np.asarray(value)
-        # V is that of the narrow types of ml_dtypes.
-        array = array.astype(np.float64) if array.dtype.kind in "biufV" else np.empty(0)
-    except (TypeError, ValueError):
-        array = np.empty(0)
+        array = _to_float64(value)
+    # Tensors without data and arrays larger than the memory raise errors of several classes.
+    except Exception as error:
+        problem = f"{_explain(name, value)}: {describe_error(error)}"
+        raise evaluation_error(problem) from error
     if not array.size:
-        raise evaluation_error(
-            f"{name} returned {_shorten(value)}, expected a number, a dict of numbers, or arrays"
-        )
+        raise evaluation_error(_explain(name, value))
     if not np.isfinite(array).all():
         raise evaluation_error(f"{name} returned an array with NaN or infinity")
     return array
+
+
+def _explain(name: str, value: object) -> str:
+    return f"{name} returned {show_result(value)}, expected {_EXPECTED}"
+
+
+def _to_float64(value: Any) -> NDArray[Any]:
+    """Return an array or a tensor in float64; an empty array if it has no real numbers."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            # numpy has no such dtype.
+            value = value.float()
+    array = np.asarray(value)
+    # V is that of the narrow types of ml_dtypes.
+    return array.astype(np.float64) if array.dtype.kind in "biufV" else np.empty(0)
 
 
 def compare_arrays(
@@ -106,7 +89,7 @@ def compare_arrays(
     """Return the error and the worst cosine of arrays.
 
     Raises:
-        OptionError: the arrays have other shapes.
+        OptionError: the arrays have other shapes, or their difference is not finite.
 
     """
     shapes, others = ({k: v.shape for k, v in arrays.items()} for arrays in (expected, found))
@@ -115,13 +98,26 @@ def compare_arrays(
             f"{name} returned arrays of the shapes {_list_shapes(others)}, but "
             f"{_list_shapes(shapes)} for the original weights"
         )
-    errors = [_relative_error(expected[key], found[key]) for key in expected]
-    cosine = min(_worst_cosine(expected[key], found[key]) for key in expected)
-    return {ERROR: float(np.sqrt(np.mean(errors))), COSINE: cosine}
+    pairs = [_scale(expected[key], found[key]) for key in expected]
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = [_relative_error(*pair) for pair in pairs]
+        cosine = min(_worst_cosine(*pair) for pair in pairs)
+        error = float(np.sqrt(np.mean(errors)))
+    if not np.isfinite([error, cosine]).all():
+        raise evaluation_error(
+            f"{name} returned arrays too large to compare with those for the original weights"
+        )
+    return {ERROR: error, COSINE: cosine}
 
 
 def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(str(list(shape)) for shape in shapes.values())
+
+
+def _scale(expected: NDArray[Any], found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both arrays divided by a power of two, so that squares are in the range of floats."""
+    exponent = np.frexp(np.abs(expected).max())[1]
+    return np.ldexp(expected, -exponent), np.ldexp(found, -exponent)
 
 
 def _relative_error(expected: NDArray[Any], found: NDArray[Any]) -> float:

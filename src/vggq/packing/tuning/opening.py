@@ -15,8 +15,9 @@ from ..model_layout import plan_model
 from ..packer import check_names
 from ..sources import hash_file, open_source
 from ..sweeps import original_state
+from ..user_function import import_function
 from .cache import ResultCache, default_folder, digest_of
-from .evaluation import Judge, import_function
+from .evaluation import Judge
 from .groups import find_groups
 from .objective import choose_objective
 from .plan_encoder import PlanEncoder
