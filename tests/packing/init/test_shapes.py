@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -363,6 +364,40 @@ def test_target_can_be_chosen(tmp_path: Path) -> None:
             plan_setup(root, make(root, {}, "o.npz") / "o.npz", target)
     with pytest.raises(OptionError, match="is that of another model"):
         plan_setup(root, root / "o.npz", "my_package/data/m.vggq")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("*.vggq", "has the character '\\*'"),
+        ("a\nb.vggq", "has the character"),
+        ("CON.vggq", "has a name that Windows reserves"),
+        (f"{'n' * 300}.vggq", "255"),
+    ],
+)
+def test_target_that_no_wheel_can_contain_is_rejected(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    text = HATCHLING + PROJECT
+    root = make(tmp_path, {"pyproject.toml": text, "my_package/__init__.py": ""})
+    with pytest.raises(OptionError, match=f"target: expected another path: .*{problem}"):
+        plan_setup(root, root / "weights/model.npz", f"my_package/{name}")
+
+
+@pytest.mark.parametrize("folder", [".", "my_package"])
+def test_folder_that_contains_the_package_is_no_source(tmp_path: Path, folder: str) -> None:
+    text = HATCHLING + PROJECT
+    root = make(tmp_path, {"pyproject.toml": text, "my_package/__init__.py": ""})
+    shutil.copy(root / "weights/model.npz", root / "my_package")
+    with pytest.raises(SourceError, match="the folder contains the target my_package/"):
+        plan_setup(root, root / folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pyproject_that_is_a_pipe_is_rejected(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(TargetError, match="not a regular file"):
+        plan_setup(tmp_path)
 
 
 def test_dynamic_dependencies_old_pythons_and_replaced_tables_get_remarks(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from ...errors import OptionError
+from ..._member_paths import find_path_problem
+from ...errors import OptionError, SourceError
 from ..packer import SUFFIX
 from ._layout import Package, find_package, package_of
 from ._sources import ModelSource, find_source, read_source
@@ -73,6 +74,7 @@ def choose_model(project: Project, path: Path | None, target: str | None) -> Mod
         return _existing_model(project, existing, target)
     source = read_source(_absolute(project.root, path) if path else find_source(project.root))
     place, package = _choose_target(project, source, target)
+    _check_place(project.root, source.path, place)
     return Model(source, place, package, is_new=True, layout=_choose_layout(project, source))
 
 
@@ -130,7 +132,16 @@ def _check_target(target: str) -> PurePosixPath:
         raise OptionError([("target", problem)])
     if path.suffix != SUFFIX:
         raise OptionError([("target", f"expected a name that ends in {SUFFIX}, found {target!r}")])
+    if found := find_path_problem(path.as_posix()):
+        raise OptionError([("target", f"expected another path: {target!r} {found}")])
     return path
+
+
+def _check_place(root: Path, source: Path, target: PurePosixPath) -> None:
+    """Reject a folder as the source that contains the target, and so the code of the package."""
+    if source.is_dir() and (root / target).resolve().is_relative_to(source.resolve()):
+        problem = f"the folder contains the target {target}; move the model to a folder of its own"
+        raise SourceError(f"{problem}, such as weights/{source.name or 'model'}", path=source)
 
 
 def _choose_layout(project: Project, source: ModelSource) -> str | None:

@@ -134,6 +134,8 @@ def _distributions(lines: Iterable[object]) -> Iterator[str]:
 
 def _read(path: Path) -> Document | None:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise TargetError("not a regular file", path=path)
         text = path.read_bytes().decode()
     except FileNotFoundError:
         return None
