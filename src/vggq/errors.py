@@ -83,12 +83,17 @@ class VggqError(Exception):
 
 
 def _shown(path: str | os.PathLike[str], root: PurePath | None) -> str:
-    text = os.fspath(path)
+    text = _escape(os.fspath(path))
     # The name of a package's resource is text, and not a path below any folder.
     if root is None or isinstance(path, str):
         return text
-    below = type(root)(text)
-    return below.relative_to(root).as_posix() if below.is_relative_to(root) else text
+    below = type(root)(path)
+    return _escape(below.relative_to(root).as_posix()) if below.is_relative_to(root) else text
+
+
+def _escape(text: str) -> str:
+    """Return a text in one line, which no control character can change."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class FormatError(VggqError):

@@ -814,3 +814,19 @@ def test_compressed_archive_in_a_folder_is_restored_without_compression(folder: 
     with vggq.as_file(packed.target) as restored, np.load(restored / "tables.npz") as tables:
         np.testing.assert_array_equal(tables["table"], vggq.load(packed.target)["table"])
         assert (restored / "tables.npz").stat().st_size > table.nbytes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_names_in_messages_are_escaped_and_explained(folder: Path) -> None:
+    (folder / "a\nb\x1b").touch()
+    message = error_of(folder)
+    assert message.isprintable()
+    assert "a\\nb\\x1b: cannot be restored" in message
+    assert message.endswith("; rename it, or leave it out with `exclude`")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has only one of these files")
+def test_names_that_look_the_same_are_shown_apart(folder: Path) -> None:
+    for name in ("\u00e9", "e\u0301"):
+        (folder / name).touch()
+    assert r"'e\u0301' and '\xe9' are one file; rename it" in error_of(folder)

@@ -72,9 +72,17 @@ def check_members(source: Source) -> None:
         if path.startswith("../"):
             raise SourceError(f"the file is outside the folder of {main.name!r}", path=file)
         if problem := find_path_problem(path):
-            raise SourceError(f"cannot be restored: the path {path!r} {problem}", path=file)
+            reason = f"cannot be restored: the path {path!r} {problem}"
+            raise SourceError(f"{reason}{_advise(source)}", path=file)
     if collision := find_collision(paths):
-        first, second = map(repr, collision)
+        # Two forms of Unicode would look the same.
+        first, second = map(ascii, collision)
         raise SourceError(
-            f"cannot be restored: on some systems {first} and {second} are one file", path=main
+            f"cannot be restored: on some systems {first} and {second} are one file"
+            f"{_advise(source)}",
+            path=main,
         )
+
+
+def _advise(source: Source) -> str:
+    return "; rename it" if source.root is None else "; rename it, or leave it out with `exclude`"
