@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -165,3 +167,40 @@ def test_json_is_alone_on_stdout(command: list[str], capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert json.loads(out)["metric"] == "error"
     assert "printed" in err
+
+
+def test_file_above_the_folder_is_an_error_before_the_work(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    arguments = ["--eval", f"{TOY}:count_calls", "--size", "9 kB", "-o", str(tmp_path / "out/x")]
+    assert "out: cannot be created: a file, not a folder" in _fail([*command, *arguments], capsys)
+    assert not toy.CALLS
+
+
+def test_folder_without_permission_is_an_error_before_the_work(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # An administrator may write to every folder.
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    arguments = ["--eval", f"{TOY}:count_calls", "--size", "9 kB", "-o", str(tmp_path / "out/x")]
+    line = _fail([*command, *arguments], capsys)
+    assert f"{tmp_path}: cannot be written: no permission, or a read-only disk" in line
+    assert not toy.CALLS
+
+
+def test_sweep_of_each_tensor_of_a_folder_selects_files(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(command[1], folder / "toy.safetensors")
+    shutil.copy(command[1], folder / "copy.safetensors")
+    arguments = ["--eval", f"{TOY}:folder_outputs", "--each", *command[2:4], "--json"]
+    assert main(["sweep", str(folder), *arguments, "--exclude", "copy.*"]) == 0
+    tensors = json.loads(capsys.readouterr().out)["tensors"]
+    names = {name for group in tensors for name in group["tensors"]}
+    assert names == {"first.weight", "second.weight", "unused.weight"}

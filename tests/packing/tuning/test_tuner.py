@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from vggq.packing.tuning import (
     TuneGoal,
     TuneSettings,
     measure_sensitivity,
+    option_lines,
     parse_goal,
     render_table,
     tune,
@@ -296,3 +298,15 @@ def test_tied_tensors_are_one_group(tmp_path: Path, settings: TuneSettings) -> N
         ("copy", "second.weight"),
         ("unused.weight",),
     }
+
+
+def test_table_selects_the_files_of_a_folder() -> None:
+    options = Options(restore="model", include=["*.json", "a*"], exclude=["b*"])
+    table = tomllib.loads("\n".join(option_lines(options)))
+    assert table["include"] == ["*.json", "a*"]
+    assert table["exclude"] == ["b*"]
+
+
+def test_table_has_names_with_unusual_characters() -> None:
+    options = Options(drop=["\U000e0001\x1b*"])
+    assert tomllib.loads("\n".join(option_lines(options)))["drop"] == ["\U000e0001\x1b*"]

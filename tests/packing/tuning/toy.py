@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +104,11 @@ def returns_nan_later(state: State) -> NDArray[Any]:
     if not np.array_equal(state["first.weight"], make_state()["first.weight"]):
         found[0] = np.nan
     return found
+
+
+def folder_outputs(folder: Path) -> NDArray[Any]:
+    """Return the outputs of the weights in a folder."""
+    return outputs(load_file(folder / "toy.safetensors"))
 
 
 def prints(state: State) -> NDArray[Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = (
     "dependent", "effort", "keep", "layout", "key", "drop", "rename", "dtypes", "restore",
+    "include", "exclude",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -131,6 +132,11 @@ def _check_folder(folder: Path) -> None:
     """Reject a folder that cannot be written, before the work begins."""
     if folder.exists() and not folder.is_dir():
         raise TargetError("a file, not a folder", path=folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise TargetError("cannot be created: a file, not a folder", path=existing)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise TargetError("cannot be written: no permission, or a read-only disk", path=existing)
     check_page(folder / REPORT_NAME)
 
 

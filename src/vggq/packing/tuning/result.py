@@ -124,8 +124,8 @@ def _reading_lines(options: Options) -> list[str]:
         lines.append(f"layout = {_quote(read.layout)}")
     if read.key is not None:
         lines.append(f"key = {_quote(read.key) if isinstance(read.key, str) else _list(read.key)}")
-    if read.drop:
-        lines.append(f"drop = {_list(read.drop)}")
+    patterns = {"drop": read.drop, "include": read.include, "exclude": read.exclude}
+    lines += [f"{name} = {_list(values)}" for name, values in patterns.items() if values]
     for name, pairs in (("rename", read.rename), ("dtypes", read.dtypes)):
         if pairs:
             items = ", ".join(f"{_quote(one)} = {_quote(other)}" for one, other in pairs)
@@ -146,4 +146,4 @@ def _list(values: Any) -> str:
 def _quote(text: str) -> str:
     """Return a basic string of TOML, whose escapes are those of JSON for these characters."""
     quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
