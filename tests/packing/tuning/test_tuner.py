@@ -79,6 +79,17 @@ def test_size_gives_a_file_within_it_that_is_not_worse_than_the_objectives(
         assert found["error"] <= _measure(target)["error"]
 
 
+def test_size_has_room_for_a_metric_with_a_long_name(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    name = "negative_mean_absolute_error_of_the_outputs_for_fixed_inputs"
+    settings = replace(settings, evaluation=f"{TOY}:{name}", trials=4)
+    tuned = tune(source, settings, TuneGoal("size", 9005), OPTIONS)
+    assert tuned.best.trial.size <= 9005
+    # A record that was measured on other tensors would be a remark.
+    assert write_result(source, tuned, tmp_path / "out").remarks == ()
+
+
 def test_codebooks_that_just_fit_are_a_candidate(source: Path, settings: TuneSettings) -> None:
     size = pack(source, source.parent / "codebooks.vggq", bits=4, dependent=False).size
     tuned = tune(source, replace(settings, trials=0), TuneGoal("size", size), OPTIONS)
@@ -293,11 +304,21 @@ def test_tied_tensors_are_one_group(tmp_path: Path, settings: TuneSettings) -> N
     arrays: Any = {**state, "copy": state["second.weight"]}
     np.savez(source, **arrays)
     found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
-    assert {s.group.names for s in found.groups} == {
-        ("first.weight",),
-        ("copy", "second.weight"),
-        ("unused.weight",),
-    }
+    groups = {s.group.names: s.group for s in found.groups}
+    assert groups.keys() == {("first.weight",), ("copy", "second.weight"), ("unused.weight",)}
+    assert groups["copy", "second.weight"].copies == {"second.weight"}
+    assert groups["copy", "second.weight"].count == state["second.weight"].size
+
+
+def test_plans_of_tied_tensors_fill_the_size(tmp_path: Path, settings: TuneSettings) -> None:
+    state = toy.make_state()
+    source = tmp_path / "tied.npz"
+    arrays: Any = {**state, "copy": state["second.weight"]}
+    np.savez(source, **arrays)
+    tuned = tune(source, replace(settings, trials=0), TuneGoal("size", 9000), OPTIONS)
+    sizes = [f.trial.size for f in tuned.finalists if f.plan is not None]
+    assert len(sizes) == 2
+    assert all(8900 <= size <= 9000 for size in sizes)
 
 
 def test_table_selects_the_files_of_a_folder() -> None:

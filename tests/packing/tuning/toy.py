@@ -65,6 +65,11 @@ def losses(state: State) -> dict[str, float]:
     return {"mean": 1 + error, "other": 2.0}
 
 
+def negative_mean_absolute_error_of_the_outputs_for_fixed_inputs(state: State) -> float:
+    """Return a number whose name and digits take many bytes in a record."""
+    return -float(np.abs(outputs(state) - outputs(make_state())).mean()) / 3
+
+
 def onnx_outputs(path: Path) -> NDArray[Any]:
     """Return the product of a fixed input with the largest matrix of an ONNX model."""
     arrays = [numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ...errors import OptionError
 from .finalists import Finalist
-from .packing import exact_options
+from .packing import exact_options, placeholder
 from .plans import move_plan
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _shrink(
     plan = smallest_passing(search, goal, candidate)
     found = []
     for _ in range(_MAX_SHRINKS):
-        options = exact_options(search.runner, plan)
+        options = exact_options(search.runner, plan, placeholder(search.objective))
         found.append(Finalist(candidate.label, options, search.runner.pack(options), plan))
         if search.passes(goal, found[-1].trial):
             break

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..goals import OBJECTIVES, Bits, Size
 from .finalists import Finalist
-from .packing import PLACEHOLDER, exact_options
+from .packing import exact_options, placeholder
 from .plans import move_plan
 
 if TYPE_CHECKING:
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
     from ..options import Options
     from .candidates import Candidate
-    from .groups import Group
     from .plans import Plan
     from .search import PlanSearch
-    from .trials import TrialRunner
 
 _MAX_MOVES: Final = 64
 
@@ -33,31 +31,32 @@ def finish_size(
         OptionError: no file is as small as the size.
 
     """
-    runner, groups = search.runner, search.groups
+    runner, objective = search.runner, search.objective
     # The options themselves are tried first: they raise the error that has the minimum.
     finalists = [
-        Finalist(objective, options, runner.pack(options))
-        for objective in OBJECTIVES
-        for options in [_with_placeholder(runner).with_goal(Size(size, objective))]
+        Finalist(label, options, runner.pack(options))
+        for label in OBJECTIVES
+        for options in [_with_placeholder(search).with_goal(Size(size, label))]
     ]
     for candidate in plans:
         plan = _plan_within(search, candidate.plan, size)
         if plan is not None:
-            options = exact_options(runner, plan)
+            options = exact_options(runner, plan, placeholder(objective))
             finalists.append(Finalist(candidate.label, options, runner.pack(options), plan))
-    finalists += _codebooks(runner, groups, size)
-    objective = search.objective
+    finalists += _codebooks(search, size)
     fitting = [f for f in finalists if f.trial.size <= size]
     return sorted(fitting, key=lambda f: (objective.cost(f.trial.metrics), f.trial.size))
 
 
-def _with_placeholder(runner: TrialRunner) -> Options:
-    return runner.encoder.options.with_evaluation(PLACEHOLDER.to_table())
+def _with_placeholder(search: PlanSearch) -> Options:
+    evaluation = placeholder(search.objective)
+    return search.runner.encoder.options.with_evaluation(evaluation.to_table())
 
 
 def _plan_within(search: PlanSearch, plan: Plan, size: int) -> Plan | None:
     """Return a plan whose step sizes grow until the file is within the size."""
-    recorded = exact_options(search.runner, plan).goal
+    evaluation = placeholder(search.objective)
+    recorded = exact_options(search.runner, plan, evaluation).goal
     assert isinstance(recorded, Size)
     target = size - recorded.size + search.runner.encoder.estimate_size(plan)
     largest_first = sorted(search.groups, key=lambda group: -group.count)
@@ -66,22 +65,22 @@ def _plan_within(search: PlanSearch, plan: Plan, size: int) -> Plan | None:
         moved = move_plan(plan, by)
         if search.runner.encoder.estimate_size(moved) > size:
             continue
-        options = exact_options(search.runner, moved)
+        options = exact_options(search.runner, moved, evaluation)
         assert isinstance(options.goal, Size)
         if options.goal.size <= size:
             return moved
     return None
 
 
-def _codebooks(runner: TrialRunner, groups: Sequence[Group], size: int) -> list[Finalist]:
+def _codebooks(search: PlanSearch, size: int) -> list[Finalist]:
     """Return the codebooks of the most bits whose file is within the size.
 
     If there is no room for the record of the evaluation, the file has none.
     """
-    count = sum(group.count for group in groups)
-    bits = min(int(8 * size / count + 1), 8)
+    runner = search.runner
+    bits = min(int(8 * size / search.count + 1), 8)
     for width in range(bits, 0, -1):
-        for base in (_with_placeholder(runner), runner.encoder.options.with_evaluation(None)):
+        for base in (_with_placeholder(search), runner.encoder.options.with_evaluation(None)):
             options = base.with_goal(Bits(width))
             trial = runner.pack(options)
             if trial.size <= size:

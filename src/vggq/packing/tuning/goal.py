@@ -48,6 +48,10 @@ class TuneGoal:
         bound = self.bound(objective)
         return value <= bound if objective.lower_is_better else value >= bound
 
+    def is_met(self, size: int, value: float, objective: Objective) -> bool:
+        """Whether a file of a size, with a value of the metric, meets the goal."""
+        return size <= self.value if self.is_size else self.passes(value, objective)
+
     def describe(self, objective: Objective) -> str:
         """Return the goal in words."""
         if self.is_size:

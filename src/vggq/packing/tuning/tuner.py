@@ -57,7 +57,7 @@ def tune(
         return Tuned(
             goal=goal,
             sensitivities=sensitivities,
-            best=confirm_best(run.runner, finalists, objective),
+            best=confirm_best(run.runner, finalists, objective, goal),
             finalists=tuple(finalists),
             history=history,
             evaluations=run.runner.evaluations,
