@@ -88,7 +88,7 @@ def find_factors(sensitivities: Sequence[Sensitivity], *, allow_unused: bool) ->
 
 
 def _count(s: Sensitivity) -> float:
-    return s.group.count / len(s.group.names)
+    return s.group.count / (len(s.group.names) - len(s.group.copies))
 
 
 def _make_plan(

@@ -31,14 +31,16 @@ class Group:
 
     Attributes:
         names: the names of the tensors; tied tensors have the same values.
+        copies: the names of those that are stored with another one, since they are tied to it.
         deviations: the root mean square of the weights of each tensor, by name.
-        count: the weights of all.
+        count: the stored weights.
         energy: the sum of the squares of the weights.
         axes: the axes that scales can have; None for no scales is always possible.
 
     """
 
     names: tuple[str, ...]
+    copies: frozenset[str]
     deviations: dict[str, float]
     count: int
     energy: float
@@ -58,8 +60,8 @@ def find_groups(source: Source, options: Options) -> list[Group]:
 
     """
     tied: dict[str, list[SourceTensor]] = {}
-    deviations = {}
-    for tensor, *_ in group_aliases(source, options):
+    deviations: dict[str, float] = {}
+    for tensor, *aliases in group_aliases(source, options):
         if raw.is_stored_exactly(tensor, options.keep):
             continue
         stored = tensor.read()
@@ -69,13 +71,16 @@ def find_groups(source: Source, options: Options) -> list[Group]:
         energy = float(np.square(values, dtype=np.float64).sum())
         if not energy:
             continue
-        deviations[tensor.name] = math.sqrt(energy / values.size)
+        deviations |= dict.fromkeys(
+            (alias.name for alias in (tensor, *aliases)), math.sqrt(energy / values.size)
+        )
         digest = hashlib.sha256(
             np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data
         ).hexdigest()
-        tied.setdefault(f"{digest}{tensor.shape}{tensor.dtype}", []).append(tensor)
+        tied.setdefault(f"{digest}{tensor.shape}{tensor.dtype}", []).extend((tensor, *aliases))
     groups = list(tied.values())
-    return [_make_group(group, deviations) for group in _merge_like(groups)]
+    copies = frozenset(tensor.name for _, *others in groups for tensor in others)
+    return [_make_group(group, deviations, copies) for group in _merge_like(groups)]
 
 
 def _merge_like(groups: list[list[SourceTensor]]) -> list[list[SourceTensor]]:
@@ -90,11 +95,15 @@ def _merge_like(groups: list[list[SourceTensor]]) -> list[list[SourceTensor]]:
     return list(merged.values())
 
 
-def _make_group(tensors: Sequence[SourceTensor], deviations: dict[str, float]) -> Group:
+def _make_group(
+    tensors: Sequence[SourceTensor], deviations: dict[str, float], copies: frozenset[str]
+) -> Group:
+    names = tuple(tensor.name for tensor in tensors)
     return Group(
-        names=tuple(tensor.name for tensor in tensors),
+        names=names,
+        copies=copies.intersection(names),
         deviations={tensor.name: deviations[tensor.name] for tensor in tensors},
-        count=sum(tensor.count for tensor in tensors),
+        count=sum(tensor.count for tensor in tensors if tensor.name not in copies),
         energy=sum(deviations[tensor.name] ** 2 * tensor.count for tensor in tensors),
         axes=_possible_axes(tensors),
     )

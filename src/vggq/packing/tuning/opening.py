@@ -75,7 +75,9 @@ def open_run(
         if not groups:
             raise OptionError([("eval", "the source has no tensors that are quantized")])
         names = tuple(name for group in groups for name in group.names)
-        encoder = PlanEncoder(planned, layouts, options, _threads.count_processors(), names)
+        copies = frozenset[str]().union(*(group.copies for group in groups))
+        threads = _threads.count_processors()
+        encoder = PlanEncoder(planned, layouts, options, threads, names, copies)
         context = _context(opened, settings, options, function.file)
         runner = TrialRunner(
             encoder, judge, ResultCache(settings.cache or default_folder(), context)

@@ -76,6 +76,7 @@ class PlanEncoder:
         options: the options that are not tuned.
         threads: the number of tensors to encode at once.
         names: the tensors that can be quantized.
+        copies: those that are stored with another one, since they are tied to it.
 
     """
 
@@ -84,6 +85,7 @@ class PlanEncoder:
     options: Options
     threads: int
     names: tuple[str, ...]
+    copies: frozenset[str] = frozenset()
     _store: FrameStore = field(default_factory=FrameStore)
     _measured: dict[Key, Measured] = field(default_factory=dict)
     _known: dict[str, dict[tuple[int | None, int], int]] = field(default_factory=dict)
@@ -135,7 +137,7 @@ class PlanEncoder:
 
     def estimate_size(self, plan: Plan) -> int:
         """Return about the bytes of the packed file of a plan."""
-        measured = self.measure({name: plan.get(name) for name in self.names})
+        measured = self.measure({name: plan.get(name) for name in self._stored()})
         return self._find_overhead() + sum(m.size for m in measured.values())
 
     def learn(self, plan: Plan, sizes: Mapping[str, int]) -> None:
@@ -150,7 +152,7 @@ class PlanEncoder:
         is encoded.
         """
         counts = {tensor.name: tensor.count for tensor in self.source.tensors}
-        sizes = (self._predict_bytes(name, counts[name], plan.get(name)) for name in self.names)
+        sizes = (self._predict_bytes(name, counts[name], plan.get(name)) for name in self._stored())
         return self._find_overhead() + sum(sizes)
 
     def measure_size(self, options: Options, plan: Plan) -> int:
@@ -158,11 +160,15 @@ class PlanEncoder:
         with self.encode(plan, options) as encoded:
             return encoded.size
 
+    def _stored(self) -> list[str]:
+        """Return the tensors that can be quantized and take bytes of their own."""
+        return [name for name in self.names if name not in self.copies]
+
     def _find_overhead(self) -> int:
         """Return the bytes of a packed file apart from the tensors that can be quantized."""
         if self._overhead is None:
             with self.encode({}) as encoded:
-                measured = self.measure(dict.fromkeys(self.names))
+                measured = self.measure(dict.fromkeys(self._stored()))
                 self._overhead = encoded.size - sum(m.size for m in measured.values())
         return self._overhead
 

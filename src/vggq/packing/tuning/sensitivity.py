@@ -126,7 +126,7 @@ def _measure(
         group=group,
         factor=_fit_factor([m for m in measurements if m.axis == axis]),
         axis=axis,
-        size=sum(first.sizes.values()),
+        size=_stored_bytes(group, first),
         sqnr=compute_sqnr(group.energy, measurements[0].noise),
         effect=measurements[0].effect,
         measurements=tuple(measurements),
@@ -142,8 +142,12 @@ def _run(runner: TrialRunner, group: Group, axis: int | None, bits: float) -> Tr
 
 
 def _evaluate(group: Group, axis: int | None, trial: Trial, objective: Objective) -> Measurement:
-    bits = 8 * sum(trial.sizes.values()) / max(group.count, 1)
+    bits = 8 * _stored_bytes(group, trial) / max(group.count, 1)
     return Measurement(axis, bits, sum(trial.noises.values()), objective.effect(trial.metrics))
+
+
+def _stored_bytes(group: Group, trial: Trial) -> int:
+    return sum(size for name, size in trial.sizes.items() if name not in group.copies)
 
 
 def _fit_factor(measurements: Sequence[Measurement]) -> float:
