@@ -196,6 +196,23 @@ def test_other_weights_have_other_results(source: Path, settings: TuneSettings) 
     assert len(toy.CALLS) == 2 * calls
 
 
+def test_other_data_of_the_function_have_other_results(
+    source: Path, settings: TuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy, "SCALES", [tmp_path / "scales.npy"])
+    settings = replace(settings, evaluation=f"{TOY}:outputs_for_file")
+    scales = np.ones(32)
+    counts = []
+    for changed in (1.0, 1.0, 1.5):
+        scales[3] = changed
+        np.save(tmp_path / "scales.npy", scales)
+        toy.CALLS.clear()
+        measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+        counts.append(len(toy.CALLS))
+    assert counts[0] == counts[2] > 1
+    assert counts[1] == 1
+
+
 def test_time_limit_ends_the_search_with_a_result(source: Path, settings: TuneSettings) -> None:
     limited = replace(settings, trials=1000, time_limit=1e-9)
     tuned = tune(source, limited, TuneGoal("size", 9000), OPTIONS)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..user_function import evaluation_error, is_number, is_table_of_numbers
-from .metrics import COSINE, ERROR, as_arrays, check_numbers, compare_arrays
+from .metrics import (
+    COSINE,
+    ERROR,
+    as_arrays,
+    check_numbers,
+    compare_arrays,
+    summarize_arrays,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +56,12 @@ class Judge:
         self._reference = as_arrays(self.function.name, result)
         self.original = {ERROR: 0.0, COSINE: 1.0}
         return self.original
+
+    def summarize_original(self) -> list[str]:
+        """Return texts that differ if the function judges the original by other data."""
+        if self._reference is not None:
+            return summarize_arrays(self._reference)
+        return [f"{name} {value:.6g}" for name, value in self.original.items()]
 
     @property
     def gives_arrays(self) -> bool:

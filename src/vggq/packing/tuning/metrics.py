@@ -83,6 +83,15 @@ def _to_float64(value: Any) -> NDArray[Any]:
     return array.astype(np.float64) if array.dtype.kind in "biufV" else np.empty(0)
 
 
+def summarize_arrays(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return texts that differ for other arrays, but not for other rounding errors."""
+    norm = float(np.sqrt(sum(np.square(array).sum() for array in arrays.values())))
+    rng = np.random.default_rng(0)
+    products = (array.ravel() @ rng.standard_normal(array.size) for array in arrays.values())
+    shapes = [f"{key} {array.shape}" for key, array in arrays.items()]
+    return [*shapes, f"{norm:.4g}", f"{sum(products) / (norm or 1.0):.3f}"]
+
+
 def compare_arrays(
     name: str, expected: dict[str, NDArray[Any]], found: dict[str, NDArray[Any]]
 ) -> dict[str, float]:

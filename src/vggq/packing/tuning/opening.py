@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ... import _threads
 from ..._manifest_json import FORMAT_VERSION
 from ...errors import OptionError
+from ..compression import zstd_version
 from ..encoder import ENCODER_VERSION
 from ..model_layout import plan_model
 from ..packer import check_names
@@ -78,7 +81,7 @@ def open_run(
         copies = frozenset[str]().union(*(group.copies for group in groups))
         threads = _threads.count_processors()
         encoder = PlanEncoder(planned, layouts, options, threads, names, copies)
-        context = _context(opened, settings, options, function.file)
+        context = _context(opened, settings, options, judge)
         runner = TrialRunner(
             encoder, judge, ResultCache(settings.cache or default_folder(), context)
         )
@@ -107,14 +110,20 @@ def _counter(progress: Progress, expected: int) -> Callable[[], None]:
     return advance
 
 
-def _context(source: Source, settings: TuneSettings, options: Options, module: Path | None) -> str:
-    """Return the digest of everything that the result of a trial depends on besides its plan."""
+def _context(source: Source, settings: TuneSettings, options: Options, judge: Judge) -> str:
+    """Return the digest of everything that the result of a trial depends on besides its plan.
+
+    What the function reads, and the libraries that it uses, show in its result for the original.
+    """
+    module = judge.function.file
     return digest_of(
         source.sha256,
         source.format,
         options.to_record(),
         settings.evaluation,
         hash_file(module) if module is not None and module.is_file() else None,
+        judge.summarize_original(),
         settings.seed,
+        [np.__version__, zstd_version()],
         [FORMAT_VERSION, ENCODER_VERSION],
     )
