@@ -26,6 +26,7 @@ from vggq.packing.tuning import (
     tune,
     write_result,
 )
+from vggq.packing.tuning.candidates import find_factors
 from vggq.packing.tuning.evaluation import Judge
 from vggq.packing.user_function import import_function
 
@@ -262,6 +263,31 @@ def test_tensor_without_effect_is_named_and_still_restored(
     (info,) = [t for t in packed.manifest.tensors if t.name == "unused.weight"]
     assert info.sqnr > 6
     assert 'drop = ["unused.weight"]' in render_table("toy.safetensors", tuned)
+
+
+@pytest.mark.parametrize("function", ["sign", "fails_with_zeros"])
+def test_tensor_that_only_zeros_would_change_is_used(
+    source: Path, settings: TuneSettings, function: str
+) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:{function}")
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    assert {s.group.names for s in found.unused} == {("first.weight",), ("unused.weight",)}
+    (used,) = [s for s in found.groups if not s.is_unused]
+    assert found.unfelt == (used,)
+    factors = find_factors(found.groups, allow_unused=True)
+    assert 0 < 1000 * factors["unused.weight"] < factors["second.weight"]
+
+
+def test_only_tensors_without_any_effect_count_nearly_nothing(
+    source: Path, settings: TuneSettings
+) -> None:
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    felt = [replace(s, factor=0.0) if s.group.label == "first.weight" else s for s in found.groups]
+    energies = {s.group.label: s.group.energy for s in felt}
+    factors = find_factors(felt, allow_unused=True)
+    shares = {name: factors[name] * energies[name] for name in factors}
+    assert shares["first.weight"] == pytest.approx(shares["second.weight"])
+    assert shares["unused.weight"] == pytest.approx(1e-4 * shares["second.weight"])
 
 
 def test_effect_is_larger_for_more_noise(source: Path, settings: TuneSettings) -> None:

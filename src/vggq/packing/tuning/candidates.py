@@ -81,10 +81,12 @@ def find_factors(sensitivities: Sequence[Sensitivity], *, allow_unused: bool) ->
     """
     used = [s.factor * s.group.energy for s in sensitivities if s.factor]
     least = min(used, default=1.0)
-    floor = least * (_FREE_SHARE if allow_unused else 1.0)
-    return {
-        name: s.factor or floor / s.group.energy for s in sensitivities for name in s.group.names
-    }
+    factors: dict[str, float] = {}
+    for s in sensitivities:
+        # One with an effect, but not with the scales that were chosen, is not free.
+        share = _FREE_SHARE if allow_unused and s.is_unused else 1.0
+        factors |= dict.fromkeys(s.group.names, s.factor or least * share / s.group.energy)
+    return factors
 
 
 def _count(s: Sensitivity) -> float:

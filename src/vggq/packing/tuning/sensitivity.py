@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..._manifest import compute_sqnr
+from ...errors import OptionError
 from .plans import POSITIONS_PER_OCTAVE, Choice
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 _RATE_OFFSET: Final = 1.25
 LEVEL_DISTANCE: Final = 1.5
 """The second noise level is this many bits coarser than the first."""
-_COARSEST_BITS: Final = 0.7
+# A coarse metric may feel nothing at these levels. At the second one only zeros are left.
+_COARSE_LEVELS: Final = (0.7, -6.0)
 _MIN_BITS: Final = 1.0
 _MAX_BITS: Final = 12.0
 # A choice of scales must save this many bits per weight, so that it is not chance.
@@ -75,7 +77,7 @@ class Sensitivity:
 
     @property
     def is_unused(self) -> bool:
-        """Whether the group has no effect at all, not even at the coarsest level."""
+        """Whether the group has no effect at all, not even if only zeros are left of it."""
         return not self.largest_effect
 
 
@@ -116,10 +118,9 @@ def _measure(
             trial = _run(runner, group, axis, bits)
             first = first or trial
             measurements.append(_evaluate(group, axis, trial, objective))
-    if not any(m.effect for m in measurements):
-        # A coarse metric may feel nothing at these levels; only a tensor that is used feels this.
-        trial = _run(runner, group, None, _COARSEST_BITS)
-        measurements.append(_evaluate(group, None, trial, objective))
+    for bits in _COARSE_LEVELS:
+        if not any(m.effect for m in measurements):
+            measurements.append(_measure_coarsely(runner, group, objective, bits))
     assert first is not None
     axis = _choose_axis(measurements, len(levels))
     return Sensitivity(
@@ -131,6 +132,16 @@ def _measure(
         effect=measurements[0].effect,
         measurements=tuple(measurements),
     )
+
+
+def _measure_coarsely(
+    runner: TrialRunner, group: Group, objective: Objective, bits: float
+) -> Measurement:
+    """Measure a group of which little is left; a function that fails then needs the group."""
+    try:
+        return _evaluate(group, None, _run(runner, group, None, bits), objective)
+    except OptionError:
+        return Measurement(None, 0.0, group.energy, abs(objective.original) or 1.0)
 
 
 def _run(runner: TrialRunner, group: Group, axis: int | None, bits: float) -> Trial:
