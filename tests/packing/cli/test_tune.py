@@ -123,6 +123,13 @@ def test_bad_time_is_rejected(command: list[str], time: str) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize("seed", ["", "x", "-1", str(2**32)])
+def test_bad_seed_is_rejected(command: list[str], seed: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--eval", f"{TOY}:outputs", "--size", "9 kB", f"--seed={seed}"])
+    assert caught.value.code == 2
+
+
 def test_interrupted_run_goes_on(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*command, "--eval", f"{TOY}:interrupted", "--size", "9 kB", "--json"]
     assert main(arguments) == 130

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,9 @@ def test_cosine_ignores_a_factor_and_error_does_not(array: Any, factor: float) -
         (toy.Unprintable(), "returned a Unprintable, expected a number"),
         ({"a": np.zeros((9, 9)), "b": "text"}, "expected a number"),
         ([{"a": np.eye(9)}], "expected a number"),
+        (np.array("text"), "returned array|returned 'text'"),
+        ({"a": np.str_("text")}, "returned"),
+        (np.full((3, 3), 1j), "expected a number"),
     ],
 )
 def test_other_results_are_one_line(result: Any, problem: str) -> None:
@@ -198,6 +203,27 @@ def test_function_that_raises_is_one_line() -> None:
     with pytest.raises(OptionError, match="ValueError: no images for 0 tensors") as caught:
         judge.measure_original({})
     assert "\n" not in str(caught.value)
+
+
+def test_bfloat16_outputs_of_torch_are_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    outputs = torch.tensor([[1.0, -2.5]], dtype=torch.bfloat16)
+    judge = _judge(outputs, outputs)
+    assert judge.gives_arrays
+    assert judge.measure({}) == {"error": 0.0, "cosine": 1.0}
+
+
+def test_seed_is_set_for_a_function_that_imports_torch_itself() -> None:
+    pytest.importorskip("torch")
+    code = (
+        "from vggq.packing.tuning.evaluation import Function, Judge\n"
+        "def f(_):\n"
+        "    import torch\n"
+        "    return float(torch.rand(()))\n"
+        "judge = Judge(Function('m:f', f), seed=3)\n"
+        "assert judge.measure_original({}) == judge.measure({})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_seed_makes_random_evaluations_repeatable() -> None:

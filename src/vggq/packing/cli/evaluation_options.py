@@ -11,6 +11,7 @@ from typing import Final
 from ..tuning import TuneSettings
 
 SETTINGS: Final = ("metric", "lower_is_better", "seed", "cache")
+_MAX_SEED: Final = 2**32 - 1
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -21,12 +22,19 @@ def add_evaluation_settings(parser: argparse.ArgumentParser) -> None:
         "--lower-is-better", action="store_true", help="smaller numbers of the metric are better"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N",
+        "--seed", type=parse_seed, default=0, metavar="N",
         help="seed of the random numbers of the evaluation (default 0)",
     )  # fmt: skip
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="folder for results of evaluations"
     )
+
+
+def parse_seed(text: str) -> int:
+    """Return a seed that the generators of Python, numpy and torch all accept."""
+    if not text.isdecimal() or int(text) > _MAX_SEED:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {_MAX_SEED}, found {text!r}")
+    return int(text)
 
 
 def parse_time(text: str) -> float:

@@ -49,7 +49,11 @@ class Judge:
             OptionError: the function raises, or returns something that is no metric.
 
         """
+        has_torch = "torch" in sys.modules
         result = self._call(argument, "the original weights")
+        if not has_torch and "torch" in sys.modules:
+            # The function has imported torch itself, whose generator had no seed yet.
+            result = self._call(argument, "the original weights")
         if is_number(result) or is_table_of_numbers(result):
             self.original = check_numbers(self.function.name, result)
             return self.original
