@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 import vggq
 from tests.onnx_models import save_model
 from tests.packing.tuning import toy
-from vggq.errors import OptionError, TargetError
+from vggq.errors import OptionError, SourceError, TargetError
 from vggq.packing import Options, Size, pack, pack_with, recorded_evaluation
 from vggq.packing.tuning import (
     TuneGoal,
@@ -236,6 +236,18 @@ def test_folder_that_cannot_be_created_is_an_error(source: Path, settings: TuneS
     tuned = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
     with pytest.raises(TargetError, match="cannot be created: Not a directory"):
         write_result(source, tuned, source / "folder")
+
+
+def test_source_that_has_changed_since_the_run_is_an_error(
+    source: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    tuned = tune(source, replace(settings, trials=0), TuneGoal("size", 9000), OPTIONS)
+    state = toy.make_state()
+    state["second.weight"] *= 2
+    save_file(state, source)
+    with pytest.raises(SourceError, match="gives other tensors than those that were evaluated"):
+        write_result(source, tuned, tmp_path / "out")
+    assert not (tmp_path / "out" / "tuned.toml").exists()
 
 
 def test_model_is_judged_by_the_path_of_the_restored_file(

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import TargetError
+from ... import _load
+from ...errors import SourceError, TargetError
 from ..atomic_file import atomic_write
+from ..evaluations import digest_tensors
 from ..goals import Bits, Size
 from ..packer import pack_with
 
@@ -32,7 +34,7 @@ def write_result(source: str | os.PathLike[str], tuned: Tuned, folder: Path) -> 
         folder: the folder to write to, which is created.
 
     Raises:
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or is not the one that was evaluated.
         TargetError: a file cannot be written.
 
     """
@@ -41,6 +43,9 @@ def write_result(source: str | os.PathLike[str], tuned: Tuned, folder: Path) -> 
     except OSError as error:
         raise TargetError(f"cannot be created: {error.strerror}", path=folder) from error
     packed = pack_with(source, folder / PACKED_NAME, tuned.options)
+    if digest_tensors(_load.load(packed.target)) != tuned.best.trial.sha256:
+        problem = "gives other tensors than those that were evaluated; run the command again"
+        raise SourceError(problem, path=source)
     goal = tuned.options.goal
     if isinstance(goal, Size) and goal.factors:
         text = json.dumps(dict(goal.factors), indent=2, ensure_ascii=False) + "\n"
