@@ -216,7 +216,8 @@ def test_bfloat16_outputs_of_torch_are_arrays() -> None:
 def test_seed_is_set_for_a_function_that_imports_torch_itself() -> None:
     pytest.importorskip("torch")
     code = (
-        "from vggq.packing.tuning.evaluation import Function, Judge\n"
+        "from vggq.packing.tuning.evaluation import Judge\n"
+        "from vggq.packing.user_function import Function\n"
         "def f(_):\n"
         "    import torch\n"
         "    return float(torch.rand(()))\n"
