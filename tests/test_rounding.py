@@ -231,3 +231,8 @@ def test_float64_beyond_float32_is_stored_exactly_and_saturates(tmp_path: Path) 
     np.testing.assert_array_equal(vggq.load(packed.target, dtype="float64")["w"], values)
     half = vggq.load(packed.target, dtype="float16")["w"]
     assert half[0, :4].tolist() == [65504, -65504, np.inf, 1]
+
+
+def test_single_bfloat16_is_widened() -> None:
+    widened = _dtypes.convert(np.array(0x3F80, np.uint16), "BF16")
+    assert_same_arrays({"x": widened}, {"x": np.array(1, np.float32)})

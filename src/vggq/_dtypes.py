@@ -78,7 +78,9 @@ def convert(
 
     """
     if name == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        # With the dtype, because numpy 1 would shift a single number as int64.
+        bits = np.left_shift(values, 16, dtype=np.uint32)
+        return np.asarray(bits).view(np.float32)
     if name == "F8_E5M2":
         # Its bits are the upper half of a float16, so nothing is rounded.
         with np.errstate(all="ignore"):

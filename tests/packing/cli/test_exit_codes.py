@@ -75,10 +75,14 @@ def fail(packed: str, source: str) -> set[int]:
 def interrupt(packed: str, source: str) -> set[int]:
     """Interrupt a command that waits: its input is a pipe without a writer yet."""
     os.mkfifo("pipe.npz")
-    process = subprocess.Popen([*COMMAND, "inspect", "pipe.npz"], stderr=subprocess.PIPE)
+    # A shell ignores this signal in what it starts in the background, which children inherit.
+    handle = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    *python, code = COMMAND
+    command = [*python, handle + code, "inspect", "pipe.npz"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     with Path("pipe.npz").open("wb"):
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=60)
     assert err == b"vggq: interrupted\n"
     return {process.returncode}
 
