@@ -141,7 +141,8 @@ class Bench:
         self, name: str, source: Path, goal: TuneGoal, options: Options
     ) -> tuple[Tuned, float]:
         """Return the result, and the processor time."""
-        cache = self._folder / "cache"
+        # One for each goal, or the time would be without what other goals have measured.
+        cache = self._folder / "cache" / f"{name}-{goal.value:g}"
         settings = TuneSettings(f"tune_networks:{name}", trials=self._trials, cache=cache)
         begin = time.process_time()
         tuned = tune(source, settings, goal, options)
