@@ -129,10 +129,10 @@ def test_judge(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     np.save(tmp_path / "inputs.npy", np.ones((3, 50), np.float32))
     (code,) = code_blocks("docs/tuning.md", "python")
-    (tmp_path / "judge.py").write_text(code)
+    (tmp_path / "judge_on_page.py").write_text(code)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "judge", raising=False)
-    settings = TuneSettings("judge:outputs", cache=tmp_path / "cache")
+    monkeypatch.delitem(sys.modules, "judge_on_page", raising=False)
+    settings = TuneSettings("judge_on_page:outputs", cache=tmp_path / "cache")
     goal = parse_goal(at_least=0.99)
     tuned = tune(str(tmp_path / "model.npz"), settings, goal, Options())
     assert tuned.best.trial.metrics["cosine"] >= 0.99
