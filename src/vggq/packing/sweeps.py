@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .._manifest import Manifest
     from .encoder import Progress
     from .options import Options
+    from .sources import Source
 
 _LOADS: Final = 3
 
@@ -129,7 +130,21 @@ def original_state(source: str | os.PathLike[str], options: Options) -> dict[str
 
     """
     with open_source(source, options.read) as opened:
-        return {tensor.name: restored_array(tensor) for tensor in opened.tensors}
+        return _original_tensors(opened)
+
+
+def original_argument(opened: Source, source: str | os.PathLike[str]) -> Any:
+    """Return the argument of an evaluation for an open source without any loss.
+
+    Returns:
+        The path of the source if it is packed as a model, else its state dict.
+
+    """
+    return Path(source) if opened.restores_model else _original_tensors(opened)
+
+
+def _original_tensors(opened: Source) -> dict[str, NDArray[Any]]:
+    return {tensor.name: restored_array(tensor) for tensor in opened.tensors}
 
 
 def evaluate_original(
@@ -143,9 +158,8 @@ def evaluate_original(
 
     """
     with open_source(source, options.read) as opened:
-        if opened.restores_model:
-            return evaluate(Path(source))
-    return evaluate(original_state(source, options))
+        argument = original_argument(opened, source)
+    return evaluate(argument)
 
 
 def import_evaluation(place: str) -> Evaluate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +32,6 @@ pytestmark = [
 
 KINDS = ["m.keras", "m.h5"]
 ADVICE = "; without `layout` the weights keep Keras's names and axes"
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        patch.setenv("KERAS_BACKEND", "torch")
-        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
-        warnings.simplefilter("ignore")
-        found = pytest.importorskip("keras")
-    found.utils.set_random_seed(1)
-    return found
 
 
 def read(path: Path, layout: str | None = None, *drop: str) -> State:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -310,18 +309,6 @@ def test_sharded_weights_are_restored(tmp_path: Path) -> None:
         with h5py.File(restored.path.with_name(name)) as file:
             key = f"{group.lstrip('/')}/0"
             assert_loaded(np.asarray(file[key]), restored.values[key])
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    pytest.importorskip("torch")
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        patch.setenv("KERAS_BACKEND", "torch")
-        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
-        warnings.simplefilter("ignore")
-        found = pytest.importorskip("keras")
-    found.utils.set_random_seed(1)
-    return found
 
 
 def make_model(keras: Any) -> Any:

@@ -49,10 +49,15 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def settings_of(arguments: argparse.Namespace) -> TuneSettings:
-    """Return the settings that were given on the command line."""
+def search_current_folder() -> None:
+    """Let the current folder contain the module of an evaluation."""
     # A console script has its own folder on the path, but not the current one.
     sys.path.insert(0, "")
+
+
+def settings_of(arguments: argparse.Namespace) -> TuneSettings:
+    """Return the settings that were given on the command line."""
+    search_current_folder()
     return TuneSettings(
         evaluation=arguments.eval,
         metric=arguments.metric,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from .console import (
     sqnr_as_json,
     user_output,
 )
+from .evaluation_options import search_current_folder
 from .options import add_source
 from .sweep_each import add_each, reject_settings, run_each
 from .sweep_goals import add_sweep_options, sweep_options
@@ -89,8 +89,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _import_evaluation(name: str) -> Evaluate:
-    # A console script has its own folder on the path, but not the current one.
-    sys.path.insert(0, "")
+    search_current_folder()
     return import_evaluation(name)
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ...errors import SourceError
+
+if TYPE_CHECKING:
+    from ..._reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +52,16 @@ class Checksum:
     def in_member(self, member: int) -> Checksum:
         """Return the same checksum of another file."""
         return replace(self, member=member)
+
+
+def read_exactly(reader: Reader, start: int, size: int) -> bytes:
+    """Return the bytes of a range of a source.
+
+    Raises:
+        SourceError: the file became shorter since it was opened.
+
+    """
+    content = reader.read_at(start, size)
+    if len(content) != size:
+        raise SourceError("the file was truncated while it was read")
+    return content

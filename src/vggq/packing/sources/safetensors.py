@@ -18,7 +18,7 @@ from ..._json import is_shape
 from ..._manifest_json import METADATA_KEY
 from ..._reader import Reader
 from ...errors import HeaderError, SourceError
-from ._places import Place
+from ._places import Place, read_exactly
 from ._remarks import remark_unpacked
 from ._safetensors_header import read_checkpoint_header
 from ._source import Contents, Format, ReadOptions, SourceTensor, reject_options, unsupported_tensor
@@ -71,9 +71,7 @@ def _describe_entry(file: Reader, name: str, entry: Entry) -> SourceTensor:
 
 
 def _read_entry(file: Reader, entry: Entry) -> NDArray[Any]:
-    content = file.read_at(entry.start, entry.size)
-    if len(content) != entry.size:
-        raise SourceError("the file was truncated while it was read")
+    content = read_exactly(file, entry.start, entry.size)
     return np.frombuffer(content, STORAGE[entry.dtype]).reshape(entry.shape)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # A tensor without effect is stored as if its error counted this share of the smallest one.
 _FREE_SHARE: Final = 1e-4
-_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_GROUPS: Final = 64
 """If there are more quantized tensors, those whose names differ only in numbers are one group."""
-_MIN_DIMENSIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

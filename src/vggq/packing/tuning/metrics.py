@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ERROR: Final = "error"
 COSINE: Final = "cosine"
-ARRAY_METRICS: Final = (ERROR, COSINE)
 """The metrics of arrays: relative L2 error against the original's, and cosine of the worst row."""
 
 _EXPECTED: Final = "a number, a dict of numbers, or arrays"

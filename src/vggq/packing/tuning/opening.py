@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ..encoder import ENCODER_VERSION
 from ..model_layout import plan_model
 from ..packer import check_names
 from ..sources import hash_file, open_source
-from ..sweeps import original_state
+from ..sweeps import original_argument
 from ..user_function import import_function
 from .cache import ResultCache, default_folder, digest_of
 from .evaluation import Judge
@@ -69,7 +68,7 @@ def open_run(
     judge = Judge(function, settings.seed)
     with open_source(source, options.read) as opened:
         check_names(options, [tensor.name for tensor in (*opened.tensors, *opened.kept)])
-        judge.measure_original(_original(opened, source, options))
+        judge.measure_original(original_argument(opened, source))
         objective = choose_objective(
             judge, goal, settings.metric, lower_is_better=settings.lower_is_better
         )
@@ -88,11 +87,6 @@ def open_run(
         if progress is not None:
             runner.advance = _counter(progress, _expect_trials(groups, settings))
         yield TuningRun(runner, groups, settings, goal, objective, deadline)
-
-
-def _original(opened: Source, source: str | os.PathLike[str], options: Options) -> Any:
-    """Return the argument of the function for the original: the path of a model, or the weights."""
-    return Path(source) if opened.restores_model else original_state(source, options)
 
 
 def _expect_trials(groups: Sequence[Group], settings: TuneSettings) -> int:

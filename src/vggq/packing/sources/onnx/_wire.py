@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ....errors import SourceError
+from .._places import read_exactly
 from ._numbers import (
     END_GROUP,
     FIXED32,
@@ -124,10 +124,7 @@ class WireFile:
 
         """
         start, stop = span
-        content = self._reader.read_at(start, stop - start)
-        if len(content) != stop - start:
-            raise SourceError("the file was truncated while it was read")
-        return content
+        return read_exactly(self._reader, start, stop - start)
 
     def peek(self, span: Span, limit: int | None = None) -> bytes:
         """Return the bytes of a span, or only the first ones, which may be in the buffer.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ....errors import SourceError
+from .._places import read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,10 +156,7 @@ class FlatFile:
 
         """
         start, stop = span
-        content = self._reader.read_at(start, stop - start)
-        if len(content) != stop - start:
-            raise SourceError("truncated while it was read")
-        return content
+        return read_exactly(self._reader, start, stop - start)
 
 
 @dataclass(frozen=True, slots=True)
