@@ -10,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from importlib import resources
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from .helpers import assert_same_arrays
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -55,6 +55,21 @@ def package(tmp_path: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> ty
 
 def test_load_from_a_path_as_text(packed: Path, expected: Arrays) -> None:
     assert_same_arrays(vggq.load(str(packed)), expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the current folder cannot be removed")
+@pytest.mark.parametrize("form", [str, Path])
+def test_absolute_paths_need_no_current_folder(
+    packed: Path,
+    expected: Arrays,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    form: Callable[[Path], Any],
+) -> None:
+    folder = tmp_path_factory.mktemp("gone")
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert_same_arrays(vggq.load(form(packed.absolute())), expected)
 
 
 @pytest.mark.parametrize("form", [bytes, bytearray, memoryview])

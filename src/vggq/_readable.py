@@ -118,8 +118,10 @@ def _open_path(path: Path | str, resource: str | None = None) -> Reader:
     where = resource or path
     with translate_errors(partial(_cannot_open, where, hint=_RESOURCE_HINT if resource else "")):
         reader = Reader(open(path, "rb"), where)  # noqa: PTH123, SIM115 - see _as_path
-        # Another process may have another current directory.
-        reader.origin = (os.path.join(os.getcwd(), path), None)  # noqa: PTH109, PTH118
+        # Another process may have another current directory, and this one's may be gone.
+        is_absolute = os.path.isabs(path)  # noqa: PTH117
+        absolute = path if is_absolute else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+        reader.origin = (absolute, None)
         return reader
 
 
