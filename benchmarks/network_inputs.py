@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _FONT: Final = Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -15,7 +18,9 @@ _WORDS: Final = (
     "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "packing",
     "models", "of", "many", "weights", "into", "small", "wheels",
 )  # fmt: skip
-_RATE: Final = 16_000
+RATE: Final = 16_000
+"""Samples of a voice in a second."""
+
 _FRAME: Final = 1024
 _FRAMES_PER_VOICE: Final = 8
 
@@ -82,34 +87,39 @@ def crepe_frames(seeds: range) -> Any:
     return frames.astype(np.float32)[:, None, :, None]
 
 
-def mel_frames(seeds: range) -> Any:
+def mel_frames(voices: Iterable[Any]) -> Any:
     """Return the spectrograms of voices as Resemblyzer takes them, of shape (voices, 160, 40)."""
-    return np.stack([mel_spectrogram(make_voice(seed))[:160] for seed in seeds])
+    return np.stack([mel_spectrogram(voice)[:160] for voice in voices])
 
 
 def make_voice(seed: int, seconds: float = 1.62) -> Any:
     """Return a voice at 16 kHz: harmonics of a wandering pitch in three wandering formants."""
     rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * _RATE)) / _RATE
+    time = np.arange(int(seconds * RATE)) / RATE
     pitch = rng.uniform(90, 240) * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(1, 4) * time))
-    phase, voice = 2 * np.pi * np.cumsum(pitch) / _RATE, np.zeros(time.size)
+    phase, voice = 2 * np.pi * np.cumsum(pitch) / RATE, np.zeros(time.size)
     for harmonic in range(1, 40):
         gain = np.zeros(time.size)
         for low, high in ((300, 800), (900, 2200), (2300, 3200)):
             swing = np.sin(2 * np.pi * rng.uniform(0.5, 3) * time + rng.uniform(0, 6))
             formant = (low + high) / 2 + (high - low) / 2 * swing
             gain += 1 / (1 + ((harmonic * pitch - formant) / 90) ** 2)
-        audible = harmonic * pitch < _RATE / 2
+        audible = harmonic * pitch < RATE / 2
         voice += gain * np.sin(harmonic * phase) / harmonic**0.5 * audible
     voice *= 0.5 + 0.5 * np.sin(2 * np.pi * 4 * time) ** 2
     voice += 0.003 * rng.standard_normal(time.size)
+    return normalize_level(voice)
+
+
+def normalize_level(voice: Any) -> Any:
+    """Return a voice at the level that Resemblyzer expects, -30 dB."""
     return voice / np.sqrt((voice**2).mean()) * 10 ** (-30 / 20)
 
 
 def mel_spectrogram(voice: Any, window: int = 400, hop: int = 160, bands: int = 40) -> Any:
     """Return the power in mel bands as librosa does, of shape (frames, bands)."""
     edges = _mel_to_hertz(np.linspace(0, 15 + np.log(8) / (np.log(6.4) / 27), bands + 2))
-    frequencies = np.linspace(0, _RATE / 2, window // 2 + 1)
+    frequencies = np.linspace(0, RATE / 2, window // 2 + 1)
     rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
     filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]

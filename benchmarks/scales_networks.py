@@ -16,7 +16,14 @@ import fidelity_models
 import numpy as np
 import onnx
 import torch
-from network_inputs import crepe_frames, line_input, load_image, mel_frames, page_input
+from network_inputs import (
+    crepe_frames,
+    line_input,
+    load_image,
+    make_voice,
+    mel_frames,
+    page_input,
+)
 from network_outputs import (
     crepe_outputs,
     digits_outputs,
@@ -155,7 +162,7 @@ def _resemblyzer(folder: Path) -> Network:
     path = folder / "resemblyzer" / "pretrained.pt"
     loaded = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
     state = {name: values.numpy() for name, values in loaded.items()}
-    outputs = resemblyzer_outputs(mel_frames(range(6)))
+    outputs = resemblyzer_outputs(mel_frames(map(make_voice, range(6))))
     return Network("Resemblyzer", state, lambda weights: list(outputs(weights)[0]))
 
 

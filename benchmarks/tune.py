@@ -130,12 +130,12 @@ class Bench:
         goal = TuneGoal("at-least", bound)
         tuned, seconds = self._tune("resemblyzer", source, goal, Options())
         size = pack_with(source, self._target, tuned.options).size
-        judge = Judge(Function("m:held_out", tune_networks.judge("resemblyzer")))
-        judge.measure_original(original_state(source, Options()))
-        found = tuned.best.trial.metrics["cosine"]
-        held_out = judge.measure(vggq.load(self._target))["cosine"]
-        row = {"bytes": size, "found": found, "held_out": held_out, "seconds": seconds}
-        return row | {"chosen": tuned.best.label}
+        row: Row = {"bytes": size, "found": tuned.best.trial.metrics["cosine"]}
+        for name, outputs in tune_networks.judge_voices().items():
+            judge = Judge(Function(f"m:{name}", outputs))
+            judge.measure_original(original_state(source, Options()))
+            row[name] = judge.measure(vggq.load(self._target))["cosine"]
+        return row | {"seconds": seconds, "chosen": tuned.best.label}
 
     def _tune(
         self, name: str, source: Path, goal: TuneGoal, options: Options

@@ -16,6 +16,7 @@ from network_inputs import (
     crepe_frames,
     line_input,
     load_image,
+    make_voice,
     mel_frames,
     page_input,
     random_text,
@@ -27,9 +28,10 @@ from network_outputs import (
     run_onnx,
     vgg19_outputs,
 )
+from speech import speak
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     State = dict[str, Any]
@@ -47,7 +49,18 @@ def _digits(name: str, *, held_out: bool) -> Outputs:
 
 
 def _resemblyzer(*, held_out: bool) -> Outputs:
-    return resemblyzer_outputs(mel_frames(range(100, 124) if held_out else range(24)))
+    voices = [*_synthetic_voices(held_out=held_out), *speak(held_out=held_out)]
+    return resemblyzer_outputs(mel_frames(voices))
+
+
+def _synthetic_voices(*, held_out: bool) -> Iterator[Any]:
+    return map(make_voice, range(100, 124) if held_out else range(24))
+
+
+def judge_voices() -> dict[str, Outputs]:
+    """Return the functions for the held-out synthetic voices, and for the held-out speech."""
+    voices = {"voices": _synthetic_voices(held_out=True), "speech": speak(held_out=True)}
+    return {name: resemblyzer_outputs(mel_frames(found)) for name, found in voices.items()}
 
 
 def _torchcrepe(*, held_out: bool) -> Outputs:
