@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from vggq.errors import TargetError
+from vggq.errors import OptionError, TargetError
 from vggq.packing.tuning.cache import ResultCache, default_folder, digest_of
 
 
@@ -59,3 +60,13 @@ def test_default_folder_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setattr("sys.platform", "linux")
     assert default_folder() == Path("/caches/vggq/tune")
+
+
+def test_user_without_a_home_folder_must_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE", "HOMEPATH", "HOMEDRIVE"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform != "win32":
+        # A user of a container may have no entry here either.
+        monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(OptionError, match=r"cache: this user has no home folder .* with --cache"):
+        default_folder()

@@ -9,19 +9,34 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import TargetError
+from ...errors import OptionError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def default_folder() -> Path:
-    """Return the folder of this user for caches of `vggq tune`."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Return the folder of this user for caches of `vggq tune`.
+
+    Raises:
+        OptionError: the user has no home folder.
+
+    """
+    variable, *parts = (
+        ("LOCALAPPDATA", "AppData", "Local")
+        if sys.platform == "win32"
+        else ("XDG_CACHE_HOME", ".cache")
+    )
+    base = os.environ.get(variable) or Path(_find_home(), *parts)
     return Path(base, "vggq", "tune")
+
+
+def _find_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        problem = "this user has no home folder for the results; name a folder with --cache"
+        raise OptionError([("cache", problem)]) from error
 
 
 def digest_of(*parts: object) -> str:

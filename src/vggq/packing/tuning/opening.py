@@ -59,10 +59,12 @@ def open_run(
         progress: called after each trial with the number of trials done, and about the total.
 
     Raises:
-        OptionError: the function fails, or there is nothing to quantize.
+        OptionError: the function fails, there is nothing to quantize, or no folder for the cache is
+            known.
         SourceError: the source cannot be read.
 
     """
+    folder = settings.cache or default_folder()
     deadline = None if settings.time_limit is None else time.monotonic() + settings.time_limit
     function = import_function(settings.evaluation)
     judge = Judge(function, settings.seed)
@@ -81,9 +83,7 @@ def open_run(
         threads = _threads.count_processors()
         encoder = PlanEncoder(planned, layouts, options, threads, names, copies)
         context = _context(opened, settings, options, judge)
-        runner = TrialRunner(
-            encoder, judge, ResultCache(settings.cache or default_folder(), context)
-        )
+        runner = TrialRunner(encoder, judge, ResultCache(folder, context))
         if progress is not None:
             runner.advance = _counter(progress, _expect_trials(groups, settings))
         yield TuningRun(runner, groups, settings, goal, objective, deadline)
