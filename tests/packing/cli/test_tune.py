@@ -130,6 +130,25 @@ def test_bad_seed_is_rejected(command: list[str], seed: str) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--metric", "loss", "--size", "9 kB"], 1),
+        (["--metric", "loss", "--within", "5%"], 1),
+        (["--metric", "loss", "--within", "5%", "--lower-is-better"], 0),
+        (["--metric", "loss", "--at-most", "1.2"], 0),
+        (["--metric", "accuracy", "--within", "5%"], 0),
+    ],
+)
+def test_loss_of_which_more_counts_as_better_has_one_remark(
+    command: list[str], arguments: list[str], count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--eval", f"{TOY}:scores", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("pass --lower-is-better") == count
+    assert "--lower-is-better" not in out
+
+
 def test_interrupted_run_goes_on(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*command, "--eval", f"{TOY}:interrupted", "--size", "9 kB", "--json"]
     assert main(arguments) == 130

@@ -55,3 +55,29 @@ def test_within_follows_the_direction_of_the_metric() -> None:
     higher, lower = (Objective("m", is_low, 100.0, smooth=False) for is_low in (False, True))
     assert [goal.passes(value, higher) for value in (98.9, 99.1, 150)] == [False, True, True]
     assert [goal.passes(value, lower) for value in (50, 100.9, 101.1)] == [True, True, False]
+
+
+def _doubt(name: str, goal: TuneGoal, *, lower: bool = False, smooth: bool = False) -> str | None:
+    return goal.doubt(Objective(name, lower, 1.0, smooth))
+
+
+@pytest.mark.parametrize("goal", [TuneGoal("size", 9), TuneGoal("within", 0.1)])
+@pytest.mark.parametrize(
+    "name", ["loss", "val_loss", "valLoss", "MSELoss", "error", "mse", "MAE", "rmse", "Perplexity",
+             "wer", "cer@beam-4", "top1 error"],
+)  # fmt: skip
+def test_error_of_which_more_counts_as_better_is_doubtful(name: str, goal: TuneGoal) -> None:
+    doubt = _doubt(name, goal)
+    assert doubt is not None
+    assert doubt.startswith(f"the metric {name!r} counts as better if it is higher")
+    assert _doubt(name, goal, lower=True) is None
+    assert _doubt(name, goal, smooth=True) is None
+    assert _doubt(name, TuneGoal("at-least", 0.5)) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["accuracy", "terror", "lossless", "answer", "neg_mean_squared_error", "negative_loss", "f1"],
+)
+def test_other_metrics_are_not_doubtful(name: str) -> None:
+    assert _doubt(name, TuneGoal("within", 0.1)) is None

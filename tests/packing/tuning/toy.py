@@ -86,6 +86,11 @@ def losses(state: State) -> dict[str, float]:
     return {"mean": 1 + error, "other": 2.0}
 
 
+def scores(state: State) -> dict[str, float]:
+    """Return a loss, and a number of which more is better."""
+    return {"loss": losses(state)["mean"], "accuracy": accuracy(state)}
+
+
 def negative_mean_absolute_error_of_the_outputs_for_fixed_inputs(state: State) -> float:
     """Return a number whose name and digits take many bytes in a record."""
     return -float(np.abs(outputs(state) - outputs(make_state())).mean()) / 3

@@ -119,7 +119,9 @@ def _run(arguments: argparse.Namespace) -> None:
     settings = settings_of(arguments)
     try:
         with show_progress("tuning") as advance, user_output():
-            tuned = tune(arguments.source, settings, goal, options, progress=advance)
+            tuned = tune(
+                arguments.source, settings, goal, options, progress=advance, remark=print_remark
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("run the same command again to go on") from None
     if folder is not None:

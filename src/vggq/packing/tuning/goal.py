@@ -52,6 +52,15 @@ class TuneGoal:
         """Whether a file of a size, with a value of the metric, meets the goal."""
         return size <= self.value if self.is_size else self.passes(value, objective)
 
+    def doubt(self, objective: Objective) -> str | None:
+        """Return a remark if the goal follows a direction of the metric that is probably wrong."""
+        if self.kind not in ("size", "within") or not objective.is_doubtful:
+            return None
+        return (
+            f"the metric {objective.metric!r} counts as better if it is higher; if it is an error "
+            "or a loss, pass --lower-is-better"
+        )
+
     def describe(self, objective: Objective) -> str:
         """Return the goal in words."""
         if self.is_size:

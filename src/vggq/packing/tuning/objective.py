@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...errors import OptionError
 from .metrics import COSINE, ERROR
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from .evaluation import Judge
     from .goal import TuneGoal
     from .metrics import Metrics
+
+_LOSSES: Final = frozenset((
+    "cer", "err", "error", "errors", "loss", "losses", "mae", "mape", "mse", "nll", "perplexity",
+    "ppl", "rmse", "wer",
+))  # fmt: skip
+"""Words in the names of metrics that are better if they are lower."""
+_WORD: Final = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NEGATIONS: Final = frozenset(("minus", "neg", "negative"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,14 @@ class Objective:
     lower_is_better: bool
     original: float
     smooth: bool
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether higher counts as better although the name is that of an error or a loss."""
+        if self.smooth or self.lower_is_better:
+            return False
+        words = {word.lower() for word in _WORD.findall(self.metric)}
+        return bool(words & _LOSSES) and not words & _NEGATIONS
 
     def value(self, metrics: Metrics) -> float:
         """Return the value of the metric."""

@@ -12,6 +12,7 @@ from .records import Tuned
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from ..encoder import Progress
     from ..options import Options
@@ -27,6 +28,7 @@ def tune(
     options: Options,
     *,
     progress: Progress | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
     """Find options of packing by the answers of the model.
 
@@ -36,6 +38,7 @@ def tune(
         goal: the goal.
         options: the options of reading, and all others that are not tuned.
         progress: called after each trial with the number of trials done, and about the total.
+        remark: called with a line about the metric that the user should know before the work.
 
     Raises:
         OptionError: the function fails, or the goal cannot be met.
@@ -48,6 +51,8 @@ def tune(
         original = run.objective.original
         if not goal.passes(original, run.objective):
             raise OptionError([(goal.kind, _unreachable(goal, run.objective))])
+        if doubt := goal.doubt(run.objective):
+            remark(doubt)
         sensitivities = run.measure()
         finalists, search = run.search(sensitivities)
         objective = run.objective
