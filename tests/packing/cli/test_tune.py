@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import vggq
 from tests.packing.tuning import toy
 from vggq.packing.cli import main
+from vggq.packing.sizes import megabytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +51,20 @@ def test_files_and_summary(
     assert page.count("<svg") == 4  # two charts, each for light and for dark pages
     for text in ("Effect and SQNR", "Size and error", "first.weight", "which are not shown: 1."):
         assert text in page
+
+
+def test_remark_has_the_bytes_of_an_unused_tensor_in_the_packed_file(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    arguments = ["--eval", f"{TOY}:outputs", "--at-most", "0.3", "-o", str(folder)]
+    assert main([*command, *arguments]) == 0
+    err = capsys.readouterr().err
+    packed = folder / "tuned.vggq"
+    with vggq.open(packed) as opened:
+        stored = opened.stored_size("unused.weight")
+    share = 100 * stored / packed.stat().st_size
+    assert f"unused.weight has no effect on error ({megabytes(stored)}, {share:.0f} % of" in err
 
 
 def test_result_is_shown_with_the_packed_file(

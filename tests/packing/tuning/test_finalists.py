@@ -12,7 +12,7 @@ from vggq.packing import Options, Size
 from vggq.packing.tuning import TuneGoal, parse_goal
 from vggq.packing.tuning.finalists import Finalist, confirm_best
 from vggq.packing.tuning.objective import Objective
-from vggq.packing.tuning.trials import Trial
+from vggq.packing.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -186,6 +186,21 @@ def test_finished_run_evaluates_only_the_original_again(
     assert _summarize(again) == _summarize(first)
 
 
+def test_lines_of_the_cache_with_foreign_keys_are_ignored(
+    source: Path, settings: TuneSettings
+) -> None:
+    first = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    assert settings.cache is not None
+    (path,) = settings.cache.iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines[::2]:
+        line["result"]["foreign"] = 1
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    again = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
+    assert again.evaluations == len(lines[::2]) > 1
+    assert _summarize(again) == _summarize(first)
+
+
 def test_other_weights_have_other_results(source: Path, settings: TuneSettings) -> None:
     goal = parse_goal(within=0)
     measure_sensitivity(source, settings, goal, OPTIONS)

@@ -143,7 +143,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _print(tuned: Tuned, folder: Path | None, *, as_json: bool) -> None:
-    for remark in remarks_of(tuned.sensitivities, tuned.best.trial.size):
+    for remark in remarks_of(tuned.sensitivities, tuned.best.trial):
         print_remark(remark)
     if as_json:
         print_json(tuned_as_json(tuned))

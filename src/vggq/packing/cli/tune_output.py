@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics import format_sqnr
 from ..sizes import megabytes
+from ..tuning import stored_bytes
 from .console import escape_cell, make_table
 
 if TYPE_CHECKING:
@@ -14,25 +15,35 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ..tuning import Sensitivities, Sensitivity, Tuned
+    from ..tuning import Sensitivities, Sensitivity, Trial, Tuned
 
 
-def remarks_of(sensitivities: Sensitivities, size: int | None = None) -> list[str]:
-    """Return remarks about tensors without effect, and about those that a metric hardly feels."""
-    remarks = []
-    for s in sensitivities.unused:
-        share = f", {100 * s.size / size:.0f} % of the file" if size else ""
-        remarks.append(
-            f"{s.group.label} has no effect on {sensitivities.objective.metric} "
-            f"({megabytes(s.size)} when measured{share}); if nothing else uses it, leave it out "
-            f"with drop"
-        )
+def remarks_of(sensitivities: Sensitivities, packed: Trial | None = None) -> list[str]:
+    """Return remarks about tensors without effect, and about those that a metric hardly feels.
+
+    Args:
+        sensitivities: the sensitivity of the model.
+        packed: the trial of the packed file; None if nothing was packed.
+
+    """
+    remarks = [
+        f"{s.group.label} has no effect on {sensitivities.objective.metric} "
+        f"({_describe_bytes(s, packed)}); if nothing else uses it, leave it out with drop"
+        for s in sensitivities.unused
+    ]
     if count := len(sensitivities.unfelt):
         remarks.append(
             f"{sensitivities.objective.metric} is too coarse to feel {count} of "
             f"{len(sensitivities.groups)} tensors alone; return the model's outputs as arrays"
         )
     return remarks
+
+
+def _describe_bytes(s: Sensitivity, packed: Trial | None) -> str:
+    if packed is None:
+        return f"{megabytes(s.size)} when measured"
+    stored = stored_bytes(s.group, packed)
+    return f"{megabytes(stored)}, {100 * stored / packed.size:.0f} % of the file"
 
 
 def sensitivity_table(groups: Sequence[Sensitivity]) -> Table:

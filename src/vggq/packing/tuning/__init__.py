@@ -10,7 +10,8 @@ from .result import (
     render_table,
     write_result,
 )
-from .sensitivity import Sensitivity
+from .sensitivity import Sensitivity, stored_bytes
+from .trial import Trial
 from .tuner import measure_sensitivity, tune
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "TABLE_NAME",
     "Sensitivities",
     "Sensitivity",
+    "Trial",
     "TuneGoal",
     "TuneSettings",
     "Tuned",
@@ -27,6 +29,7 @@ __all__ = [
     "option_lines",
     "parse_goal",
     "render_table",
+    "stored_bytes",
     "tune",
     "write_result",
 ]

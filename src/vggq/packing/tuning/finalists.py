@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .goal import TuneGoal
     from .objective import Objective
     from .plans import Plan
-    from .trials import Trial, TrialRunner
+    from .trial import Trial
+    from .trials import TrialRunner
 
 _MAX_CONFIRMATIONS: Final = 4
 _MAX_CONFIRMED: Final = 2

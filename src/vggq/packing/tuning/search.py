@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .groups import Group
     from .objective import Objective
     from .plans import Plan
-    from .trials import Trial, TrialRunner
+    from .trial import Trial
+    from .trials import TrialRunner
 
 _BITS_PER_BYTE: Final = 8
 _DECIBELS_PER_BIT: Final = 20 * math.log10(2)

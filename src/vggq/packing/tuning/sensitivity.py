@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from .groups import Group
     from .objective import Objective
-    from .trials import Trial, TrialRunner
+    from .trial import Trial
+    from .trials import TrialRunner
 
 # log2 of a Gaussian's standard deviation in steps, at a given rate in bits: the rate minus this.
 _RATE_OFFSET: Final = 1.25
@@ -127,7 +128,7 @@ def _measure(
         group=group,
         factor=_fit_factor([m for m in measurements if m.axis == axis]),
         axis=axis,
-        size=_stored_bytes(group, first),
+        size=stored_bytes(group, first),
         sqnr=compute_sqnr(group.energy, measurements[0].noise),
         effect=measurements[0].effect,
         measurements=tuple(measurements),
@@ -153,12 +154,13 @@ def _run(runner: TrialRunner, group: Group, axis: int | None, bits: float) -> Tr
 
 
 def _evaluate(group: Group, axis: int | None, trial: Trial, objective: Objective) -> Measurement:
-    bits = 8 * _stored_bytes(group, trial) / max(group.count, 1)
+    bits = 8 * stored_bytes(group, trial) / max(group.count, 1)
     return Measurement(axis, bits, sum(trial.noises.values()), objective.effect(trial.metrics))
 
 
-def _stored_bytes(group: Group, trial: Trial) -> int:
-    return sum(size for name, size in trial.sizes.items() if name not in group.copies)
+def stored_bytes(group: Group, trial: Trial) -> int:
+    """Return the bytes that a group takes in the file of a trial."""
+    return sum(trial.sizes[name] for name in group.names if name not in group.copies)
 
 
 def _fit_factor(measurements: Sequence[Measurement]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from ..encoder import Encoder
 from ..evaluations import digest_tensors
 from .cache import digest_of
 from .plans import plan_to_record
+from .trial import Trial, trial_from_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..encoder import EncodedFile
     from ..options import Options
@@ -23,26 +24,7 @@ if TYPE_CHECKING:
     from .evaluation import Judge
     from .plan_encoder import PlanEncoder
     from .plans import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """The result of a trial.
-
-    Attributes:
-        size: bytes of the packed file.
-        metrics: the metrics of the restored weights.
-        sizes: stored bytes of each quantized tensor.
-        noises: the squared error of each quantized tensor.
-        sha256: the digest of the restored tensors; empty if the file was not packed by options.
-
-    """
-
-    size: int
-    metrics: Mapping[str, float]
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    noises: Mapping[str, float] = field(default_factory=dict)
-    sha256: str = ""
+    from .trial import TrialKind
 
 
 @dataclass(slots=True)
@@ -72,7 +54,7 @@ class TrialRunner:
             SourceError: a tensor cannot be read.
 
         """
-        found = self._find("plan", plan_to_record(plan), lambda: self._run(plan))
+        found = self._find("plan", plan_to_record(plan), plan, lambda: self._run(plan))
         self.encoder.learn(plan, found.sizes)
         return found
 
@@ -84,17 +66,25 @@ class TrialRunner:
             SourceError: a tensor cannot be read.
 
         """
-        return self._find("packed", options.to_record(), lambda: self._pack(options))
+        names = self.encoder.names
+        return self._find("packed", options.to_record(), names, lambda: self._pack(options))
 
-    def _find(self, kind: str, record: object, run: Callable[[], dict[str, Any]]) -> Trial:
-        """Return a result from the cache, or run the trial."""
+    def _find(
+        self,
+        kind: TrialKind,
+        record: object,
+        names: Iterable[str],
+        run: Callable[[], dict[str, Any]],
+    ) -> Trial:
+        """Return a result for the tensors of these names from the cache, or run the trial."""
         key = digest_of(kind, record)
-        found = self.cache.get(key)
+        found = trial_from_record(kind, self.cache.get(key), names, self.judge.original)
         if found is None:
-            found = run()
-            self.cache.put(key, found)
+            result = run()
+            self.cache.put(key, result)
+            found = Trial(**result)
         self.advance()
-        return Trial(**found)
+        return found
 
     def _run(self, plan: Plan) -> dict[str, Any]:
         with self.encoder.encode(plan) as encoded:
@@ -111,7 +101,12 @@ class TrialRunner:
             with encoder.encode() as encoded:
                 found = self._evaluate(encoded)
                 found["sha256"] = digest_tensors(_load.load(_as_bytes(encoded)))
+                found["sizes"] = self._read_sizes(encoded)
         return found
+
+    def _read_sizes(self, encoded: EncodedFile) -> dict[str, int]:
+        entries = {info.name: info.entry for info in encoded.manifest.tensors}
+        return {name: encoded.frames.sizes[entries[name]] for name in self.encoder.names}
 
     def _evaluate(self, encoded: EncodedFile) -> dict[str, Any]:
         self.evaluations += 1
