@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vggq._codecs._bits import unpack, unpacking_table
-from vggq._codecs._scratch import borrow_scratch, release_scratch
+from vggq._codecs._scratch import Scratch, borrow_scratch, release_scratch
 from vggq._huge_pages import HUGE
 
 DTYPE = np.dtype(np.int16)
@@ -72,4 +72,6 @@ def test_memory_of_other_threads_is_given_back() -> None:
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_unpacking_every_byte(width: int) -> None:
     packed = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(unpack(packed, width), unpacking_table(width).reshape(-1))
+    np.testing.assert_array_equal(
+        unpack(packed, width, Scratch()), unpacking_table(width).reshape(-1)
+    )

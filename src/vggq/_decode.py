@@ -46,6 +46,34 @@ def decompress_entry(frame: Buffer, tensor: TensorInfo, buffers: Memory | None =
     return content
 
 
+def restore_entry(
+    frame: Buffer, tensor: TensorInfo, out: NDArray[Any], buffers: Memory | None
+) -> None:
+    """Decompress the entry of a tensor, validate its content, and decode it into a new array.
+
+    Args:
+        frame: the bytes of the entry.
+        tensor: the manifest's description of the tensor.
+        out: a contiguous array of the tensor's shape, whose content does not matter.
+        buffers: memory for the content.
+
+    Raises:
+        DataError: the bytes are damaged, or do not match the manifest.
+
+    """
+    place = place_in(out, tensor)
+    if not tensor.codec.VALIDATES:
+        content = decompress_entry(frame, tensor, place or buffers)
+        # Raw content that was decompressed into the array is not decoded.
+        if place is None or tensor.quantized or not isinstance(content, memoryview):
+            decode_into(content, tensor, out)
+        return
+    try:
+        decode_into(_zstd.decompress(frame, tensor.content_size, buffers), tensor, out)
+    except ValueError as error:
+        raise DataError(str(error), tensor=tensor.name) from error
+
+
 def decode(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a new array of the tensor's shape and of `dtype` from its validated content."""
     values = _huge_pages.empty(tensor.shape, dtype)

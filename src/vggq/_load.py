@@ -83,13 +83,8 @@ def _load_new(
     arrays = Arrays(sum(size for size in sizes if size <= MAX_SHARED))
 
     def restore(name: str) -> NDArray[Any]:
-        tensor = packed.tensors[name]
-        values = arrays.empty(tensor.shape, dtypes[name])
-        place = _decode.place_in(values, tensor)
-        content = packed.content(name, buffers, place)
-        # Raw content that was decompressed into the array is not decoded.
-        if place is None or tensor.quantized or not isinstance(content, memoryview):
-            _decode.decode_into(content, tensor, values)
+        values = arrays.empty(packed.tensors[name].shape, dtypes[name])
+        packed.restore_into(name, values, buffers)
         return values
 
     return share_tied(packed, map_tensors(restore, packed, names, threads))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from numpy.typing import NDArray
+
     from ._buffers import Buffer, Memory
     from ._manifest import TensorInfo
     from ._memory_limit import ItemsizeOf
@@ -70,9 +72,8 @@ class PackedFile:
 
         """
         tensor = self._info(name)
-        frame = self.frame(tensor.entry, buffers)
-        reused = buffers if len(frame) >= _MIN_REUSED else None
-        return self.decompress(frame, tensor, place or reused)
+        frame, memory = self._read(tensor, buffers)
+        return self.decompress(frame, tensor, place or memory)
 
     def decompress(self, frame: Buffer, tensor: TensorInfo, memory: Memory | None) -> Buffer:
         """Decompress and validate the content of a tensor.
@@ -91,6 +92,33 @@ class PackedFile:
         except DataError as error:
             error.locate(path=self.path)
             raise
+
+    def restore_into(self, name: str, out: NDArray[Any], buffers: Buffers) -> None:
+        """Restore a tensor into a new array.
+
+        Args:
+            name: the name of the tensor.
+            out: a contiguous array of the tensor's shape, whose content does not matter.
+            buffers: memory to read and decompress into.
+
+        Raises:
+            UnknownTensorError: no tensor has this name.
+            DataError: the bytes of the tensor are damaged.
+            ClosedError: the file is closed.
+
+        """
+        tensor = self._info(name)
+        frame, memory = self._read(tensor, buffers)
+        try:
+            _decode.restore_entry(frame, tensor, out, memory)
+        except DataError as error:
+            error.locate(path=self.path)
+            raise
+
+    def _read(self, tensor: TensorInfo, buffers: Buffers | None) -> tuple[Buffer, Buffers | None]:
+        """Return the bytes of an entry, and the memory to decompress them into."""
+        frame = self.frame(tensor.entry, buffers)
+        return frame, buffers if len(frame) >= _MIN_REUSED else None
 
     def frame(self, entry: int, buffers: Buffers | None = None) -> Buffer:
         """Read the bytes of an entry.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ._bits import unpack
-from ._streams import ESCAPE, Kind, kind_from_code
+from ._streams import ESCAPE, Kind, Plain, kind_from_code
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from ._streams import Bytes
+    from ._scratch import Scratch
+    from ._streams import Bytes, SignedBytes
 
 BAND_HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
 ESCAPED_LEVEL: Final = np.dtype("<i4")
@@ -22,26 +24,30 @@ ESCAPED_LEVEL: Final = np.dtype("<i4")
 MAX_LEVEL: Final = 1 << 23
 """Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
 
+# Levels to search for escapes at a time.
+_CHUNK: Final = 1 << 20
 
-@dataclass(frozen=True, slots=True)
-class StoredBand:
-    """The parts of a band in their stored form.
+
+class StoredBands(NamedTuple):
+    """Neighboring bands of the same kind in their stored form; a band with runs is alone.
 
     Attributes:
-        kind: the kind of the stream.
-        stream: the bytes of the stream.
-        low: the low bits of the levels; empty unless the kind has a shift.
-        escapes: the values of the escapes.
+        kind: the kind of the streams.
+        streams: the bytes of the streams, of shape (bands, bytes).
+        low: the low bits of the levels, of shape (bands, bytes); empty unless the kind has a shift.
+        counts: the number of escapes of each band.
+        escapes: the values of the escapes, band after band.
 
     """
 
     kind: Kind
-    stream: Bytes
+    streams: Bytes
     low: Bytes
+    counts: list[int]
     escapes: NDArray[np.int32]
 
 
-def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBand]:
+def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBands]:
     """Split the content into its bands.
 
     Args:
@@ -55,88 +61,193 @@ def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBand]
     """
     headers = np.frombuffer(content, BAND_HEADER, bands)
     kinds = [kind_from_code(code) for code in headers["kind"].tolist()]
-    escapes = headers["escapes"].tolist()
+    lengths, counts = headers["length"].tolist(), headers["escapes"].tolist()
     lows = [-(-count * kind.shift // 8) for kind in kinds]
-    sizes = [*headers["length"].tolist(), *lows, ESCAPED_LEVEL.itemsize * sum(escapes)]
-    size = headers.nbytes + sum(sizes)
+    size = headers.nbytes + sum([*lengths, *lows]) + ESCAPED_LEVEL.itemsize * sum(counts)
     if size != len(content):
         raise ValueError(f"the bands take {size} bytes, the content has {len(content)}")
-    *parts, planes = _split(np.frombuffer(content, np.uint8, offset=headers.nbytes), sizes)
+    for kind, length in zip(kinds, lengths, strict=True):
+        if isinstance(kind, Plain) and length != count:
+            raise ValueError(f"a band of {count} levels has {length} bytes")
+    groups = list(_find_groups(kinds))
+    data = np.frombuffer(content, np.uint8, offset=headers.nbytes)
+    streams, data = _split(data, [sum(lengths[group]) for group in groups])
+    low_bits, planes = _split(data, [sum(lows[group]) for group in groups])
     values = planes.reshape(ESCAPED_LEVEL.itemsize, -1).T.copy().view(ESCAPED_LEVEL).reshape(-1)
-    streams, low_bits = parts[:bands], parts[bands:]
-    return list(map(StoredBand, kinds, streams, low_bits, _split(values, escapes)))
+    escapes, _ = _split(values, [sum(counts[group]) for group in groups])
+    return [
+        StoredBands(
+            kinds[group.start],
+            stream.reshape(group.stop - group.start, -1),
+            low.reshape(group.stop - group.start, -1),
+            counts[group],
+            found,
+        )
+        for group, stream, low, found in zip(groups, streams, low_bits, escapes, strict=True)
+    ]
 
 
-def _split(array: NDArray[Any], sizes: list[int]) -> list[NDArray[Any]]:
-    """Return consecutive parts of an array; faster than np.split."""
+def _find_groups(kinds: list[Kind]) -> Iterator[slice]:
+    """Yield the bands that are decoded together: neighbors with plain streams of one kind."""
+    begin = 0
+    for end in range(1, len(kinds) + 1):
+        kind = kinds[begin]
+        if end == len(kinds) or kinds[end] != kind or not isinstance(kind, Plain):
+            yield slice(begin, end)
+            begin = end
+
+
+def _split(array: NDArray[Any], sizes: list[int]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Return consecutive parts of an array, and the rest; faster than np.split."""
     ends = list(accumulate(sizes))
-    return [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    parts = [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return parts, array[ends[-1] :]
 
 
-def validate_band(band: StoredBand, count: int) -> None:
-    """Validate a band of `count` levels.
+class BandsDecoder:
+    """The levels of bands, decoded in chunks.
+
+    Args:
+        bands: the bands.
+        count: the number of levels of each band.
+        scratch: memory to search for escapes.
 
     Raises:
-        ValueError: the band is damaged.
-
-    """
-    escapes = band.kind.count_escapes(band.stream, count)
-    if escapes != band.escapes.size:
-        raise ValueError(f"a band has {escapes} escapes, but {band.escapes.size} values for them")
-    largest = _largest_magnitude(band.escapes)
-    if largest > MAX_LEVEL:
-        raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
-
-
-class BandDecoder:
-    """The levels of a validated band, decoded in chunks.
+        ValueError: a band is damaged.
 
     Attributes:
-        count: the number of levels.
-        largest: an upper bound of the absolute values of the levels.
+        largest: an upper bound of the absolute values of the levels of each band.
 
     """
 
-    def __init__(self, band: StoredBand, count: int) -> None:
-        self.count = count
-        self._upper = band.kind.expand(band.stream, count)
-        self._shift = band.kind.shift
-        self._low = band.low
-        self._escapes = band.escapes
-        # Most bands have no escapes, and need no search for them.
-        self._places = np.flatnonzero(self._upper == ESCAPE) if self._escapes.size else None
-        self.largest = self._find_largest()
+    def __init__(self, bands: StoredBands, count: int, scratch: Scratch) -> None:
+        self._upper = bands.kind.expand(bands.streams, count)
+        self._shift = bands.kind.shift
+        self._low = bands.low
+        lowest = self._upper.min(axis=1, initial=0)
+        highest = self._upper.max(axis=1, initial=0)
+        has_escapes = bands.escapes.size or lowest.min() == ESCAPE
+        self._escapes = _Escapes(self._upper, bands, scratch) if has_escapes else None
+        escaped = self._escapes.largest if self._escapes else [0] * len(self._upper)
+        self.largest = [
+            max(-low << self._shift, high + 1 << self._shift, level)
+            for low, high, level in zip(lowest.tolist(), highest.tolist(), escaped, strict=True)
+        ]
 
-    def _find_largest(self) -> int:
-        if not self._upper.size:
-            return 0
-        lowest, end = int(self._upper.min()), int(self._upper.max()) + 1
-        escaped = _largest_magnitude(self._escapes)
-        return max(-lowest << self._shift, end << self._shift, escaped)
+    def __len__(self) -> int:
+        """Return the number of bands."""
+        return len(self._upper)
 
-    def decode_into(self, out: NDArray[Any], begin: int) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of all levels without escapes."""
+        return self._upper.size + self._low.size
+
+    def reorder(self, order: NDArray[np.uint16], memory: NDArray[np.uint8]) -> None:
+        """Put rows of levels in another order.
+
+        Args:
+            order: the new index of each row; a row is a multiple of 8 levels.
+            memory: `size` bytes for the rows, which are used from now on.
+
+        """
+        indices = np.argsort(order)
+        upper, low = memory[: self._upper.size], memory[self._upper.size :]
+        self._upper = _take_rows(self._upper.view(np.uint8), indices, upper).view(np.int8)
+        if low.size:
+            self._low = _take_rows(self._low, indices, low)
+        if self._escapes:
+            self._escapes.reorder(order, self._upper.shape[1] // order.size)
+
+    def decode_into(self, out: NDArray[Any], begin: int, scratch: Scratch) -> None:
         """Write the levels from index `begin` on to `out`.
 
         Args:
-            out: an array of integers, one for each level.
+            out: an array of integers, of shape (bands, levels).
             begin: a multiple of 8, so that the low bits begin at a whole byte.
+            scratch: memory for low bits.
 
         """
-        end = begin + out.size
+        end = begin + out.shape[1]
         # A product, because numpy vectorizes it and not the shift.
         # With the dtype, because numpy 1 would multiply bytes by a small factor as bytes.
         factor = out.dtype.type(1 << self._shift)
-        np.multiply(self._upper[begin:end], factor, out=out, dtype=out.dtype)
+        np.multiply(self._upper[:, begin:end], factor, out=out, dtype=out.dtype)
         if self._shift:
-            low = self._low[begin * self._shift // 8 : -(-end * self._shift // 8)]
-            numbers = unpack(low, self._shift)[: out.size]
+            low = self._low[:, begin * self._shift // 8 : -(-end * self._shift // 8)]
+            numbers = unpack(low, self._shift, scratch)[:, : out.shape[1]]
             # Numbers of the same type need no conversion in parts.
             out += numbers if self._shift == 8 else numbers.view(np.int8)
-        if self._places is not None:
-            first, last = self._places.searchsorted(begin), self._places.searchsorted(end)
-            out[self._places[first:last] - begin] = self._escapes[first:last]
+        if self._escapes:
+            self._escapes.write(out, begin)
 
 
-def _largest_magnitude(values: NDArray[np.int32]) -> int:
-    """Return the largest absolute value; unlike abs, this makes no copy."""
-    return max(-int(values.min(initial=0)), int(values.max(initial=0)))
+class _Escapes:
+    """The escapes of bands, in the order of their places in a band.
+
+    Args:
+        upper: the upper bits of each level, of shape (bands, levels).
+        stored: the bands.
+        scratch: memory to search for them.
+
+    Raises:
+        ValueError: there are fewer or more escapes than values, or a value is too large.
+
+    Attributes:
+        largest: the largest absolute value of each band.
+
+    """
+
+    def __init__(self, upper: SignedBytes, stored: StoredBands, scratch: Scratch) -> None:
+        values, _ = _split(stored.escapes, stored.counts)
+        self.largest = [max(-int(v.min(initial=0)), int(v.max(initial=0))) for v in values]
+        if (largest := max(self.largest)) > MAX_LEVEL:
+            raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
+        bands, places = np.divmod(_find_escapes(upper.reshape(-1), scratch), upper.shape[1])
+        counts = np.bincount(bands, minlength=len(upper)).tolist()
+        for found, expected in zip(counts, stored.counts, strict=True):
+            if found != expected:
+                raise ValueError(f"a band has {found} escapes, but {expected} values for them")
+        self._bands, self._places, self._values = bands, places, stored.escapes
+        self._is_sorted = False
+
+    def _sort(self) -> None:
+        order = np.argsort(self._places, kind="stable")
+        self._bands, self._places, self._values = (
+            array[order] for array in (self._bands, self._places, self._values)
+        )
+        self._is_sorted = True
+
+    def reorder(self, order: NDArray[np.uint16], length: int) -> None:
+        """Put rows of `length` levels in another order, as `BandsDecoder.reorder` does."""
+        rows, offsets = np.divmod(self._places, length)
+        self._places = order[rows].astype(np.intp) * length + offsets
+        self._is_sorted = False
+
+    def write(self, out: NDArray[Any], begin: int) -> None:
+        """Write the values of the escapes among levels from index `begin` on."""
+        if not self._is_sorted:
+            self._sort()
+        first, last = self._places.searchsorted((begin, begin + out.shape[1]))
+        places = self._places[first:last] - begin
+        out[self._bands[first:last], places] = self._values[first:last]
+
+
+def _take_rows(
+    stored: NDArray[np.uint8], indices: NDArray[np.intp], memory: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Copy rows of bands, of shape (bands, bytes), to memory in the order of their indices."""
+    rows = stored.reshape(len(stored), indices.size, -1)
+    # The indices are valid; without the mode, numpy would copy the result once more.
+    rows.take(indices, axis=1, out=memory.reshape(rows.shape), mode="clip")
+    return memory.reshape(stored.shape)
+
+
+def _find_escapes(upper: SignedBytes, scratch: Scratch) -> NDArray[np.intp]:
+    """Return the indices of the escapes."""
+    found = []
+    for begin in range(0, upper.size, _CHUNK):
+        part = upper[begin : begin + _CHUNK]
+        is_escape = scratch.take("escapes", part.shape, np.dtype(np.bool_))
+        found.append(np.flatnonzero(np.equal(part, ESCAPE, out=is_escape)) + begin)
+    return np.concatenate(found) if found else np.empty(0, np.intp)

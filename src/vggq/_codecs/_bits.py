@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._scratch import Scratch
+
 
 @cache
 def unpacking_table(width: int) -> NDArray[np.int16]:
@@ -20,17 +22,27 @@ def unpacking_table(width: int) -> NDArray[np.int16]:
     return numbers
 
 
-def unpack(packed: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Return all numbers of `width` bits in the bytes, each in a byte of its own."""
+def unpack(packed: NDArray[np.uint8], width: int, scratch: Scratch) -> NDArray[np.uint8]:
+    """Return all numbers of `width` bits in the bytes, each in a byte of its own.
+
+    Args:
+        packed: the bytes.
+        width: 1, 2, 4 or 8.
+        scratch: memory for the result, which has the shape of `packed` but for the last axis.
+
+    """
     if width == 1:
-        return np.unpackbits(packed, bitorder="little")
+        return np.unpackbits(packed, axis=-1, bitorder="little")
     # A word has room for the numbers of one byte. Halve its groups of bits until each is a number.
-    words = packed.astype(f"<u{8 // width}")
+    dtype = np.dtype(f"<u{8 // width}")
+    words = scratch.take("words", packed.shape, dtype)
+    words[...] = packed
     group, distance = 8, 8 * words.itemsize
     while group > width:
         group, distance = group // 2, distance // 2
-        words |= words << words.dtype.type(distance - group)
-        words &= _mask(words.dtype, group, distance)
+        shifted = scratch.take("shifted", packed.shape, dtype)
+        words |= np.left_shift(words, dtype.type(distance - group), out=shifted)
+        words &= _mask(dtype, group, distance)
     return words.view(np.uint8)
 
 

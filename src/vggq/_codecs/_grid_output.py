@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """The places of the weights of a tensor, for vectors in stored order.
+    """The places of the weights of a tensor.
 
     Sums that need neither another dtype nor another order are written where they belong.
 
     Args:
         codec: the codec.
-        order: the row order; empty if the rows were not reordered.
+        order: the row order of the vectors to store; empty if they come in the tensor's order.
         out: the flat array that the weights will be stored in.
         dtype: the dtype of the sums.
         scratch: memory for the sums of a chunk.
@@ -41,7 +41,7 @@ class Places:
         scratch: Scratch,
     ) -> None:
         self._order = order
-        self._target = codec.as_vectors(out)
+        self._target = codec.as_vectors(out, order.size or 1)
         self._is_direct = not order.size and out.dtype == dtype == np.float32
         self._is_first = codec.first
         self._dtype = dtype

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 class Codec(Protocol):
     """The decoder of a codec, with the parameters of one tensor.
 
-    The content is the decompressed entry of the tensor. Validate it before decoding it.
+    The content is the decompressed entry of the tensor. Validate it before decoding it, unless
+    `VALIDATES` is true: then `decode_into` validates it, and raises the error of `validate` before
+    it writes anything.
     """
 
     NAME: ClassVar[str]
+    VALIDATES: ClassVar[bool]
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as the manifest stores them."""

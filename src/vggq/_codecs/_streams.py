@@ -50,20 +50,15 @@ class Plain:
         """The kind of the stream, as the header of its band stores it."""
         return self.shift
 
-    def count_escapes(self, stream: Bytes, count: int) -> int:
-        """Validate a stream of `count` levels, and return the number of its escapes.
+    def expand(self, streams: Bytes, count: int) -> SignedBytes:  # noqa: ARG002 - as in Runs
+        """Return the upper bits of each level, and ESCAPE for escapes.
 
-        Raises:
-            ValueError: the stream has not one byte for each level.
+        Args:
+            streams: streams of shape (bands, levels).
+            count: the number of levels of a band.
 
         """
-        if stream.size != count:
-            raise ValueError(f"a band of {count} levels has {stream.size} bytes")
-        return int(np.count_nonzero(stream.view(np.int8) == ESCAPE))
-
-    def expand(self, stream: Bytes, count: int) -> SignedBytes:
-        """Return the upper bits of each level of a validated stream, and ESCAPE for escapes."""
-        return stream.view(np.int8)[:count]
+        return streams.view(np.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +98,26 @@ class Runs:
         """The number of symbols that end with a level or an escape."""
         return self.run_length * self.endings
 
-    def count_escapes(self, stream: Bytes, count: int) -> int:
-        """Validate a stream of `count` levels, and return the number of its escapes.
+    def expand(self, streams: Bytes, count: int) -> SignedBytes:
+        """Return each level, and ESCAPE for escapes.
+
+        Args:
+            streams: streams of shape (bands, bytes).
+            count: the number of levels of a band.
 
         Raises:
-            ValueError: a symbol is undefined, or the stream has not `count` levels.
+            ValueError: a symbol is undefined, or a stream has not `count` levels.
 
         """
-        end = escapes = 0
+        for stream in streams:
+            self._validate(stream, count)
+        expanded = np.zeros((len(streams), count), np.int8)
+        for stream, band in zip(streams, expanded, strict=True):
+            self._expand_into(stream, band)
+        return expanded
+
+    def _validate(self, stream: Bytes, count: int) -> None:
+        end = 0
         for start in range(0, stream.size, _CHUNK):
             symbols = stream[start : start + _CHUNK]
             # ZERO_RUN + 1 is 0 in uint8.
@@ -118,18 +125,13 @@ class Runs:
                 raise ValueError("a band has an undefined symbol")
             zeros = symbols // np.uint8(self.endings)
             end += int(zeros.sum(dtype=np.uint32) + np.count_nonzero(symbols != ZERO_RUN))
-            zeros *= np.uint8(self.endings)
-            escapes += int(np.count_nonzero(symbols - zeros == self.endings - 1))
         excess = end - count
         last = int(stream[-1]) if stream.size else 0
         if excess and not (last == ZERO_RUN and 0 < excess < self.run_length):
             raise ValueError(f"a band of {count} levels has runs of {end} levels")
-        return escapes
 
-    def expand(self, stream: Bytes, count: int) -> SignedBytes:
-        """Return each level of a validated stream, and ESCAPE for escapes."""
+    def _expand_into(self, stream: Bytes, expanded: SignedBytes) -> None:
         levels = self._last_levels()
-        expanded = np.zeros(count, np.int8)
         last = -1
         for start in range(0, stream.size, _CHUNK):
             symbols = stream[start : start + _CHUNK]
@@ -139,9 +141,8 @@ class Runs:
             places += last
             last = places[-1]
             # The last symbol may stand for zeros beyond the end of the band.
-            places[-1] = min(last, count - 1)
+            places[-1] = min(last, expanded.size - 1)
             expanded[places] = levels.take(symbols)
-        return expanded
 
     def _last_levels(self) -> SignedBytes:
         """Return, for each symbol, the last of its levels."""

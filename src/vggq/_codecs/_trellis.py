@@ -57,22 +57,22 @@ def resolve_levels(levels: NDArray[Any], states: int) -> None:
         states: the number of states, 4 to 256.
 
     """
-    bits = np.stack([_pack_parities(band) for band in levels])
+    bits = _pack_parities(levels)
     choose_quantizers(bits, states)
-    for band, chosen in zip(levels, bits, strict=True):
-        signs = np.sign(band)
-        signs *= np.unpackbits(chosen, count=band.size, bitorder="little").view(np.int8)
-        np.add(band, band, out=band)
-        np.subtract(band, signs, out=band)
+    chosen = np.unpackbits(bits, axis=1, count=levels.shape[1], bitorder="little")
+    signs = np.sign(levels)
+    signs *= chosen.view(np.int8)
+    np.add(levels, levels, out=levels)
+    np.subtract(levels, signs, out=levels)
 
 
 def _pack_parities(levels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the parities of whole lanes, eight in a byte; 0 after the last level."""
+    """Return the parities of whole lanes of each band, eight in a byte; 0 after the last level."""
     parities = levels.astype(np.uint8)
     parities &= 1
-    bits = np.zeros(-(-levels.size // LANE_SIZE) * LANE_SIZE // 8, np.uint8)
-    bits[: -(-levels.size // 8)] = np.packbits(parities, bitorder="little")
-    return bits
+    packed = np.packbits(parities, axis=1, bitorder="little")
+    size = -(-levels.shape[1] // LANE_SIZE) * LANE_SIZE // 8
+    return np.pad(packed, ((0, 0), (0, size - packed.shape[1])))
 
 
 def choose_quantizers(bits: NDArray[np.uint8], states: int) -> None:

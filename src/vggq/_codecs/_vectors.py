@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ._trellis import resolve_levels
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from ._bands import BandDecoder
     from ._scratch import Scratch
 
 # float32 represents every integer up to this one, so that sums up to it are exact in any order.
@@ -22,53 +19,42 @@ _MAX_EXACT_FLOAT32: Final = 1 << 24
 # the threads that decode other tensors. Products of fewer columns would cost more than that.
 _MAX_UNTHREADED_PRODUCT: Final = 1 << 18
 _MIN_COLUMNS: Final = 64
-# Multiples of the step size below this fit into int16.
-_INT16_LEVELS: Final = 1 << 15
-# Levels of a band, and of all bands, to decode at a time. Those of a band stay in the cache
-# meanwhile. Fewer and longer calls of numpy leave the interpreter to other threads.
-_MAX_BAND_LEVELS: Final = 1 << 17
-_MAX_LEVELS: Final = 1 << 21
 
 
 def sum_chunks(
-    bands: list[BandDecoder],
+    chunks: Iterable[tuple[int, NDArray[Any]]],
     basis: NDArray[np.int16],
-    length: int,
     *,
-    states: int,
     dtype: np.dtype[Any],
     place: Callable[[int, int], NDArray[Any]],
     scratch: Scratch,
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield multiples.T @ basis in chunks of vectors, as exact integers in a floating-point dtype.
+    """Yield multiples.T @ basis, as exact integers in a floating-point dtype.
 
     Args:
-        bands: the bands.
+        chunks: the index of the first vector of a chunk, and its multiples of the step size, of
+            shape (taps, vectors).
         basis: of shape (taps, taps), or empty.
-        length: the number of vectors of a chunk; a multiple of the lane size, unless it is the
-            number of all vectors.
-        states: the number of states of dependent levels; 1 if levels are independent.
         dtype: a result of `exact_dtype`.
         place: returns memory for the sums of the vectors between two indices, of shape
             (taps, vectors) and of `dtype`.
-        scratch: memory for the levels.
+        scratch: memory for values.
 
     Yields:
         The index of the first vector, and the sums.
 
     """
-    matrix: NDArray[Any] = basis.T.astype(dtype)
-    for start, levels in _decode_parts(bands, length, states, scratch):
-        for begin in range(0, levels.shape[1], length):
-            multiples = levels[:, begin : begin + length]
-            sums = place(start + begin, start + begin + multiples.shape[1])
-            if basis.size:
-                values = scratch.take("values", multiples.shape, dtype)
-                values[:] = multiples
-                _multiply(matrix, values, sums)
-            else:
-                sums[:] = multiples
-            yield start + begin, sums
+    # Contiguous: OpenBLAS takes twice as long for a transposed matrix of this size.
+    matrix = np.ascontiguousarray(basis.T, dtype)
+    for begin, multiples in chunks:
+        sums = place(begin, begin + multiples.shape[1])
+        if basis.size:
+            values = scratch.take("values", multiples.shape, dtype)
+            values[:] = multiples
+            _multiply(matrix, values, sums)
+        else:
+            sums[:] = multiples
+        yield begin, sums
 
 
 def exact_dtype(largest: int) -> np.dtype[Any]:
@@ -76,37 +62,16 @@ def exact_dtype(largest: int) -> np.dtype[Any]:
     return np.dtype(np.float32 if largest < _MAX_EXACT_FLOAT32 else np.float64)
 
 
-def _decode_parts(
-    bands: list[BandDecoder], length: int, states: int, scratch: Scratch
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield parts of the bands, whole chunks of `length` levels, as multiples of the step size.
+def largest_sum(largest: list[int], basis: NDArray[np.int16]) -> int:
+    """Return an upper bound of the absolute values of the sums.
 
-    Yields:
-        The index of the first level, and an array of shape (bands, levels), valid until the next
-        part.
+    Args:
+        largest: an upper bound of the absolute values of the multiples of each band.
+        basis: of shape (taps, taps), or empty.
 
     """
-    count = bands[0].count
-    size = min(_MAX_BAND_LEVELS, _MAX_LEVELS // len(bands)) // length * length or length
-    size = min(size, count)
-    largest = max(band.largest for band in bands) << (states > 1)
-    dtype = np.dtype(np.int16 if largest < _INT16_LEVELS else np.int32)
-    for begin in range(0, count, size):
-        levels = scratch.take("levels", (len(bands), min(size, count - begin)), dtype)
-        for band, row in zip(bands, levels, strict=True):
-            band.decode_into(row, begin)
-        if states > 1:
-            resolve_levels(levels, states)
-        yield begin, levels
-
-
-def largest_sum(bands: list[BandDecoder], basis: NDArray[np.int16], *, states: int) -> int:
-    """Return an upper bound of the absolute values of the sums, for arguments of `sum_chunks`."""
     factors = np.abs(basis.astype(np.int64)).max(axis=1) if basis.size else [1]
-    return sum(
-        (band.largest << (states > 1)) * int(factor)
-        for band, factor in zip(bands, factors, strict=True)
-    )
+    return sum(level * int(factor) for level, factor in zip(largest, factors, strict=True))
 
 
 def _multiply(matrix: NDArray[Any], values: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:

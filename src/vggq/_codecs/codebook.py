@@ -40,6 +40,7 @@ class Codebook:
     """
 
     NAME: ClassVar[str] = "codebook"
+    VALIDATES: ClassVar[bool] = False
 
     centroids: int
     slices: Slices | None = None

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from .._rounding import MAX_FINITE
-from ._bands import BAND_HEADER, BandDecoder, parse_bands, validate_band
+from ._bands import BAND_HEADER, BandsDecoder, parse_bands
 from ._grid_output import Places, VectorScaling
+from ._levels import LevelDecoder
 from ._scales import Slices
 from ._scratch import borrow_scratch
 from ._streams import MAX_LEVELS_PER_BYTE
-from ._trellis import LANE_SIZE, STATES
+from ._trellis import STATES
 from ._vectors import exact_dtype, largest_sum, sum_chunks
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Grid:
     """
 
     NAME: ClassVar[str] = "grid"
+    VALIDATES: ClassVar[bool] = True
 
     taps: int
     first: bool
@@ -135,23 +137,32 @@ class Grid:
         return self.rows * ROW_DTYPE.itemsize if self.rows > 1 else 0
 
     def validate(self, content: Buffer, count: int) -> None:
-        """Validate content of the right size.
+        """Validate content of the right size, as `decode_into` does.
 
         Raises:
             ValueError: the step size is not a positive number, the row order is not a permutation,
                 or a scale or a band is damaged.
 
         """
+        with borrow_scratch() as scratch:
+            self._read(content, count, scratch)
+
+    def _read(
+        self, content: Buffer, count: int, scratch: Scratch
+    ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], list[BandsDecoder]]:
+        """Return the parts of content of the right size once they are validated."""
         if self.slices:
             self.slices.validate(content)
-        step, _, order, bands = self.split(content)
+        step, basis, order, stored = self.split(content)
         if not 0 < step < np.inf:
             raise ValueError(f"the step size is {step}, expected a positive number")
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError(f"the row order is not a permutation of 0..{order.size - 1}")
         levels = count // self.taps
-        for band in parse_bands(bands, self.taps, levels):
-            validate_band(band, levels)
+        bands = [
+            BandsDecoder(group, levels, scratch) for group in parse_bands(stored, self.taps, levels)
+        ]
+        return step, basis.reshape(self.taps, -1), order, bands
 
     def split(
         self, content: Buffer
@@ -169,18 +180,23 @@ class Grid:
         return step, basis, order, view[end + self._order_size :]
 
     def decode_into(self, content: Buffer, out: NDArray[Any], *, chunk: int = _CHUNK) -> None:
-        """Restore validated content into a flat contiguous array of a floating-point dtype.
+        """Validate content, and restore it into a flat contiguous array of floating-point numbers.
 
         Each weight is an integer times the step size, rounded to float32, with scales multiplied by
         its scale and rounded again, and then rounded to the dtype of `out`. All of these saturate.
 
         Args:
-            content: the content.
+            content: content of the right size.
             out: the array.
             chunk: about the number of weights to restore at a time.
 
+        Raises:
+            ValueError: the content is damaged; nothing was written.
+
         """
-        if out.size:
+        if not out.size:
+            self.validate(content, 0)
+        else:
             with borrow_scratch() as scratch:
                 self._decode_into(content, out, chunk, scratch)
 
@@ -188,11 +204,12 @@ class Grid:
         self, content: Buffer, out: NDArray[Any], chunk: int, scratch: Scratch
     ) -> None:
         count = out.size // self.taps
-        step, basis, order, stored = self.split(content)
-        bands = [BandDecoder(band, count) for band in parse_bands(stored, self.taps, count)]
-        matrix = basis.reshape(self.taps, -1)
-        length = min(-(-chunk // self.taps // LANE_SIZE) * LANE_SIZE, count)
-        largest_integer = largest_sum(bands, matrix, states=self.dependent)
+        step, matrix, order, bands = self._read(content, out.size, scratch)
+        levels = LevelDecoder(bands, count, self.dependent, scratch)
+        if order.size and levels.can_reorder(order.size):
+            levels.reorder(order)
+            order = order[:0]
+        largest_integer = largest_sum(levels.largest, matrix)
         largest = largest_integer * float(step)
         limit = min(MAX_FINITE["float32"], MAX_FINITE[out.dtype.name])
         scaling = VectorScaling(self, content, out, largest) if self.slices else None
@@ -201,13 +218,7 @@ class Grid:
         dtype = exact_dtype(largest_integer)
         places = Places(self, order, out, dtype, scratch)
         for begin, sums in sum_chunks(
-            bands,
-            matrix,
-            length,
-            states=self.dependent,
-            dtype=dtype,
-            place=places.take,
-            scratch=scratch,
+            levels.chunks(chunk), matrix, dtype=dtype, place=places.take, scratch=scratch
         ):
             with np.errstate(all="ignore"):
                 # In float32, one rounding; it gives the same bits as the product in float64.
@@ -219,8 +230,8 @@ class Grid:
                     vectors = scaling.apply(vectors, begin)
                 places.store(vectors, begin)
 
-    def as_vectors(self, out: NDArray[Any]) -> NDArray[Any]:
+    def as_vectors(self, out: NDArray[Any], rows: int) -> NDArray[Any]:
         """Return a view of the tensor of shape (rows, vectors of a row, taps)."""
         if self.first:
-            return out.reshape(self.taps, self.rows, -1).transpose(1, 2, 0)
-        return out.reshape(self.rows, -1, self.taps)
+            return out.reshape(self.taps, rows, -1).transpose(1, 2, 0)
+        return out.reshape(rows, -1, self.taps)

@@ -25,6 +25,7 @@ class Raw:
     """
 
     NAME: ClassVar[str] = "raw"
+    VALIDATES: ClassVar[bool] = False
 
     dtype: str
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .._buffers import Buffer
     from .._codecs import Grid
-    from .._codecs._bands import StoredBand
+    from .._codecs._bands import StoredBands
 
 
 @dataclass(slots=True)
@@ -79,21 +79,18 @@ def split_content(content: Buffer, codec: Grid, count: int) -> GridParts:
         step=float(step),
         basis=basis.reshape(codec.taps, -1).astype(np.float64),
         order=np.argsort(order),
-        shifts=[band.kind.shift for band in bands],
+        shifts=[group.kind.shift for group in bands for _ in group.counts],
         levels=levels,
         upper=levels[: codec.taps * vectors].view(np.int8),
-        escapes=np.concatenate([band.escapes for band in bands]),
+        escapes=np.concatenate([group.escapes for group in bands]),
     )
 
 
-def _join_levels(stored: memoryview, bands: list[StoredBand], vectors: int) -> NDArray[np.uint8]:
+def _join_levels(stored: memoryview, bands: list[StoredBands], vectors: int) -> NDArray[np.uint8]:
     """Return the signed bytes of all levels, then the low bits; a view if no stream has runs."""
-    if all(isinstance(band.kind, Plain) for band in bands):
-        size = sum(band.stream.size + band.low.size for band in bands)
-        return np.frombuffer(stored, np.uint8, size, len(bands) * BAND_HEADER.itemsize)
-    joined = np.empty(len(bands) * vectors + sum(band.low.size for band in bands), np.uint8)
-    upper = joined[: len(bands) * vectors].view(np.int8).reshape(len(bands), vectors)
-    for row, band in zip(upper, bands, strict=True):
-        row[:] = band.kind.expand(band.stream, vectors)
-    np.concatenate([band.low for band in bands], out=joined[upper.size :])
-    return joined
+    taps = sum(len(group.counts) for group in bands)
+    if all(isinstance(group.kind, Plain) for group in bands):
+        size = sum(group.streams.size + group.low.size for group in bands)
+        return np.frombuffer(stored, np.uint8, size, taps * BAND_HEADER.itemsize)
+    upper = [group.kind.expand(group.streams, vectors).view(np.uint8) for group in bands]
+    return np.concatenate([part.reshape(-1) for part in (*upper, *(g.low for g in bands))])

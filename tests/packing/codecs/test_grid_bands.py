@@ -13,11 +13,10 @@ from hypothesis.extra import numpy as npst
 from vggq._codecs._bands import (
     BAND_HEADER,
     MAX_LEVEL,
-    BandDecoder,
-    StoredBand,
+    BandsDecoder,
     parse_bands,
-    validate_band,
 )
+from vggq._codecs._scratch import Scratch
 from vggq._codecs._streams import SHIFTS, Kind, Plain, Runs, kind_from_code
 from vggq.packing.codecs.grid.streams import encode_band, encode_levels, serialize_bands
 
@@ -38,23 +37,20 @@ some_levels = npst.arrays(
 )
 
 
-def parse_and_check(content: bytes, bands: int, count: int) -> list[StoredBand]:
-    found = parse_bands(memoryview(content), bands, count)
-    for band in found:
-        validate_band(band, count)
-    return found
+def parse(content: bytes, bands: int, count: int) -> list[BandsDecoder]:
+    stored = parse_bands(memoryview(content), bands, count)
+    return [BandsDecoder(group, count, Scratch()) for group in stored]
 
 
 def decode(content: bytes, bands: int, count: int) -> list[NDArray[np.int64]]:
-    found = []
-    for stored in parse_and_check(content, bands, count):
-        band = BandDecoder(stored, count)
-        levels = np.empty(count, np.int64)
+    found: list[NDArray[np.int64]] = []
+    for group in parse(content, bands, count):
+        levels = np.empty((len(group), count), np.int64)
         # The last chunk is shorter than the others.
         for begin in range(0, count, 64):
-            band.decode_into(levels[begin : begin + 64], begin)
-        assert np.abs(levels).max(initial=0) <= band.largest
-        found.append(levels)
+            group.decode_into(levels[:, begin : begin + 64], begin, Scratch())
+        assert (np.abs(levels).max(axis=1, initial=0) <= group.largest).all()
+        found += list(levels)
     return found
 
 
@@ -113,7 +109,7 @@ def content(kind: int, stream: bytes, escapes: int, rest: bytes = b"") -> bytes:
 )
 def test_damaged_bands_raise_an_error(damaged: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_and_check(damaged, 1, 3)
+        parse(damaged, 1, 3)
 
 
 def test_zeros_past_the_end_of_a_band_are_ignored() -> None:
