@@ -53,7 +53,14 @@ class Case:
 
 
 def measure_first_loads(
-    part: str, title: str, cases: Sequence[Case], base: str, *, cores: int, rounds: int
+    part: str,
+    title: str,
+    cases: Sequence[Case],
+    base: str,
+    *,
+    cores: int,
+    rounds: int,
+    pause: float = 0,
 ) -> Table:
     """Measure the first load of a new process, for each case in turn.
 
@@ -67,13 +74,14 @@ def measure_first_loads(
         base: the row with which the table compares the others.
         cores: the number of cores to use.
         rounds: the number of processes for each case.
+        pause: seconds between the imports and the load.
 
     """
     compared = [_run_case(case, cores, case.compare) for case in cases]
     answers: list[list[dict[str, Any]]] = [[] for _ in cases]
     for _ in range(rounds):
         for case, found in zip(cases, answers, strict=True):
-            found.append(_run_case(case, cores))
+            found.append(_run_case(case, cores, pause=pause))
     pairs = zip(cases, answers, compared, strict=True)
     rows = [row for case, found, first in pairs for row in _collect(case, found, first["equal"])]
     return Table(part, title, base, rows)
@@ -106,8 +114,10 @@ def _compare(case: Case, cores: int) -> bool | None:
     return _run_case(case, cores, case.compare)["equal"] if case.compare else None
 
 
-def _run_case(case: Case, cores: int, compare: Path | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = _run([case], cores, compare=compare)
+def _run_case(
+    case: Case, cores: int, compare: Path | None = None, *, pause: float = 0
+) -> dict[str, Any]:
+    answer: dict[str, Any] = _run([case], cores, compare=compare, pause=pause)
     return answer
 
 
@@ -117,6 +127,7 @@ def _run(
     *,
     rounds: int = 0,
     compare: Path | None = None,
+    pause: float = 0,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
     request = {
@@ -124,6 +135,7 @@ def _run(
         "cores": cores,
         "rounds": rounds,
         "compare": str(compare) if compare else None,
+        "pause": pause,
     }
     command = [sys.executable, str(_WORKER), json.dumps(request)]
     done = subprocess.run(

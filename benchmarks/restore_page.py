@@ -41,8 +41,8 @@ not edit it. To repeat a measurement:
   counts as memory.
 - **Threads**: the number of threads that decode; the other tables use the default.
 - **All cores**: the load follows the import at once. For some hundredths of a second after
-  `import numpy`, OpenBLAS keeps its idle threads running, and they compete with those that decode;
-  a later load takes less time.
+  `import numpy`, OpenBLAS keeps its idle threads running, and they compete with those that decode.
+  The tables "after the import" have loads that come later, as in programs that import more.
 - **`numpy.load`, npy** reads all values as one array. numpy asks the system for huge pages
   for it.
 - **Grid** and **dependent grid** have an SQNR of 41.36 dB in every tensor, about that of the

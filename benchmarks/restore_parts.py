@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from restore_results import Table
 
+PAUSE: Final = 0.2
+"""Seconds after which the threads that numpy's import has started are idle."""
+
 # glibc: take no memory from mmap, give none back to the system, and share it among threads.
 _KEEP_MEMORY: Final = {
     "MALLOC_MMAP_MAX_": "0",
@@ -73,6 +76,18 @@ def measure_numpy(setting: Setting) -> Iterator[Table]:
     readers = [r for r in FILE_READERS if not r.torch and r.suffix != ".vggq"]
     cases = [*with_grids(setting, VGGQ), *rivals(setting, "vgg19", readers)]
     yield from first_loads(setting, "numpy", "VGG19", cases, SAFETENSORS)
+
+
+def measure_later(setting: Setting) -> Iterator[Table]:
+    """Compare the readers that return numpy arrays, once numpy's threads are idle."""
+    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    base = Case(SAFETENSORS, setting.folder / "vgg19.safetensors")
+    cases = [*with_grids(setting, VGGQ), base]
+    title = f"VGG19, all cores, {PAUSE} s after the import"
+    yield measure_first_loads(
+        "later", title, cases, SAFETENSORS,
+        cores=max(setting.cores.values()), rounds=setting.rounds, pause=PAUSE,
+    )  # fmt: skip
 
 
 def measure_torch(setting: Setting) -> Iterator[Table]:
@@ -185,6 +200,7 @@ def measure_cuda_first(setting: Setting) -> Iterator[Table]:
 _VGG19: Final = ("vgg19", *GRIDS)
 PARTS: Final = {
     "numpy": Part(measure_numpy, _VGG19, "", "VGG19 to numpy arrays, first load"),
+    "later": Part(measure_later, _VGG19, "", "VGG19, a moment after the import"),
     "torch": Part(measure_torch, _VGG19, "torch", "VGG19 to torch tensors, first load"),
     "threads": Part(measure_threads, _VGG19, "", "VGG19 with every number of threads"),
     "small": Part(measure_small, ("small",), "", "3,000 small tensors"),

@@ -46,6 +46,7 @@ def main() -> None:
     else:
         ((name, path, threads),) = cases
         load = prepare(name, path, threads)
+        time.sleep(request["pause"])
         answer = measure_load(load, Path(path), request["compare"], touch=READERS[name].lazy)
     print(json.dumps(answer))
 
