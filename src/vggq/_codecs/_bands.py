@@ -25,7 +25,7 @@ MAX_LEVEL: Final = 1 << 23
 """Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
 
 # Levels to search for escapes at a time.
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 17
 
 
 class StoredBands(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .._huge_pages import HUGE
 from ._trellis import LANE_SIZE, resolve_levels
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 # Multiples of the step size below this fit into int16.
 _INT16_LEVELS: Final = 1 << 15
-# Levels of a band, and of all bands, to decode at a time. Those of a band stay in the cache
-# meanwhile. Fewer and longer calls of numpy leave the interpreter to other threads.
-_MAX_BAND_LEVELS: Final = 1 << 17
-_MAX_LEVELS: Final = 1 << 21
 # Levels of neighboring bands to decode at a time, so that they stay in the cache.
 _PART: Final = 1 << 19
 # Bytes of a tensor's levels that are put in order before they are decoded.
@@ -70,7 +67,7 @@ class LevelDecoder:
 
         """
         length = min(-(-size // self._taps // LANE_SIZE) * LANE_SIZE, self._count)
-        most = min(_MAX_BAND_LEVELS, _MAX_LEVELS // self._taps) // length * length or length
+        most = HUGE // (self._taps * self._dtype.itemsize) // length * length or length
         for start in range(0, self._count, most):
             levels = self._decode(start, min(start + most, self._count))
             for begin in range(0, levels.shape[1], length):
