@@ -161,6 +161,27 @@ def test_streams_are_expanded_with_little_memory() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("taps", "rows"), [(1, 1), (9, 1), (9, 611), (1, 50_000)])
+@pytest.mark.parametrize("size", [440_000, 1_000_000])
+def test_content_of_escapes_only_takes_little_memory(taps: int, rows: int, size: int) -> None:
+    """An escape takes its value, and an index until all levels are decoded."""
+    levels = np.full(size // rows // taps * rows, 300, np.int32)
+    count = levels.size * taps
+    bands = streams.serialize_bands([streams.encode_levels(Plain(0), 127, levels)] * taps)
+    basis = np.eye(taps, dtype="<i2").reshape(-1)[: taps * taps * (taps > 1)]
+    order = np.arange(rows * (rows > 1), dtype="<u2")[::-1]
+    parts = [np.float32(1).tobytes(), basis.tobytes(), order.tobytes(), *bands]
+    content = b"".join(parts)
+    restored = np.empty(count, np.float32)
+    tracemalloc.start()
+    try:
+        Grid(taps, False, rows, 1, len(content)).decode_into(content, restored)
+        assert tracemalloc.get_traced_memory()[1] < 12 * count + 8_000_000
+    finally:
+        tracemalloc.stop()
+    assert (restored == 300).all()
+
+
 def test_row_order_that_is_not_a_permutation() -> None:
     band = streams.serialize_bands([streams.encode_levels(Plain(0), 1, np.zeros(3, np.int32))])
     for order in ([0, 0, 1], [1, 2, 3]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -143,6 +143,11 @@ class BandsDecoder:
         """Bytes of all levels without escapes."""
         return self._upper.size + self._low.size
 
+    @property
+    def escapes_size(self) -> int:
+        """Bytes of the indices of the escapes."""
+        return self._escapes.size if self._escapes else 0
+
     def reorder(self, order: NDArray[np.uint16], memory: NDArray[np.uint8]) -> None:
         """Put rows of levels in another order.
 
@@ -183,7 +188,7 @@ class BandsDecoder:
 
 
 class _Escapes:
-    """The escapes of bands, in the order of their places in a band.
+    """The escapes of bands.
 
     Args:
         upper: the upper bits of each level, of shape (bands, levels).
@@ -203,34 +208,37 @@ class _Escapes:
         self.largest = [max(-int(v.min(initial=0)), int(v.max(initial=0))) for v in values]
         if (largest := max(self.largest)) > MAX_LEVEL:
             raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
-        bands, places = np.divmod(_find_escapes(upper.reshape(-1), scratch), upper.shape[1])
-        counts = np.bincount(bands, minlength=len(upper)).tolist()
-        for found, expected in zip(counts, stored.counts, strict=True):
-            if found != expected:
-                raise ValueError(f"a band has {found} escapes, but {expected} values for them")
-        self._bands, self._places, self._values = bands, places, stored.escapes
-        self._is_sorted = False
+        # Ascending indices in all levels, band after band, and the index where each band begins.
+        self._places = np.empty(stored.escapes.size, np.intp)
+        self._begins = np.arange(len(upper)) * upper.shape[1]
+        self._values = stored.escapes
+        found = _find_escapes(upper.reshape(-1), self._places, scratch)
+        ends = self._places[:found].searchsorted(self._begins + upper.shape[1])
+        if found != self._places.size or ends.tolist() != list(accumulate(stored.counts)):
+            _reject_counts(upper, stored.counts)
 
-    def _sort(self) -> None:
-        order = np.argsort(self._places, kind="stable")
-        self._bands, self._places, self._values = (
-            array[order] for array in (self._bands, self._places, self._values)
-        )
-        self._is_sorted = True
+    @property
+    def size(self) -> int:
+        """Bytes of the indices."""
+        return self._places.nbytes
 
     def reorder(self, order: NDArray[np.uint16], length: int) -> None:
         """Put rows of `length` levels in another order, as `BandsDecoder.reorder` does."""
-        rows, offsets = np.divmod(self._places, length)
-        self._places = order[rows].astype(np.intp) * length + offsets
-        self._is_sorted = False
+        shifts = (order - np.arange(order.size)) * length
+        self._places += shifts[self._places // length % order.size]
+        # Rows are sorted already, which only a stable sort makes use of.
+        ascending = np.argsort(self._places, kind="stable")
+        self._places = self._places[ascending]
+        self._values = self._values[ascending]
 
     def write(self, out: NDArray[Any], begin: int) -> None:
         """Write the values of the escapes among levels from index `begin` on."""
-        if not self._is_sorted:
-            self._sort()
-        first, last = self._places.searchsorted((begin, begin + out.shape[1]))
-        places = self._places[first:last] - begin
-        out[self._bands[first:last], places] = self._values[first:last]
+        begins = self._begins + begin
+        firsts = self._places.searchsorted(begins).tolist()
+        lasts = self._places.searchsorted(begins + out.shape[1]).tolist()
+        for levels, start, first, last in zip(out, begins, firsts, lasts, strict=True):
+            if first < last:
+                levels[self._places[first:last] - start] = self._values[first:last]
 
 
 def _take_rows(
@@ -243,11 +251,21 @@ def _take_rows(
     return memory.reshape(stored.shape)
 
 
-def _find_escapes(upper: SignedBytes, scratch: Scratch) -> NDArray[np.intp]:
-    """Return the indices of the escapes."""
-    found = []
+def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:
+    """Write the indices of the escapes to `places`, as many as fit, and return their number."""
+    end = 0
     for begin in range(0, upper.size, _CHUNK):
         part = upper[begin : begin + _CHUNK]
         is_escape = scratch.take("escapes", part.shape, np.dtype(np.bool_))
-        found.append(np.flatnonzero(np.equal(part, ESCAPE, out=is_escape)) + begin)
-    return np.concatenate(found) if found else np.empty(0, np.intp)
+        found = np.flatnonzero(np.equal(part, ESCAPE, out=is_escape))
+        out = places[end : end + found.size]
+        np.add(found[: out.size], begin, out=out)
+        end += found.size
+    return end
+
+
+def _reject_counts(upper: SignedBytes, counts: list[int]) -> NoReturn:
+    """Raise ValueError for the first band whose number of escapes is not the one in `counts`."""
+    found = [int(np.count_nonzero(band == ESCAPE)) for band in upper]
+    escapes, values = next(pair for pair in zip(found, counts, strict=True) if pair[0] != pair[1])
+    raise ValueError(f"a band has {escapes} escapes, but {values} values for them")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _INT16_LEVELS: Final = 1 << 15
 # Levels of neighboring bands to decode at a time, so that they stay in the cache.
 _PART: Final = 1 << 19
-# Bytes of a tensor's levels that are put in order before they are decoded.
+# Bytes of a tensor's levels, and of the indices of its escapes, that are put in order before they
+# are decoded: they stay in the cache, and few indices have to be sorted.
 _MAX_REORDERED: Final = 1 << 22
 
 
@@ -76,7 +77,7 @@ class LevelDecoder:
     def can_reorder(self, rows: int) -> bool:
         """Return whether rows can be put in another order before they are decoded."""
         unit = LANE_SIZE if self._states > 1 else 8
-        size = sum(group.size for group in self._bands)
+        size = sum(group.size + group.escapes_size for group in self._bands)
         return self._count // rows % unit == 0 and size <= _MAX_REORDERED
 
     def reorder(self, order: NDArray[np.uint16]) -> None:

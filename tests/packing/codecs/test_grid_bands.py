@@ -112,6 +112,19 @@ def test_damaged_bands_raise_an_error(damaged: bytes, message: str) -> None:
         parse(damaged, 1, 3)
 
 
+@pytest.mark.parametrize(
+    ("counts", "found", "expected"),
+    [((1, 1, 0), 0, 1), ((0, 1, 0), 2, 1), ((0, 1, 1), 2, 1), ((0, 2, 1), 0, 1), ((0, 3, 0), 2, 3)],
+)
+def test_escapes_are_counted_in_each_band(
+    counts: tuple[int, ...], found: int, expected: int
+) -> None:
+    headers = np.array([(0, 3, count) for count in counts], BAND_HEADER).tobytes()
+    damaged = headers + b"\1\2\3" + b"\1\x80\x80" + b"\1\2\3" + bytes(4 * sum(counts))
+    with pytest.raises(ValueError, match=f"^a band has {found} escapes, but {expected} values"):
+        parse(damaged, 3, 3)
+
+
 def test_zeros_past_the_end_of_a_band_are_ignored() -> None:
     (found,) = decode(content(129, b"\x06\xff", 0), 1, 4)
     assert found.tolist() == [0, 0, 1, 0]
