@@ -210,7 +210,7 @@ class _Escapes:
             raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
         # Ascending indices in all levels, band after band, and the index where each band begins.
         self._places = np.empty(stored.escapes.size, np.intp)
-        self._begins = np.arange(len(upper)) * upper.shape[1]
+        self._begins = np.arange(len(upper), dtype=np.intp) * upper.shape[1]
         self._values = stored.escapes
         found = _find_escapes(upper.reshape(-1), self._places, scratch)
         ends = self._places[:found].searchsorted(self._begins + upper.shape[1])
