@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from vggq import _decode
 from vggq._buffers import Buffers
-from vggq._codecs import Codebook, Raw
+from vggq._codecs import Codebook, Grid, Raw
 from vggq._codecs._scales import Slices
 from vggq._manifest import TensorInfo
 from vggq.errors import DataError
@@ -18,11 +18,29 @@ from vggq.errors import DataError
 from .helpers import read_nothing
 from .zstd_frames import make_frame
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CODES = [0, 1, 2, 3, 3, 2]
 CENTROIDS = np.array([0.5, -1, 2, 4], "<f4")
 CONTENT = CENTROIDS.tobytes() + bytes([0b11100100, 0b1011])
 VALUES = CENTROIDS[CODES].reshape(2, 3)
 TENSOR = TensorInfo("w", (2, 3), "F16", "F32", 0, Codebook(4), 10.0, 0.1)
+BAND = np.array([0, 6, 0], "<u8").tobytes() + bytes([1, 0, 2, 0, 0xFF, 3])
+GRID = replace(TENSOR, codec=Grid(1, False, 1, 1, 4 + len(BAND)))
+
+
+def read(data: bytes, tensor: TensorInfo) -> None:
+    _decode.decompress_entry(data, tensor)
+
+
+def restore(data: bytes, tensor: TensorInfo) -> None:
+    """Restore into an array, which damaged content of a grid leaves unchanged."""
+    out = np.full(tensor.shape, 7, tensor.dtype)
+    try:
+        _decode.restore_entry(data, tensor, out, None)
+    finally:
+        assert not tensor.codec.VALIDATES or (out == 7).all()
 
 
 @pytest.mark.parametrize("buffers", [None, Buffers(read_nothing)])
@@ -65,11 +83,26 @@ def test_tensor_is_decoded(buffers: Buffers | None) -> None:
             TensorInfo("w", (1,), "BOOL", "BOOL", 0, Raw("BOOL"), 0, 0),
             "a boolean is neither 0 nor 1",
         ),
+        (make_frame(bytes(4) + BAND)[:-1], GRID, "the zstd frame does not end with its entry"),
+        (make_frame(bytes(4) + BAND), GRID, "the step size is 0.0"),
+        (
+            make_frame(bytes(4) + BAND),
+            replace(GRID, source_dtype="BF16", stored_dtype="BF16"),
+            "the step size is 0.0",
+        ),
+        (
+            make_frame(np.float32(1).tobytes() + BAND[:-1] + b"\x80"),
+            GRID,
+            "a band has 1 escapes, but 0 values for them",
+        ),
     ],
 )
-def test_damaged_tensor_is_named(data: bytes, tensor: TensorInfo, reason: str) -> None:
+@pytest.mark.parametrize("function", [read, restore])
+def test_damaged_tensor_is_named(
+    function: Callable[[bytes, TensorInfo], None], data: bytes, tensor: TensorInfo, reason: str
+) -> None:
     with pytest.raises(DataError) as caught:
-        _decode.decompress_entry(data, tensor)
+        function(data, tensor)
     assert str(caught.value).startswith(f"tensor 'w': {reason}")
     assert isinstance(caught.value.__cause__, ValueError)
 

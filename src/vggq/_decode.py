@@ -1,4 +1,8 @@
-"""Decode the stored bytes of one tensor, in two steps of which only the first can fail."""
+"""Decode the stored bytes of one tensor.
+
+`restore_entry` does so at once. Or `decompress_entry` finds all damage, and then `decode` and
+`decode_into` cannot fail.
+"""
 
 from __future__ import annotations
 
@@ -82,13 +86,17 @@ def decode(content: Buffer, tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray
 
 
 def decode_into(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
-    """Restore a tensor from its validated content into an array of its shape.
+    """Restore a tensor from its content into an array of its shape.
 
     Args:
-        content: a result of `decompress_entry`.
+        content: a result of `decompress_entry`; if the codec validates what it decodes, any content
+            of the right size.
         tensor: the manifest's description of the tensor.
         out: a writable array of any strides; of any floating-point dtype, or of the dtype that
             the tensor is restored as.
+
+    Raises:
+        ValueError: the content was not validated, and is damaged; nothing was written.
 
     """
     flat = out if out.flags.carray else np.empty(out.shape, out.dtype)

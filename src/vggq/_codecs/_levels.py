@@ -38,6 +38,9 @@ class LevelDecoder:
         states: the number of states of dependent levels; 1 if levels are independent.
         scratch: memory for the levels.
 
+    Attributes:
+        largest: an upper bound of the absolute values of the multiples of each band.
+
     """
 
     def __init__(
@@ -48,7 +51,6 @@ class LevelDecoder:
         self._states = states
         self._scratch = scratch
         self.largest = [largest << (states > 1) for group in bands for largest in group.largest]
-        """An upper bound of the absolute values of the multiples of each band."""
         is_short = max(self.largest) < _INT16_LEVELS
         self._dtype = np.dtype(np.int16 if is_short else np.int32)
 
@@ -57,7 +59,7 @@ class LevelDecoder:
         return len(self.largest)
 
     def chunks(self, size: int) -> Chunks:
-        """Yield vectors in stored order.
+        """Yield vectors in stored order, or in the order of the tensor after `reorder`.
 
         Args:
             size: about the number of weights of a chunk.

@@ -96,9 +96,9 @@ def store_vectors(
     """Store vectors in the rows where they belong.
 
     Args:
-        vectors: of shape (n, taps), in stored order.
-        begin: the index of the first of them in stored order.
-        order: the index in `target` of each stored row; empty if the rows were not reordered.
+        vectors: of shape (n, taps).
+        begin: the index of the first of them.
+        order: the index in `target` of each row; empty if the rows are in the order of the tensor.
         target: of shape (rows, vectors of a row, taps).
 
     """
