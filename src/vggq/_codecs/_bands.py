@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ._bits import unpack
+from ._escapes import Escapes
 from ._streams import ESCAPE, Kind, Plain, kind_from_code
 
 if TYPE_CHECKING:
@@ -16,16 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._scratch import Scratch
-    from ._streams import Bytes, SignedBytes
+    from ._streams import Bytes
 
 BAND_HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
 ESCAPED_LEVEL: Final = np.dtype("<i4")
-
-MAX_LEVEL: Final = 1 << 23
-"""Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
-
-# Levels to search for escapes at a time.
-_CHUNK: Final = 1 << 17
 
 
 class StoredBands(NamedTuple):
@@ -127,7 +122,9 @@ class BandsDecoder:
         lowest = self._upper.min(axis=1, initial=0)
         highest = self._upper.max(axis=1, initial=0)
         has_escapes = bands.escapes.size or lowest.min() == ESCAPE
-        self._escapes = _Escapes(self._upper, bands, scratch) if has_escapes else None
+        self._escapes = (
+            Escapes(self._upper, bands.counts, bands.escapes, scratch) if has_escapes else None
+        )
         escaped = self._escapes.largest if self._escapes else [0] * len(self._upper)
         self.largest = [
             max(-low << self._shift, high + 1 << self._shift, level)
@@ -187,60 +184,6 @@ class BandsDecoder:
             self._escapes.write(out, begin)
 
 
-class _Escapes:
-    """The escapes of bands.
-
-    Args:
-        upper: the upper bits of each level, of shape (bands, levels).
-        stored: the bands.
-        scratch: memory to search for them.
-
-    Raises:
-        ValueError: there are fewer or more escapes than values, or a value is too large.
-
-    Attributes:
-        largest: the largest absolute value of each band.
-
-    """
-
-    def __init__(self, upper: SignedBytes, stored: StoredBands, scratch: Scratch) -> None:
-        values, _ = _split(stored.escapes, stored.counts)
-        self.largest = [max(-int(v.min(initial=0)), int(v.max(initial=0))) for v in values]
-        if (largest := max(self.largest)) > MAX_LEVEL:
-            raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
-        # Ascending indices in all levels, band after band, and the index where each band begins.
-        self._places = np.empty(stored.escapes.size, np.intp)
-        self._begins = np.arange(len(upper), dtype=np.intp) * upper.shape[1]
-        self._values = stored.escapes
-        found = _find_escapes(upper.reshape(-1), self._places, scratch)
-        ends = self._places[:found].searchsorted(self._begins + upper.shape[1])
-        if found != self._places.size or ends.tolist() != list(accumulate(stored.counts)):
-            _reject_counts(upper, stored.counts)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the indices."""
-        return self._places.nbytes
-
-    def reorder(self, order: NDArray[np.uint16], length: int) -> None:
-        """Put rows of `length` levels in another order, as `BandsDecoder.reorder` does."""
-        shifts = (order - np.arange(order.size)) * length
-        self._places += shifts[self._places // length % order.size]
-        # Rows are sorted already, which only a stable sort makes use of.
-        ascending = np.argsort(self._places, kind="stable")
-        self._places = self._places[ascending]
-        self._values = self._values[ascending]
-
-    def write(self, out: NDArray[Any], begin: int) -> None:
-        """Write the values of the escapes among levels from index `begin` on."""
-        begins = self._begins + begin
-        firsts = self._places.searchsorted(begins).tolist()
-        lasts = self._places.searchsorted(begins + out.shape[1]).tolist()
-        for levels, start, first, last in zip(out, begins, firsts, lasts, strict=True):
-            if first < last:
-                levels[self._places[first:last] - start] = self._values[first:last]
-
-
 def _take_rows(
     stored: NDArray[np.uint8], indices: NDArray[np.intp], memory: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
@@ -249,23 +192,3 @@ def _take_rows(
     # The indices are valid; without the mode, numpy would copy the result once more.
     rows.take(indices, axis=1, out=memory.reshape(rows.shape), mode="clip")
     return memory.reshape(stored.shape)
-
-
-def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:
-    """Write the indices of the escapes to `places`, as many as fit, and return their number."""
-    end = 0
-    for begin in range(0, upper.size, _CHUNK):
-        part = upper[begin : begin + _CHUNK]
-        is_escape = scratch.take("escapes", part.shape, np.dtype(np.bool_))
-        found = np.flatnonzero(np.equal(part, ESCAPE, out=is_escape))
-        out = places[end : end + found.size]
-        np.add(found[: out.size], begin, out=out)
-        end += found.size
-    return end
-
-
-def _reject_counts(upper: SignedBytes, counts: list[int]) -> NoReturn:
-    """Raise ValueError for the first band whose number of escapes is not the one in `counts`."""
-    found = [int(np.count_nonzero(band == ESCAPE)) for band in upper]
-    escapes, values = next(pair for pair in zip(found, counts, strict=True) if pair[0] != pair[1])
-    raise ValueError(f"a band has {escapes} escapes, but {values} values for them")

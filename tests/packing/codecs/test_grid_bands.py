@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as npst
 
 from vggq._codecs._bands import (
     BAND_HEADER,
-    MAX_LEVEL,
     BandsDecoder,
     parse_bands,
 )
+from vggq._codecs._escapes import MAX_LEVEL
 from vggq._codecs._scratch import Scratch
 from vggq._codecs._streams import SHIFTS, Kind, Plain, Runs, kind_from_code
 from vggq.packing.codecs.grid.streams import encode_band, encode_levels, serialize_bands

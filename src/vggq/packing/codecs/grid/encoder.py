@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ...._codecs import Grid
-from ...._codecs._bands import MAX_LEVEL
+from ...._codecs._escapes import MAX_LEVEL
 from ...._codecs._trellis import LANE_SIZE, resolve_levels
 from ...._codecs.grid import BASIS_DTYPE, MAX_ROWS, ROW_DTYPE, STEP_DTYPE
 from . import rounding, trellis

@@ -1,0 +1,110 @@
+"""Escapes of the ``grid`` codec: levels that the streams of bands have no bytes for."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from ._streams import ESCAPE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._scratch import Scratch
+    from ._streams import SignedBytes
+
+MAX_LEVEL: Final = 1 << 23
+"""Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
+
+# Levels to search for escapes at a time.
+_CHUNK: Final = 1 << 17
+
+
+class Escapes:
+    """The escapes of bands.
+
+    Args:
+        upper: the upper bits of each level, of shape (bands, levels).
+        counts: the number of values of each band.
+        values: the values of the escapes, band after band.
+        scratch: memory to search for them.
+
+    Raises:
+        ValueError: there are fewer or more escapes than values, or a value is too large.
+
+    Attributes:
+        largest: the largest absolute value of each band.
+
+    """
+
+    def __init__(
+        self,
+        upper: SignedBytes,
+        counts: list[int],
+        values: NDArray[np.int32],
+        scratch: Scratch,
+    ) -> None:
+        ends = list(accumulate(counts))
+        bands = [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
+        self.largest = [max(-int(band.min(initial=0)), int(band.max(initial=0))) for band in bands]
+        if (largest := max(self.largest)) > MAX_LEVEL:
+            raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
+        # Ascending indices in all levels, band after band, and the index where each band begins.
+        self._places = np.empty(values.size, np.intp)
+        self._begins = np.arange(len(upper), dtype=np.intp) * upper.shape[1]
+        self._values = values
+        found = _find_escapes(upper.reshape(-1), self._places, scratch)
+        found_ends = self._places[:found].searchsorted(self._begins + upper.shape[1])
+        if found != values.size or found_ends.tolist() != ends:
+            _reject_counts(upper, counts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the indices."""
+        return self._places.nbytes
+
+    def reorder(self, order: NDArray[np.uint16], length: int) -> None:
+        """Put rows of levels in another order.
+
+        Args:
+            order: the new index of each row.
+            length: the number of levels of a row.
+
+        """
+        shifts = (order - np.arange(order.size)) * length
+        self._places += shifts[self._places // length % order.size]
+        # Rows are sorted already, which only a stable sort makes use of.
+        ascending = np.argsort(self._places, kind="stable")
+        self._places = self._places[ascending]
+        self._values = self._values[ascending]
+
+    def write(self, out: NDArray[Any], begin: int) -> None:
+        """Write the values of the escapes among levels from index `begin` on."""
+        begins = self._begins + begin
+        firsts = self._places.searchsorted(begins).tolist()
+        lasts = self._places.searchsorted(begins + out.shape[1]).tolist()
+        for levels, start, first, last in zip(out, begins, firsts, lasts, strict=True):
+            if first < last:
+                levels[self._places[first:last] - start] = self._values[first:last]
+
+
+def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:
+    """Write the indices of the escapes to `places`, as many as fit, and return their number."""
+    end = 0
+    for begin in range(0, upper.size, _CHUNK):
+        part = upper[begin : begin + _CHUNK]
+        is_escape = scratch.take("escapes", part.shape, np.dtype(np.bool_))
+        found = np.flatnonzero(np.equal(part, ESCAPE, out=is_escape))
+        out = places[end : end + found.size]
+        np.add(found[: out.size], begin, out=out)
+        end += found.size
+    return end
+
+
+def _reject_counts(upper: SignedBytes, counts: list[int]) -> NoReturn:
+    """Raise ValueError for the first band whose number of escapes is not the one in `counts`."""
+    found = [int(np.count_nonzero(band == ESCAPE)) for band in upper]
+    escapes, values = next(pair for pair in zip(found, counts, strict=True) if pair[0] != pair[1])
+    raise ValueError(f"a band has {escapes} escapes, but {values} values for them")
