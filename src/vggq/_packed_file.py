@@ -54,6 +54,17 @@ class PackedFile:
         self.manifest = parse_manifest(self._header)
         self.tensors = MappingProxyType({t.name: t for t in self.manifest.tensors})
 
+    def info(self, name: str) -> TensorInfo:
+        """Return the manifest's description of a tensor.
+
+        Raises:
+            UnknownTensorError: no tensor has this name.
+
+        """
+        if name not in self.tensors:
+            raise UnknownTensorError(f"no tensor is named {name!r}", path=self.path)
+        return self.tensors[name]
+
     def content(
         self, name: str, buffers: Buffers | None = None, place: Memory | None = None
     ) -> Buffer:
@@ -71,7 +82,7 @@ class PackedFile:
             ClosedError: the file is closed.
 
         """
-        tensor = self._info(name)
+        tensor = self.info(name)
         frame, memory = self._read(tensor, buffers)
         return self.decompress(frame, tensor, place or memory)
 
@@ -93,13 +104,13 @@ class PackedFile:
             error.locate(path=self.path)
             raise
 
-    def restore_into(self, name: str, out: NDArray[Any], buffers: Buffers) -> None:
+    def restore_into(self, name: str, out: NDArray[Any], buffers: Buffers | None = None) -> None:
         """Restore a tensor into a new array.
 
         Args:
             name: the name of the tensor.
             out: a contiguous array of the tensor's shape, whose content does not matter.
-            buffers: memory to read and decompress into.
+            buffers: memory to read and decompress into, as for `content`.
 
         Raises:
             UnknownTensorError: no tensor has this name.
@@ -107,7 +118,7 @@ class PackedFile:
             ClosedError: the file is closed.
 
         """
-        tensor = self._info(name)
+        tensor = self.info(name)
         frame, memory = self._read(tensor, buffers)
         try:
             _decode.restore_entry(frame, tensor, out, memory)
@@ -159,16 +170,11 @@ class PackedFile:
             UnknownTensorError: no tensor has this name.
 
         """
-        return self.entry_size(self._info(name).entry)
+        return self.entry_size(self.info(name).entry)
 
     def entry_size(self, entry: int) -> int:
         """Return the compressed bytes of an entry, by its index."""
         return self._header.entries[str(entry)].size
-
-    def _info(self, name: str) -> TensorInfo:
-        if name not in self.tensors:
-            raise UnknownTensorError(f"no tensor is named {name!r}", path=self.path)
-        return self.tensors[name]
 
     def close(self) -> None:
         """Close the file; arrays that were decoded stay valid."""

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from . import _arguments, _decode
+from . import _arguments, _huge_pages
 from ._packed_file import open_packed
 
 if TYPE_CHECKING:
@@ -79,8 +79,10 @@ class Weights(Mapping[str, "NDArray[Any]"]):
             ClosedError: the file is closed.
 
         """
-        content = self._packed.content(name)
-        return _decode.decode(content, self.tensors[name], self.tensors[name].dtype)
+        tensor = self._packed.info(name)
+        values = _huge_pages.empty(tensor.shape, tensor.dtype)
+        self._packed.restore_into(name, values)
+        return values
 
     def __contains__(self, name: object) -> bool:
         return name in self.tensors

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from .. import _load, _threads
-from . import _grid, _on_cpu, _on_device
+from .. import _huge_pages, _load, _threads
+from . import _grid, _on_cpu, _on_device, _torch_dtypes
 from ._grid_parts import GridParts
 from ._transfer import Transfers
 
@@ -50,7 +50,13 @@ def restore_tensors(
 
     def restore(name: str) -> torch.Tensor:
         tensor = packed.tensors[name]
-        return _on_cpu.restore_tensor(packed.content(name, buffers), tensor, dtype_of(tensor))
+        dtype = dtype_of(tensor)
+        numpy_dtype = _torch_dtypes.numpy_dtype(tensor, dtype)
+        if numpy_dtype is None:
+            return _on_cpu.restore_tensor(packed.content(name, buffers), tensor, dtype)
+        values = _huge_pages.empty(tensor.shape, numpy_dtype)
+        packed.restore_into(name, values, buffers)
+        return torch.from_numpy(values)
 
     return _load.share_tied(packed, _load.map_tensors(restore, packed, names, threads))
 
