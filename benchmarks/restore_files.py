@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from restore_readers import PACKAGE
 
 import vggq
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 WEIGHTS: Final = Path(__file__).resolve().parents[1] / "sample_project" / "weights" / "vgg19.h5"
-PACKAGE: Final = "benchmark_model"
-"""The name of a package with a model in each format."""
-
 _GRID_SQNR: Final = 41.36
 _SMALL_TENSORS, _SMALL_SIDE = 3000, 64
 _TINY_TENSORS, _TINY_SIDE = 16, 256

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from restore_files import PACKAGE
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+PACKAGE: Final = "benchmark_model"
+"""The name of a package with a model in each format."""
 
 Load = Callable[[], Any]
 """Loads a whole model and returns it."""

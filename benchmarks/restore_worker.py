@@ -3,7 +3,8 @@
     python benchmarks/restore_worker.py '{"cases": [["READER", "PATH", THREADS]], ...}'
 
 The request and the printed answer are JSON. Libraries are imported and modules are made before the
-time is taken, and the result is freed after it.
+time is taken, and the result is freed after it. No library is imported before the number of cores
+is limited: numpy starts threads for the cores that it finds.
 """
 
 from __future__ import annotations

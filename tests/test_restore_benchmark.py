@@ -295,3 +295,10 @@ def test_benchmark_measures_every_part_that_needs_no_gpu(packed: Path, tmp_path:
     )
     found = {table.part for table in Results.read(tmp_path / "r.json").tables}
     assert found == set(parts)
+
+
+def test_worker_imports_no_library_before_it_limits_the_cores() -> None:
+    code = "import sys, restore_worker; print({'numpy', 'torch', 'vggq'}.isdisjoint(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=BENCHMARKS, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "True"
