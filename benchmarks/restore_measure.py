@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def measure_first_loads(
     rounds: int,
     pause: float = 0,
 ) -> Table:
-    """Measure the first load of a new process, for each case in turn.
+    """Measure the first load of a new process, for each case in every round, in any order.
 
     One load of each case comes before the rounds and is not timed: it reads the file into the
     page cache, and compares the result if the case says so.
@@ -79,9 +80,10 @@ def measure_first_loads(
     """
     compared = [_run_case(case, cores, case.compare) for case in cases]
     answers: list[list[dict[str, Any]]] = [[] for _ in cases]
-    for _ in range(rounds):
-        for case, found in zip(cases, answers, strict=True):
-            found.append(_run_case(case, cores, pause=pause))
+    for turn in range(rounds):
+        # Shuffled: memory that the process before has given back may be faster to get.
+        for index in random.Random(turn).sample(range(len(cases)), len(cases)):  # noqa: S311
+            answers[index].append(_run_case(cases[index], cores, pause=pause))
     pairs = zip(cases, answers, compared, strict=True)
     rows = [row for case, found, first in pairs for row in _collect(case, found, first["equal"])]
     return Table(part, title, base, rows)

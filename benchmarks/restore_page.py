@@ -31,8 +31,9 @@ not edit it. To repeat a measurement:
 
 - **First load**: the first load of a new process, after the imports. The operating system clears
   each page of memory at its first use, and this is part of the time. Files are in the page cache.
-- **Times** are medians, with quartiles; the readers of a table take turns. A **ratio** is a ratio
-  of medians, and a range of ratios is from the lowest to the highest machine.
+- **Times** are medians, with quartiles; the readers of a table take turns, in another order in each
+  round. A **ratio** is a ratio of medians, and a range of ratios is from the lowest to the highest
+  machine.
 - Every reader is used as its documentation says, without a copy or a conversion.
 - **Lazy** readers return before they have read the values. Their tensors are views of the mapped
   file, which must not change, and the pages are read later, at the first use. In the row "then
