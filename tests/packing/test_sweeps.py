@@ -82,14 +82,16 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     Path(tmp_path, "judge_of_sweep.py").write_text(
         "import numpy\n"
         "def lone(state): return numpy.float32(len(state))\n"
-        "def several(state): return {'a': 1, 'b': numpy.nan}\n"
+        "def several(state): return {'a': 1, 'b': numpy.inf}\n"
         "def text(state): return 'good'\n"
         "def leaves(state): raise SystemExit(0)\n"
         "def fails(state): raise ValueError('two\\nlines')\n"
         "def array(state): return numpy.zeros((30, 30))\n"
+        "def later(state): return state\n"
         "number = 3\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    # Without the current folder, which a command puts there.
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *filter(None, sys.path)])
     monkeypatch.delitem(sys.modules, "judge_of_sweep", raising=False)
     return "judge_of_sweep"
 
@@ -106,12 +108,21 @@ def test_import_evaluation_names_a_single_score_after_the_function(module: str) 
     [
         ("judge", "expected MODULE:FUNCTION, found 'judge'"),
         (":f", "expected MODULE:FUNCTION, found ':f'"),
-        ("gone:f", "'gone:f' cannot be imported: ModuleNotFoundError: No module named 'gone'"),
+        (
+            "gone:f",
+            (
+                "'gone:f' cannot be imported: ModuleNotFoundError: No module named 'gone'; "
+                "it is searched on sys.path"
+            ),
+        ),
         ("{m}:f", "'{m}:f' cannot be imported: AttributeError: module '{m}' has no attribute 'f'"),
         ("{m}:number", "'{m}:number' is not callable"),
         ("{m}:text", "text returned 'good', expected a number or a dict of numbers"),
-        ("{m}:leaves", "'{m}:leaves' failed with the weights: SystemExit: 0"),
-        ("{m}:fails", "'{m}:fails' failed with the weights: ValueError: two lines"),
+        ("{m}:leaves", "'{m}:leaves' failed with the original weights: SystemExit: 0 ({m}.py:5)"),
+        (
+            "{m}:fails",
+            "'{m}:fails' failed with the original weights: ValueError: two lines ({m}.py:6)",
+        ),
     ],
 )
 def test_import_evaluation_rejects_unsuitable_functions(
@@ -122,7 +133,31 @@ def test_import_evaluation_rejects_unsuitable_functions(
     assert caught.value.problems == [("eval", problem.format(m=module))]
 
 
-def test_evaluation_that_returns_an_array_is_one_line(module: str) -> None:
-    with pytest.raises(OptionError, match="expected a number or a dict of numbers") as caught:
+def test_evaluation_that_returns_an_array_is_told_what_takes_arrays(module: str) -> None:
+    with pytest.raises(OptionError) as caught:
         import_evaluation(f"{module}:array")({})
-    assert "\n" not in str(caught.value)
+    expected = (
+        "array returned an array of shape (30, 30) and dtype float64, expected a number or a dict "
+        "of numbers; for arrays use --each or `vggq tune`"
+    )
+    assert caught.value.problems == [("eval", expected)]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "problem"),
+    [
+        (1.0, float("nan"), "returned nan for the metric 'later' with restored weights"),
+        ({"a": 1}, {"a": np.nan}, "returned nan for the metric 'a' with restored weights"),
+        ({"a": np.nan}, None, "returned nan for the metric 'a' with the original weights"),
+        ({"a": 1, "b": 2}, {"a": 1, "c": 2}, "other scores .*: missing 'b', new 'c'"),
+        ({"a": 1}, {"a": 1, "c": 2}, "other scores with restored weights .*: new 'c'"),
+        (1.0, np.zeros(3), r"returned an array of shape \(3,\) .* use --each or `vggq tune`"),
+        ({}, None, "returned an empty dict, expected a number or a dict of numbers"),
+    ],
+)
+def test_evaluation_rejects_nan_and_scores_that_change(
+    module: str, first: Any, then: Any, problem: str
+) -> None:
+    evaluate = import_evaluation(f"{module}:later")
+    with pytest.raises(OptionError, match=problem):
+        list(map(evaluate, (first, then)))

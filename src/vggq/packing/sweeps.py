@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import _load, _model
 from .comparison import restored_array
 from .packer import pack_with
+from .scorer import Scorer
 from .sources import open_source
 from .summary import restored_size
-from .user_function import import_function, read_numbers
+from .user_function import import_function
 
 if TYPE_CHECKING:
     import os
@@ -165,12 +166,11 @@ def evaluate_original(
 def import_evaluation(place: str) -> Evaluate:
     """Import the callable at ``module:function`` and return it as one that returns scores.
 
-    A callable that returns a single number gives one score with the function's name.
+    A callable that returns a single number gives one score with the function's name. The first
+    call is with the original weights, and decides the names of the scores.
 
     Raises:
         OptionError: there is no such callable.
 
     """
-    function = import_function(place)
-    expected = "a number or a dict of numbers"
-    return lambda state: read_numbers(function.name, function.run(state, "the weights"), expected)
+    return Scorer(import_function(place))

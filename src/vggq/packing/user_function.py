@@ -1,4 +1,4 @@
-"""Import the function of a user that judges a model, call it, and read the numbers it returns.
+"""Import the function of a user that judges a model, and call it.
 
 Whatever such a function does, the user gets one line about it.
 """
@@ -8,25 +8,27 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping
+import sys
+import traceback
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from ..errors import OptionError
-from .summary import printable
+from .user_result import describe_error, evaluation_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
-_MAX_SHOWN: Final = 300
-
-
-def evaluation_error(problem: str) -> OptionError:
-    """Return the error for an evaluation that fails."""
-    return OptionError([("eval", problem)])
+_PATH_HINT: Final = (
+    "the function gets the path of the restored model, because this source is packed as a model "
+    '(restore = "model"); for a source packed as tensors it gets a dict of arrays'
+)
+_DICT_HINT: Final = (
+    "the function gets a dict of arrays, because this source is packed as tensors; it gets the "
+    'path of the restored model only for a source packed as a model (restore = "model")'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Function:
     @property
     def name(self) -> str:
         """The name of the function in its module."""
-        return self.place.partition(":")[2]
+        return self.place.rpartition(":")[2]
 
     def run(self, argument: object, what: str) -> object:
         """Call the function; the current folder is the same afterwards.
@@ -67,8 +69,27 @@ class Function:
             raise
         # `sys.exit` and the failures of test libraries are no Exception.
         except BaseException as error:
-            problem = f"{self.place!r} failed with {what}: {describe_error(error)}"
+            modules = (self.place.rpartition(":")[0], getattr(self.call, "__module__", ""))
+            text = describe_error(error) + _locate(error, *modules)
+            problem = f"{self.place!r} failed with {what}: {text}{_hint(argument, error)}"
             raise evaluation_error(problem) from error
+
+
+def _locate(error: BaseException, *modules: str) -> str:
+    """Return the last line of the user's modules that an error passed, in brackets."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__") in modules:
+            return f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return ""
+
+
+def _hint(argument: object, error: BaseException) -> str:
+    """Return what the function gets, if the message of an error is about its argument."""
+    text = str(error)
+    if isinstance(argument, Path):
+        return f"; {_PATH_HINT}" if type(argument).__name__ in text else ""
+    is_about = "dict" in text or "array(" in text
+    return f"; {_DICT_HINT}" if isinstance(argument, dict) and is_about else ""
 
 
 def import_function(place: str) -> Function:
@@ -78,74 +99,61 @@ def import_function(place: str) -> Function:
         OptionError: there is no such function.
 
     """
-    module_name, _, name = place.partition(":")
+    module_name, _, name = place.rpartition(":")
     if not module_name or not name:
         raise evaluation_error(f"expected MODULE:FUNCTION, found {place!r}")
-    try:
-        module = importlib.import_module(module_name)
-        found = getattr(module, name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise evaluation_error(f"{place!r} cannot be imported: {describe_error(error)}") from error
-    if not callable(found):
-        raise evaluation_error(f"{place!r} is not callable")
+    if module_name.endswith(".py") or "/" in module_name or "\\" in module_name:
+        raise evaluation_error(_explain_path(place, module_name, name))
+    module = _import_module(place, module_name)
+    found = _find_function(place, module, name)
     file = getattr(module, "__file__", None)
     return Function(place, found, Path(file) if file else None)
 
 
-def is_number(value: object) -> bool:
-    """Whether a value is a real number, also as an array or a tensor of no dimensions."""
-    if isinstance(value, bool | np.bool_ | np.character | np.complexfloating):
-        return False
-    return isinstance(value, int | float | np.integer | np.floating) or (
-        getattr(value, "shape", None) == () and hasattr(value, "item")
-    )
+def _explain_path(place: str, path: str, name: str) -> str:
+    """Return what to write instead of the path of a file."""
+    parts = path.replace("\\", "/").removesuffix(".py").removeprefix("./").split("/")
+    problem = f"expected MODULE:FUNCTION, found {place!r}"
+    if all(part.isidentifier() for part in parts):
+        return f"{problem}; did you mean {'.'.join(parts) + ':' + name!r}?"
+    return f"{problem}; a module is named without its folder and .py, and {_searched()}"
 
 
-def is_table_of_numbers(value: object) -> bool:
-    """Whether a value is a dict of numbers that is not empty."""
-    return isinstance(value, Mapping) and bool(value) and all(map(is_number, value.values()))
-
-
-def read_numbers(name: str, result: object, expected: str) -> dict[str, float]:
-    """Return a number, or the numbers of a dict, by name.
-
-    Args:
-        name: the name of a single number.
-        result: what the function returned.
-        expected: what it should return, for the message.
-
-    Raises:
-        OptionError: the result is something else.
-
-    """
-    table: Mapping[Any, Any] = result if isinstance(result, Mapping) else {name: result}
+def _import_module(place: str, name: str) -> ModuleType:
     try:
-        if all(map(is_number, table.values())):
-            return {printable(str(key)): float(value) for key, value in table.items()}
-    # Tensors without data and huge integers raise errors of several classes.
-    except Exception as error:
-        problem = f"{name} returned {show_result(result)}, expected {expected}"
-        raise evaluation_error(f"{problem}: {describe_error(error)}") from error
-    raise evaluation_error(f"{name} returned {show_result(result)}, expected {expected}")
+        return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = f"{place!r} cannot be imported: {describe_error(error)}"
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise evaluation_error(f"{text}; it {_searched()}") from error
+        text += _locate(error, name)
+        if missing:
+            text += "; install it in the environment of vggq"
+        raise evaluation_error(text) from error
 
 
-def show_result(value: object) -> str:
-    """Return what a function returned, shortened to one line."""
+def _searched() -> str:
+    # The commands put the current folder on the path.
+    folder = "in the current folder and " if "" in sys.path else ""
+    return f"is searched {folder}on sys.path"
+
+
+def _find_function(place: str, module: ModuleType, name: str) -> Callable[[Any], Any]:
     try:
-        return _shorten(repr(value))
-    except Exception:  # noqa: BLE001 - any object can come from a user
-        return f"a {type(value).__name__}"
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the class and the message of an error in one line."""
-    text = _shorten(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _shorten(text: str) -> str:
-    """Return the first characters of a text in one line."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}…"
+        found = getattr(module, name)
+    except KeyboardInterrupt:
+        raise
+    # A module can have a function `__getattr__`.
+    except BaseException as error:
+        text = f"{place!r} cannot be imported: {describe_error(error)}"
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        near = get_close_matches(name, functions, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise evaluation_error(f"{text}{hint}") from error
+    if not callable(found):
+        raise evaluation_error(f"{place!r} is not callable")
+    function: Callable[[Any], Any] = found
+    return function

@@ -18,6 +18,7 @@ from tests.packing.tuning import toy
 from vggq.errors import OptionError
 from vggq.packing.tuning.evaluation import Judge
 from vggq.packing.user_function import Function, import_function
+from vggq.packing.user_result import describe_error, show_result
 
 TOY = "tests.packing.tuning.toy"
 
@@ -40,8 +41,19 @@ def test_function_is_imported() -> None:
     ("place", "problem"),
     [
         ("nothing", "expected MODULE:FUNCTION, found 'nothing'"),
-        ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
+        (
+            "no_such_module:f",
+            "cannot be imported: ModuleNotFoundError: .*; it is searched .*sys.path",
+        ),
+        (f"{TOY}.x:f", "cannot be imported: ModuleNotFoundError: .*; it is searched .*sys.path"),
         (f"{TOY}:missing", "cannot be imported: AttributeError"),
+        (f"{TOY}:acuracy", "cannot be imported: AttributeError: .*; did you mean 'accuracy'?"),
+        ("judge.py:f", r"found 'judge.py:f'; did you mean 'judge:f'\?"),
+        ("./judge.py:f", r"did you mean 'judge:f'\?"),
+        ("sub/judge:f", r"did you mean 'sub.judge:f'\?"),
+        ("sub\\judge.py:f", r"did you mean 'sub.judge:f'\?"),
+        ("../judge.py:f", "a module is named without its folder and .py, and is searched"),
+        ("C:\\a\\judge.py:f", "a module is named without its folder and .py, and is searched"),
         (f"{TOY}:CALLS", "is not callable"),
     ],
 )
@@ -56,6 +68,32 @@ def test_module_that_fails_is_one_line(tmp_path: Any, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(OptionError, match="SystemExit: two lines"):
         import_function("failing_evaluation:f")
+
+
+def test_library_that_the_module_lacks_is_named_with_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking_evaluation.py").write_text("\nimport no_such_library\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(OptionError) as caught:
+        import_function("lacking_evaluation:f")
+    expected = (
+        "'lacking_evaluation:f' cannot be imported: ModuleNotFoundError: No module named "
+        "'no_such_library' (lacking_evaluation.py:2); install it in the environment of vggq"
+    )
+    assert caught.value.problems == [("eval", expected)]
+
+
+def test_current_folder_is_named_only_if_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [path for path in sys.path if path]
+    for path, expected in (
+        (others, "; it is searched on sys.path"),
+        (["", *others], "; it is searched in the current folder and on sys.path"),
+    ):
+        monkeypatch.setattr(sys, "path", path)
+        with pytest.raises(OptionError) as caught:
+            import_function("no_such_module:f")
+        assert str(caught.value).endswith(expected)
 
 
 @pytest.mark.parametrize("value", [1, 0.5, np.float32(0.5), np.array(0.5), np.int64(3)])
@@ -103,9 +141,15 @@ def test_cosine_ignores_a_factor_and_error_does_not(array: Any, factor: float) -
         (None, "returned None, expected a number"),
         ({}, "returned"),
         ([], "returned nothing to compare"),
-        (float("nan"), "returned nan for the metric 'score'"),
+        (float("nan"), "returned nan for the metric 'score' with the original weights"),
         ({"a": float("inf")}, "returned inf for the metric 'a'"),
-        (np.array([1.0, np.nan]), "returned an array with NaN or infinity"),
+        (
+            np.array([1.0, np.nan]),
+            "returned an array with NaN or infinity with the original weights",
+        ),
+        (np.zeros((0, 9)), r"nothing to compare with the original .*\(0, 9\) .* is empty"),
+        ([np.ones(2), np.zeros((3, 0))], "nothing to compare for '1' with the original weights"),
+        (np.zeros(3, complex), r"shape \(3,\) and dtype complex128, expected .* of real numbers"),
         ({"a": "text"}, "returned 'text'"),
         (np.array(["text"]), "expected a number"),
         (np.str_("0.5"), "returned np.str_|returned '0.5'"),
@@ -115,7 +159,7 @@ def test_cosine_ignores_a_factor_and_error_does_not(array: Any, factor: float) -
         (toy.Unprintable(), "returned a Unprintable, expected a number"),
         ({"a": np.zeros((9, 9)), "b": "text"}, "expected a number"),
         ([{"a": np.eye(9)}], "expected a number"),
-        (np.array("text"), "returned array|returned 'text'"),
+        (np.array("text"), r"returned an array of shape \(\) and dtype <U4 \(text\), expected"),
         ({"a": np.str_("text")}, "returned"),
         (np.full((3, 3), 1j), "expected a number"),
     ],
@@ -129,11 +173,38 @@ def test_other_results_are_one_line(result: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     ("first", "then", "problem"),
     [
-        (np.zeros((2, 3)), np.zeros((3, 2)), r"shapes \[3, 2\], but \[2, 3\]"),
-        ([np.zeros(2)], [np.zeros(2), np.zeros(2)], "shapes"),
-        ({"a": 1}, {"b": 1}, "returned the metrics b, but a"),
-        (1.0, "text", "returned 'text'"),
-        (np.ones(2), np.array([1, np.inf]), "NaN or infinity"),
+        (
+            np.zeros((2, 3)),
+            np.zeros((3, 2)),
+            r"an array of shape \(3, 2\) with restored weights, but of shape \(2, 3\) with the",
+        ),
+        (
+            {"a": np.ones(2), "b": np.ones(3)},
+            {"a": np.ones(2), "b": np.ones(4)},
+            r"an array of shape \(4,\) for 'b' with restored weights",
+        ),
+        ([np.zeros(2)], [np.zeros(2), np.zeros(2)], "than with the original weights: new '1'"),
+        ({"a": 1}, {"b": 1}, "returned other metrics with restored .*: missing 'a', new 'b'"),
+        (
+            {"a": np.ones(2), "b": np.ones(2)},
+            {"b": np.ones(2), "c": np.ones(2)},
+            "returned other arrays with restored .*: missing 'a', new 'c'",
+        ),
+        (
+            {str(number): np.ones(2) for number in range(9)},
+            {"0": np.ones(2)},
+            "missing '1', '2', '3' and 5 more",
+        ),
+        (1.0, "text", "returned 'text' with restored weights, but numbers with the original"),
+        (
+            1.0,
+            np.ones((9, 2)),
+            r"an array of shape \(9, 2\) and dtype float64 with restored weights, but numbers with",
+        ),
+        (np.ones(2), 3.5, "returned 3.5 with restored weights, but arrays with the original"),
+        (np.ones(2), {"a": 3.5}, "returned a dict with 'a': 3.5 with restored weights, but arrays"),
+        (1.0, float("nan"), "returned nan for the metric 'score' with restored weights"),
+        (np.ones(2), np.array([1, np.inf]), "NaN or infinity with restored weights"),
         (np.ones(2), np.array([1, 1e300]), "too large to compare"),
         (np.zeros(2), np.array([1, 1e300]), "too large to compare"),
     ],
@@ -182,6 +253,65 @@ def test_function_that_exits_is_an_error(error: BaseException) -> None:
 
     with pytest.raises(OptionError, match="'m:f' failed with the original weights"):
         Judge(Function("m:f", leave)).measure_original({})
+
+
+def test_failure_has_the_last_line_of_the_user() -> None:
+    function = import_function(f"{TOY}:fails_with_zeros")
+    with pytest.raises(OptionError) as caught:
+        Judge(function).measure_original({"second.weight": np.zeros(3)})
+    lines = Path(toy.__file__).read_text(encoding="utf-8").splitlines()
+    number = lines.index("    return 1 / sign(state)") + 1
+    assert str(caught.value).endswith(f"division by zero (toy.py:{number})")
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "problem"),
+    [
+        (lambda path: path["w"], Path("m.onnx"), "gets the path of the restored model, because"),
+        (lambda path: path.items(), Path("m.onnx"), 'packed as a model (restore = "model"); for'),
+        (
+            open,
+            {"w": np.ones(9)},
+            "gets a dict of arrays, because this source is packed as tensors",
+        ),
+        (
+            lambda state: Path(str(state) * 99).read_text(encoding="utf-8"),
+            {"w": np.ones(999)},
+            "gets a dict of arrays",
+        ),
+    ],
+)
+def test_function_for_the_other_kind_of_source_is_told_what_it_gets(
+    call: Any, argument: Any, problem: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        Judge(Function("m:f", call)).measure_original(argument)
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert "1., 1." not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [(lambda state: state["w"], {}), (lambda path: path.read_bytes(), Path("no such file"))],
+)
+def test_other_failures_have_no_hint_about_the_argument(call: Any, argument: Any) -> None:
+    with pytest.raises(OptionError) as caught:
+        Judge(Function("m:f", call)).measure_original(argument)
+    assert "the function gets" not in str(caught.value)
+
+
+def test_results_are_shown_without_the_values_of_arrays() -> None:
+    array = np.full((899, 10), 4.43, np.float32)
+    assert show_result(array) == "an array of shape (899, 10) and dtype float32"
+    assert show_result({"a": [array, array], "b": {}}) == (
+        "a dict with 'a': a list of an array of shape (899, 10) and dtype float32; "
+        "an array of shape (899, 10) and dtype float32; 'b': an empty dict"
+    )
+    assert show_result([0.5] * 9) == "a list of 0.5; 0.5; 0.5; … (9 items)"
+    assert show_result([[[array]]]) == "a list of a list of a list of 1 items"
+    error = describe_error(ValueError(f"bad value: {array!r}"))
+    assert error == "ValueError: bad value: array(…"
 
 
 def test_interrupt_of_the_function_stays_one() -> None:

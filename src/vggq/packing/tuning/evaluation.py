@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..user_function import evaluation_error, is_number, is_table_of_numbers
+from ..user_result import (
+    ORIGINAL,
+    RESTORED,
+    check_same_names,
+    evaluation_error,
+    is_number,
+    is_table_of_numbers,
+    show_result,
+)
 from .metrics import (
     COSINE,
     ERROR,
@@ -50,14 +58,14 @@ class Judge:
 
         """
         has_torch = "torch" in sys.modules
-        result = self._call(argument, "the original weights")
+        result = self._call(argument, ORIGINAL)
         if not has_torch and "torch" in sys.modules:
             # The function has imported torch itself, whose generator had no seed yet.
-            result = self._call(argument, "the original weights")
+            result = self._call(argument, ORIGINAL)
         if is_number(result) or is_table_of_numbers(result):
-            self.original = check_numbers(self.function.name, result)
+            self.original = check_numbers(self.function.name, result, ORIGINAL)
             return self.original
-        self._reference = as_arrays(self.function.name, result)
+        self._reference = as_arrays(self.function.name, result, ORIGINAL)
         self.original = {ERROR: 0.0, COSINE: 1.0}
         return self.original
 
@@ -80,16 +88,24 @@ class Judge:
 
         """
         name = self.function.name
-        result = self._call(argument, "restored weights")
-        if self._reference is None:
-            found = check_numbers(name, result)
-            if found.keys() != self.original.keys():
-                raise evaluation_error(
-                    f"{name} returned the metrics {', '.join(found)}, but "
-                    f"{', '.join(self.original)} for the original weights"
-                )
-            return found
-        return compare_arrays(name, self._reference, as_arrays(name, result))
+        result = self._call(argument, RESTORED)
+        self._check_kind(result)
+        if self._reference is not None:
+            return compare_arrays(name, self._reference, as_arrays(name, result, RESTORED))
+        found = check_numbers(name, result, RESTORED)
+        check_same_names(name, "metrics", found, self.original)
+        return found
+
+    def _check_kind(self, result: object) -> None:
+        """Reject arrays if the function returned numbers for the original, and the reverse."""
+        are_numbers = is_number(result) or is_table_of_numbers(result)
+        if are_numbers == (self._reference is None):
+            return
+        before = "numbers" if self._reference is None else "arrays"
+        raise evaluation_error(
+            f"{self.function.name} returned {show_result(result)} with {RESTORED}, but {before} "
+            f"with {ORIGINAL}"
+        )
 
     def _call(self, argument: object, what: str) -> object:
         self._set_seeds()

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..user_function import describe_error, evaluation_error, is_number, read_numbers, show_result
+from ..user_result import (
+    ORIGINAL,
+    RESTORED,
+    check_same_names,
+    describe_error,
+    evaluation_error,
+    is_number,
+    read_numbers,
+    show_result,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,8 +29,13 @@ _EXPECTED: Final = "a number, a dict of numbers, or arrays"
 Metrics = Mapping[str, float]
 
 
-def check_numbers(name: str, result: object) -> dict[str, float]:
+def check_numbers(name: str, result: object, what: str) -> dict[str, float]:
     """Return a number, or a table of numbers, as metrics by name.
+
+    Args:
+        name: the name of the function.
+        result: what it returned.
+        what: the weights that it returned it for, for the message.
 
     Raises:
         OptionError: the result is something else, or not finite.
@@ -30,12 +44,17 @@ def check_numbers(name: str, result: object) -> dict[str, float]:
     metrics = read_numbers(name, result, _EXPECTED)
     for key, value in metrics.items():
         if not np.isfinite(value):
-            raise evaluation_error(f"{name} returned {value} for the metric {key!r}")
+            raise evaluation_error(f"{name} returned {value} for the metric {key!r} with {what}")
     return metrics
 
 
-def as_arrays(name: str, result: object) -> dict[str, NDArray[Any]]:
+def as_arrays(name: str, result: object, what: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of an array, or of a list or dict of arrays, by index or name.
+
+    Args:
+        name: the name of the function.
+        result: what it returned.
+        what: the weights that it returned it for, for the message.
 
     Raises:
         OptionError: the result is something else, or has values that are not finite.
@@ -46,40 +65,40 @@ def as_arrays(name: str, result: object) -> dict[str, NDArray[Any]]:
     elif isinstance(result, list | tuple) and not (result and all(map(is_number, result))):
         items = {str(index): value for index, value in enumerate(result)}
     else:
-        items = {"0": result}
+        return {"0": _as_array(name, result, f"with {what}")}
     if not items:
         raise evaluation_error(f"{name} returned nothing to compare: {show_result(result)}")
-    return {key: _as_array(name, value) for key, value in items.items()}
+    return {key: _as_array(name, v, f"for {key!r} with {what}") for key, v in items.items()}
 
 
-def _as_array(name: str, value: Any) -> NDArray[Any]:
+def _as_array(name: str, value: Any, where: str) -> NDArray[Any]:
+    shown = show_result(value)
+    problem = f"{name} returned {shown}, expected {_EXPECTED}"
     try:
-        array = _to_float64(value)
+        array = _to_array(value)
+        # V is that of the narrow types of ml_dtypes.
+        is_real = array.dtype.kind in "biufV"
+        array = array.astype(np.float64) if is_real else array
     # Tensors without data and arrays larger than the memory raise errors of several classes.
     except Exception as error:
-        problem = f"{_explain(name, value)}: {describe_error(error)}"
-        raise evaluation_error(problem) from error
+        raise evaluation_error(f"{problem}: {describe_error(error)}") from error
+    if not is_real:
+        raise evaluation_error(f"{problem} of real numbers ({where})")
     if not array.size:
-        raise evaluation_error(_explain(name, value))
+        raise evaluation_error(f"{name} returned nothing to compare {where}: {shown} is empty")
     if not np.isfinite(array).all():
-        raise evaluation_error(f"{name} returned an array with NaN or infinity")
+        raise evaluation_error(f"{name} returned an array with NaN or infinity {where}")
     return array
 
 
-def _explain(name: str, value: object) -> str:
-    return f"{name} returned {show_result(value)}, expected {_EXPECTED}"
-
-
-def _to_float64(value: Any) -> NDArray[Any]:
-    """Return an array or a tensor in float64; an empty array if it has no real numbers."""
+def _to_array(value: Any) -> NDArray[Any]:
+    """Return an array or a tensor as an array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
             # numpy has no such dtype.
             value = value.float()
-    array = np.asarray(value)
-    # V is that of the narrow types of ml_dtypes.
-    return array.astype(np.float64) if array.dtype.kind in "biufV" else np.empty(0)
+    return np.asarray(value)
 
 
 def summarize_arrays(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -100,12 +119,7 @@ def compare_arrays(
         OptionError: the arrays have other shapes, or their difference is not finite.
 
     """
-    shapes, others = ({k: v.shape for k, v in arrays.items()} for arrays in (expected, found))
-    if shapes != others:
-        raise evaluation_error(
-            f"{name} returned arrays of the shapes {_list_shapes(others)}, but "
-            f"{_list_shapes(shapes)} for the original weights"
-        )
+    _check_shapes(name, expected, found)
     pairs = [_scale(expected[key], found[key]) for key in expected]
     with np.errstate(over="ignore", invalid="ignore"):
         errors = [_relative_error(*pair) for pair in pairs]
@@ -118,8 +132,17 @@ def compare_arrays(
     return {ERROR: error, COSINE: cosine}
 
 
-def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(str(list(shape)) for shape in shapes.values())
+def _check_shapes(
+    name: str, expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]
+) -> None:
+    check_same_names(name, "arrays", found, expected)
+    for key, array in found.items():
+        if array.shape != expected[key].shape:
+            label = f" for {key!r}" if len(expected) > 1 else ""
+            raise evaluation_error(
+                f"{name} returned an array of shape {array.shape}{label} with {RESTORED}, but of "
+                f"shape {expected[key].shape} with {ORIGINAL}"
+            )
 
 
 def _scale(expected: NDArray[Any], found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..user_function import is_number
+from ..user_result import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
