@@ -47,6 +47,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_folder(folder: Path) -> None:
+    """Reject a folder in which no file can be created, before the work begins.
+
+    Args:
+        folder: the folder, which may not exist yet.
+
+    Raises:
+        TargetError: the folder cannot be written or created.
+
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise TargetError("cannot be created: a file, not a folder", path=existing)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise TargetError("cannot be written: no permission, or a read-only disk", path=existing)
+
+
 def _check_empty(target: Path) -> None:
     """Raise TargetError if a path exists and is not an empty folder."""
     try:

@@ -52,6 +52,23 @@ def test_help_of_every_command_ends_with_examples_that_can_be_parsed(
         commands()[command].parse_args(arguments)
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_has_no_escaped_percent_signs(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    assert "%%" not in capsys.readouterr().out
+
+
+def test_help_has_percent_signs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["tune", "--help"])
+    out = capsys.readouterr().out
+    assert "--within 0.5% -o tuned" in out
+    assert "such as 0.5%\n" in out
+
+
 def test_version_names_the_zstd_that_packs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

@@ -124,6 +124,10 @@ def test_bad_functions_are_one_line(
         ([], "goal: expected one of --size, --at-least, --at-most, --within, found none"),
         (["--size", "9 kB", "--within", "1%"], "goal: expected one of"),
         (["--within", "much"], "within: expected a share such as 0.5%, found 'much'"),
+        (["--within", "5"], "within: expected a share below 100 %, such as 5%, found '5'"),
+        (["--within", "100%"], "within: expected a share below 100 %, such as 5%, found '100%'"),
+        (["--within=-1%"], "within: expected a share such as 0.5%, found '-1%'"),
+        (["--at-least", "nan"], "at-least: expected a number, found nan"),
         (["--at-least", "2"], "cannot be met"),
         (["--size", "100"], "is too small: the minimum is size = "),
         (["--size", "9 kB", "--metric", "x"], "metric: no metric 'x'; found error, cosine"),
@@ -133,6 +137,17 @@ def test_bad_goals_are_one_line(
     command: list[str], arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert problem in _fail([*command, "--eval", f"{TOY}:outputs", *arguments], capsys)
+
+
+@pytest.mark.parametrize("option", ["--at-least", "--at-most"])
+def test_bound_that_is_no_number_is_one_line(
+    command: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--eval", f"{TOY}:outputs", option, "99%"])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: expected a number such as 0.99, found '99%'" in line
 
 
 @pytest.mark.parametrize("time", ["", "5x", "-1s", "nan"])
@@ -234,6 +249,32 @@ def test_folder_without_permission_is_an_error_before_the_work(
     arguments = ["--eval", f"{TOY}:count_calls", "--size", "9 kB", "-o", str(tmp_path / "out/x")]
     line = _fail([*command, *arguments], capsys)
     assert f"{tmp_path}: cannot be written: no permission, or a read-only disk" in line
+    assert not toy.CALLS
+
+
+@pytest.mark.parametrize("name", ["page.html", "new/folder/page.html"])
+def test_page_of_a_sweep_without_permission_is_an_error_before_the_work(
+    command: list[str],
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # An administrator may write to every folder.
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    out = ["-o", str(tmp_path / name)]
+    line = _fail(["sweep", command[1], "--eval", f"{TOY}:count_calls", *out], capsys)
+    assert f"{tmp_path}: cannot be written: no permission, or a read-only disk" in line
+    assert not toy.CALLS
+
+
+def test_page_of_a_sweep_below_a_file_is_an_error_before_the_work(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--eval", f"{TOY}:count_calls", "-o", f"{command[1]}/page.html"]
+    assert "cannot be created: a file, not a folder" in _fail(
+        ["sweep", command[1], *arguments], capsys
+    )
     assert not toy.CALLS
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +51,7 @@ def add_command(commands: Commands) -> None:
         "tune",
         "find the options with which the model's own answers are best",
         "vggq tune weights/model.pth --eval judge:outputs --at-least 0.999 -o tuned",
-        "vggq tune weights/model.pth --eval judge:accuracy --within 0.5%% -o tuned",
+        "vggq tune weights/model.pth --eval judge:accuracy --within 0.5% -o tuned",
     )
     add_source(parser)
     parser.add_argument(
@@ -91,10 +90,16 @@ def _add_goals(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="SIZE", help="goal: the best metric in a file of at most this size"
     )
     parser.add_argument(
-        "--at-least", type=float, metavar="X", help="goal: the smallest file with this metric"
+        "--at-least",
+        type=_parse_number,
+        metavar="X",
+        help="goal: the smallest file with this metric",
     )
     parser.add_argument(
-        "--at-most", type=float, metavar="X", help="the same, for a metric that should be low"
+        "--at-most",
+        type=_parse_number,
+        metavar="X",
+        help="the same, for a metric that should be low",
     )
     parser.add_argument(
         "--within",
@@ -102,6 +107,14 @@ def _add_goals(parser: argparse.ArgumentParser) -> None:
         help="goal: the smallest file whose metric is worse than the original's by at most this "
         "share, such as 0.5%%",
     )
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        problem = f"expected a number such as 0.99, found {text!r}"
+        raise argparse.ArgumentTypeError(problem) from None
 
 
 def _parse_count(text: str) -> int:
@@ -134,11 +147,6 @@ def _check_folder(folder: Path) -> None:
     """Reject a folder that cannot be written, before the work begins."""
     if folder.exists() and not folder.is_dir():
         raise TargetError("a file, not a folder", path=folder)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise TargetError("cannot be created: a file, not a folder", path=existing)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise TargetError("cannot be written: no permission, or a read-only disk", path=existing)
     check_page(folder / REPORT_NAME)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import TargetError
 from ..atomic_file import atomic_write
+from ..atomic_folder import check_folder
 from ..optional import require
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def check_page(target: Path) -> None:
     """Reject a page that cannot be written, before the work begins.
 
     Raises:
-        TargetError: the target does not end in .html or .htm, or is a directory.
+        TargetError: the target does not end in .html or .htm, is a directory, or its folder cannot
+            be written or created.
         MissingDependencyError: a library of the `report` extra is not installed.
 
     """
@@ -117,6 +119,7 @@ def check_page(target: Path) -> None:
         raise TargetError(f"expected a name that ends in {_SUFFIXES[0]}", path=target)
     if target.is_dir():
         raise TargetError("a directory, not a file", path=target)
+    check_folder(target.parent)
     for module in ("jinja2", "matplotlib"):
         require(module, "report")
 

@@ -113,6 +113,9 @@ def _parse_share(value: str | float) -> float:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         share = math.nan
+    if share >= 1:
+        problem = f"expected a share below 100 %, such as 5%, found {value!r}"
+        raise OptionError([("within", problem)])
     if not 0 <= share < 1:
         raise OptionError([("within", f"expected a share such as 0.5%, found {value!r}")])
     return share
