@@ -24,7 +24,7 @@ from .model_assembly import assemble_model
 from .model_layout import group_aliases
 from .rounded_tensor import quantize_in_file
 from .scale_axes import check_axes
-from .size_search import COARSEST, SizeSearch
+from .size_search import COARSEST, FINEST, SizeSearch
 from .sizes import megabytes
 
 if TYPE_CHECKING:
@@ -267,6 +267,8 @@ def _sharing_tensors(source: Source, options: Options) -> list[SourceTensor]:
 def _guess_scale(tensors: list[SourceTensor], count: int, limit: int) -> float:
     """Guess a scale, as if the weights of a tensor had one magnitude and nothing else took bytes.
 
+    It is at least `FINEST`: the size may be far above that of the exact weights.
+
     Args:
         tensors: those that share the size.
         count: their weights.
@@ -277,7 +279,7 @@ def _guess_scale(tensors: list[SourceTensor], count: int, limit: int) -> float:
         return COARSEST
     bits = limit * _BITS_PER_BYTE / count
     roots = sum(tensor.count * math.log2(tensor.count) / 2 for tensor in tensors) / count
-    return _BITS_ABOVE_SPREAD - 1 - bits - roots
+    return max(_BITS_ABOVE_SPREAD - 1 - bits - roots, FINEST)
 
 
 def _better_within(

@@ -100,6 +100,46 @@ def test_codebooks_that_just_fit_are_a_candidate(source: Path, settings: TuneSet
     assert all(f.trial.size <= size for f in tuned.finalists)
 
 
+@pytest.mark.parametrize("share", [0.9, 1.1, 3, 30, 1000, "10 GB"])
+def test_size_about_that_of_the_source_gives_the_file_of_pack(
+    source: Path, settings: TuneSettings, tmp_path: Path, share: float | str
+) -> None:
+    size = share if isinstance(share, str) else int(share * source.stat().st_size)
+    tuned = tune(source, replace(settings, trials=0), parse_goal(size=size), OPTIONS)
+    found = vggq.load(write_result(source, tuned, tmp_path / "out").target)
+    packed = vggq.load(pack(source, tmp_path / "packed.vggq", size=size, dependent=False).target)
+    if share == 0.9:
+        assert 0 < tuned.best.trial.metrics["error"] < 1e-5
+        return
+    state = toy.make_state()
+    assert state.keys() == found.keys() == packed.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(packed[name], array)
+    # Nothing is left to search: only `relative` and `overall` were packed.
+    assert tuned.history == ()
+    assert len(tuned.finalists) == 2
+
+
+@pytest.mark.parametrize("offset", [200, 1000])
+def test_size_with_few_quantized_weights_beside_large_exact_tensors(
+    settings: TuneSettings, tmp_path: Path, offset: int
+) -> None:
+    rng = np.random.default_rng(2)
+    state: dict[str, Any] = {"weight": rng.standard_normal((32, 40)).astype(np.float32)}
+    state["ids"] = rng.integers(0, 1 << 31, 50_000, dtype=np.int32)
+    source = tmp_path / "ids.npz"
+    np.savez(source, **state)
+    settings = replace(settings, evaluation=f"{TOY}:weight_times_two", trials=4)
+    with pytest.raises(OptionError, match=r"too small: the minimum is size = \d+"):
+        tune(source, settings, parse_goal(size=1000), OPTIONS)
+    with pytest.raises(OptionError) as caught:
+        tune(source, settings, parse_goal(size=100_000), OPTIONS)
+    minimum = int(str(caught.value).split("size = ")[1].split(",")[0])
+    tuned = tune(source, settings, parse_goal(size=minimum + offset), OPTIONS)
+    assert tuned.best.trial.size <= minimum + offset
+
+
 def test_bound_gives_the_smallest_file_that_meets_it(
     source: Path, settings: TuneSettings, tmp_path: Path
 ) -> None:

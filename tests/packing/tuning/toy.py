@@ -64,6 +64,12 @@ def count_calls(state: State) -> NDArray[Any]:
     return outputs(state)
 
 
+def weight_times_two(state: State) -> NDArray[Any]:
+    """Return the double of a tensor."""
+    result: NDArray[Any] = state["weight"] * 2
+    return result
+
+
 def accuracy(state: State) -> float:
     """Return the share of inputs whose largest output is that of the original."""
     labels = outputs(make_state()).argmax(axis=1)

@@ -10,7 +10,7 @@ from .packing import exact_options, placeholder
 from .plans import move_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..options import Options
     from .candidates import Candidate
@@ -22,10 +22,17 @@ _MAX_MOVES: Final = 64
 
 def finish_size(
     search: PlanSearch,
-    plans: Sequence[Candidate],
+    find_plans: Callable[[], Sequence[Candidate]],
     size: int,
 ) -> list[Finalist]:
     """Return the files within a size, the best first: of the plans, and of common options.
+
+    If all tensors fit exactly, there are only those of common options.
+
+    Args:
+        search: runs and compares the trials.
+        find_plans: called for the best plans at the size.
+        size: the size in bytes.
 
     Raises:
         OptionError: no file is as small as the size.
@@ -38,14 +45,23 @@ def finish_size(
         for label in OBJECTIVES
         for options in [_with_placeholder(search).with_goal(Size(size, label))]
     ]
+    if size < runner.encoder.estimate_size({}):
+        finalists += _finish_plans(search, find_plans(), size)
+        finalists += _codebooks(search, size)
+    fitting = [f for f in finalists if f.trial.size <= size]
+    return sorted(fitting, key=lambda f: (objective.cost(f.trial.metrics), f.trial.size))
+
+
+def _finish_plans(search: PlanSearch, plans: Sequence[Candidate], size: int) -> list[Finalist]:
+    """Return the files of plans within a size."""
+    runner = search.runner
+    finalists = []
     for candidate in plans:
         plan = _plan_within(search, candidate.plan, size)
         if plan is not None:
-            options = exact_options(runner, plan, placeholder(objective))
+            options = exact_options(runner, plan, placeholder(search.objective))
             finalists.append(Finalist(candidate.label, options, runner.pack(options), plan))
-    finalists += _codebooks(search, size)
-    fitting = [f for f in finalists if f.trial.size <= size]
-    return sorted(fitting, key=lambda f: (objective.cost(f.trial.metrics), f.trial.size))
+    return finalists
 
 
 def _with_placeholder(search: PlanSearch) -> Options:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 POSITIONS_PER_OCTAVE: Final = 32
 """Positions of step sizes between a step size and its double."""
 _FACTOR_DIGITS: Final = 10
+# Far beyond the range of float32, and in that of floats even when a ratio of steps is squared.
+_MAX_OCTAVES: Final = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Choice:
     @property
     def step(self) -> float:
         """The step size in units of the weights."""
-        return float(2.0 ** (self.position / POSITIONS_PER_OCTAVE))
+        octaves = self.position / POSITIONS_PER_OCTAVE
+        return float(2.0 ** min(max(octaves, -_MAX_OCTAVES), _MAX_OCTAVES))
 
     def move(self, by: int) -> Choice:
         """Return the choice with a step size that is larger by some positions."""

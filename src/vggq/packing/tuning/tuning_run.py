@@ -74,8 +74,10 @@ class TuningRun:
         order = [s.group for s in sensitivities.groups if not s.is_unused]
         if self.goal.is_size:
             size = int(self.goal.value)
-            plans = self._plans_at(search, candidates, order, size)
-            return finish_size(search, plans, size), search
+            finalists = finish_size(
+                search, lambda: self._plans_at(search, candidates, order, size), size
+            )
+            return finalists, search
         finalists = finish_bound(
             search,
             self.goal,
