@@ -212,8 +212,8 @@ def test_run_that_was_interrupted_goes_on_and_gives_the_same(
     calls = len(toy.CALLS)
     resumed = tune(source, interrupted, goal, OPTIONS)
     assert _summarize(resumed) == _summarize(whole)
-    # The call that was interrupted is repeated, and so is that with the original.
-    assert resumed.evaluations == whole.evaluations - (calls - 2)
+    # The call that was interrupted is repeated, and so are those with the original.
+    assert resumed.evaluations == whole.evaluations - (calls - 3)
 
 
 def test_finished_run_evaluates_only_the_original_again(
@@ -222,7 +222,7 @@ def test_finished_run_evaluates_only_the_original_again(
     first = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
     toy.CALLS.clear()
     again = tune(source, settings, TuneGoal("size", 9000), OPTIONS)
-    assert (again.evaluations, len(toy.CALLS)) == (0, 1)
+    assert (again.evaluations, len(toy.CALLS)) == (0, 2)
     assert _summarize(again) == _summarize(first)
 
 
@@ -265,8 +265,8 @@ def test_other_data_of_the_function_have_other_results(
         toy.CALLS.clear()
         measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
         counts.append(len(toy.CALLS))
-    assert counts[0] == counts[2] > 1
-    assert counts[1] == 1
+    assert counts[0] == counts[2] > 2
+    assert counts[1] == 2
 
 
 def test_time_limit_ends_the_search_with_a_result(source: Path, settings: TuneSettings) -> None:
@@ -355,6 +355,65 @@ def test_only_tensors_without_any_effect_count_nearly_nothing(
     shares = {name: factors[name] * energies[name] for name in factors}
     assert shares["first.weight"] == pytest.approx(shares["second.weight"])
     assert shares["unused.weight"] == pytest.approx(1e-4 * shares["second.weight"])
+
+
+@pytest.mark.parametrize("allow_unused", [False, True])
+@pytest.mark.parametrize(
+    ("function", "metric", "problem"),
+    [
+        ("constant", None, "gives the same result for any weights; does it use its argument?"),
+        ("constant_outputs", None, "gives the same result for any weights; does it use its"),
+        ("losses", "other", "gives the same other for any weights; choose another --metric"),
+    ],
+)
+def test_function_that_ignores_the_weights_is_rejected(
+    source: Path,
+    settings: TuneSettings,
+    function: str,
+    metric: str | None,
+    problem: str,
+    *,
+    allow_unused: bool,
+) -> None:
+    place = f"{TOY}:{function}"
+    settings = replace(settings, evaluation=place, metric=metric, allow_unused=allow_unused)
+    for goal in (parse_goal(within="1%"), parse_goal(size=9000)):
+        with pytest.raises(OptionError) as caught:
+            tune(source, settings, goal, OPTIONS)
+        assert f"eval: {place!r} {problem}" in str(caught.value)
+
+
+@pytest.mark.parametrize("function", ["any_layer", "fails_without_layers"])
+def test_function_that_feels_only_all_tensors_together_is_used(
+    source: Path, settings: TuneSettings, function: str
+) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:{function}")
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    assert len(found.unused) == len(found.groups) == 3
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("random_number", "random_number 0.[0-9]+ and then 0.[0-9]+ for the same original weights"),
+        ("random_outputs", "arrays that differ by an error of 0.0[0-9]+ for the same original"),
+    ],
+)
+def test_random_function_is_rejected(
+    source: Path, settings: TuneSettings, function: str, problem: str
+) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:{function}")
+    with pytest.raises(OptionError, match=f"{function}' returned {problem}.*must be determin"):
+        tune(source, settings, parse_goal(size=9000), OPTIONS)
+
+
+@pytest.mark.parametrize("function", ["seeded_outputs", "noisy_outputs", "changes_its_argument"])
+def test_seeded_random_numbers_and_rounding_errors_are_no_difference(
+    source: Path, settings: TuneSettings, function: str
+) -> None:
+    settings = replace(settings, evaluation=f"{TOY}:{function}")
+    found = measure_sensitivity(source, settings, parse_goal(within=0), OPTIONS)
+    assert found.groups[0].effect > 0
 
 
 def test_effect_is_larger_for_more_noise(source: Path, settings: TuneSettings) -> None:

@@ -102,6 +102,59 @@ def negative_mean_absolute_error_of_the_outputs_for_fixed_inputs(state: State) -
     return -float(np.abs(outputs(state) - outputs(make_state())).mean()) / 3
 
 
+def constant(state: State) -> float:
+    """Return a number that does not depend on the weights."""
+    return 0.5 * len(state)
+
+
+def constant_outputs(state: State) -> NDArray[Any]:
+    """Return the outputs of the original, whatever the weights are."""
+    return outputs(make_state()) * len(state)
+
+
+def any_layer(state: State) -> float:
+    """Return a number that changes only if nothing is left of any matrix."""
+    return float(any(array.any() for array in state.values()))
+
+
+def fails_without_layers(state: State) -> float:
+    """Do the same as `any_layer`, but raise an error."""
+    return 1 / any_layer(state)
+
+
+def random_number(state: State) -> float:
+    """Return another number in every call."""
+    return 0.1 * len(state) + 0.5 * float(np.random.default_rng().random())
+
+
+def random_outputs(state: State) -> NDArray[Any]:
+    """Return the outputs with noise that no seed determines."""
+    return _add_noise(outputs(state), 0.05, np.random.default_rng())
+
+
+def noisy_outputs(state: State) -> NDArray[Any]:
+    """Return the outputs with noise as from another order of additions."""
+    return _add_noise(outputs(state), 1e-6, np.random.default_rng())
+
+
+def seeded_outputs(state: State) -> NDArray[Any]:
+    """Return the outputs with noise by numpy's global generator, whose seed is set."""
+    rng = np.random.default_rng(np.random.randint(1 << 30))  # noqa: NPY002
+    return _add_noise(outputs(state), 0.05, rng)
+
+
+def changes_its_argument(state: State) -> NDArray[Any]:
+    """Return the outputs, and change the weights in place."""
+    result = outputs(state)
+    state.pop("second.weight")[:] = 0
+    return result
+
+
+def _add_noise(array: NDArray[Any], level: float, rng: np.random.Generator) -> NDArray[Any]:
+    result: NDArray[Any] = array * (1 + level * rng.standard_normal(array.shape))
+    return result
+
+
 def onnx_outputs(path: Path) -> NDArray[Any]:
     """Return the product of a fixed input with the largest matrix of an ONNX model."""
     arrays = [numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]

@@ -80,30 +80,34 @@ class Judge:
         """Whether the function returns arrays, so that the metrics compare them."""
         return self._reference is not None
 
-    def measure(self, argument: object) -> Metrics:
+    def measure(self, argument: object, what: str = RESTORED) -> Metrics:
         """Return the metrics of restored weights, or of the path of a restored model.
+
+        Args:
+            argument: the weights or the path.
+            what: what the argument is, for the message.
 
         Raises:
             OptionError: the function raises, or returns something else than for the original.
 
         """
         name = self.function.name
-        result = self._call(argument, RESTORED)
-        self._check_kind(result)
+        result = self._call(argument, what)
+        self._check_kind(result, what)
         if self._reference is not None:
-            return compare_arrays(name, self._reference, as_arrays(name, result, RESTORED))
-        found = check_numbers(name, result, RESTORED)
+            return compare_arrays(name, self._reference, as_arrays(name, result, what))
+        found = check_numbers(name, result, what)
         check_same_names(name, "metrics", found, self.original)
         return found
 
-    def _check_kind(self, result: object) -> None:
+    def _check_kind(self, result: object, what: str) -> None:
         """Reject arrays if the function returned numbers for the original, and the reverse."""
         are_numbers = is_number(result) or is_table_of_numbers(result)
         if are_numbers == (self._reference is None):
             return
         before = "numbers" if self._reference is None else "arrays"
         raise evaluation_error(
-            f"{self.function.name} returned {show_result(result)} with {RESTORED}, but {before} "
+            f"{self.function.name} returned {show_result(result)} with {what}, but {before} "
             f"with {ORIGINAL}"
         )
 

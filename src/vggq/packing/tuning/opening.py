@@ -20,6 +20,7 @@ from ..sweeps import original_argument
 from ..user_function import import_function
 from .cache import ResultCache, default_folder, digest_of
 from .evaluation import Judge
+from .function_checks import check_repetition
 from .groups import find_groups
 from .objective import choose_objective
 from .plan_encoder import PlanEncoder
@@ -59,8 +60,8 @@ def open_run(
         progress: called after each trial with the number of trials done, and about the total.
 
     Raises:
-        OptionError: the function fails, there is nothing to quantize, or no folder for the cache is
-            known.
+        OptionError: the function fails, its results for the same weights differ, there is nothing
+            to quantize, or no folder for the cache is known.
         SourceError: the source cannot be read.
 
     """
@@ -74,6 +75,8 @@ def open_run(
         objective = choose_objective(
             judge, goal, settings.metric, lower_is_better=settings.lower_is_better
         )
+        # A function may change its argument in place.
+        check_repetition(judge, objective, original_argument(opened, source))
         planned, layouts = plan_model(opened)
         groups = find_groups(planned, options)
         if not groups:

@@ -116,7 +116,7 @@ def _measure(
     first: Trial | None = None
     for axis in (None, *group.axes):
         for bits in levels:
-            trial = _run(runner, group, axis, bits)
+            trial = _run(runner, [group], axis, bits)
             first = first or trial
             measurements.append(_evaluate(group, axis, trial, objective))
     for bits in _COARSE_LEVELS:
@@ -140,14 +140,26 @@ def _measure_coarsely(
 ) -> Measurement:
     """Measure a group of which little is left; a function that fails then needs the group."""
     try:
-        return _evaluate(group, None, _run(runner, group, None, bits), objective)
+        return _evaluate(group, None, _run(runner, [group], None, bits), objective)
     except OptionError:
         return Measurement(None, 0.0, group.energy, abs(objective.original) or 1.0)
 
 
-def _run(runner: TrialRunner, group: Group, axis: int | None, bits: float) -> Trial:
+def run_coarsely(runner: TrialRunner, groups: Sequence[Group]) -> Trial:
+    """Return the result if only zeros are left of the groups.
+
+    Raises:
+        OptionError: the function of the user fails.
+        SourceError: a tensor cannot be read.
+
+    """
+    return _run(runner, groups, None, _COARSE_LEVELS[-1])
+
+
+def _run(runner: TrialRunner, groups: Sequence[Group], axis: int | None, bits: float) -> Trial:
     plan = {
         name: Choice(position_for_bits(deviation, bits), axis)
+        for group in groups
         for name, deviation in group.deviations.items()
     }
     return runner.run(plan)

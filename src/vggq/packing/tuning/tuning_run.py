@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from .candidates import Candidate, list_candidates
 from .finish_bound import finish_bound
 from .finish_size import finish_size
+from .function_checks import check_influence
 from .records import Sensitivities
 from .search import PlanSearch
 from .sensitivity import measure_all
@@ -58,9 +59,16 @@ class TuningRun:
         return sum(group.count for group in self.groups)
 
     def measure(self) -> Sensitivities:
-        """Measure the sensitivity of each group."""
+        """Measure the sensitivity of each group.
+
+        Raises:
+            OptionError: the function fails, or its result is the same for any weights.
+
+        """
         bits = 8 * self.goal.value / self.count if self.goal.is_size else _FIRST_BITS
         found = list(measure_all(self.runner, self.groups, self.objective, bits))
+        if all(s.is_unused for s in found):
+            check_influence(self.runner, self.groups, self.objective)
         found.sort(key=lambda s: (s.effect, s.largest_effect), reverse=True)
         return Sensitivities(self.objective, dict(self.runner.judge.original), tuple(found))
 
