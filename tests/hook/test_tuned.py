@@ -14,7 +14,7 @@ from vggq.packing import Options, recorded_evaluation
 from vggq.packing.tuning import TuneSettings, parse_goal, tune, write_result
 
 from .conftest import Project, read_packed_file
-from .in_process import build_here
+from .in_process import build_here, fail_here
 from .test_sbom import parsed, properties, read
 
 if TYPE_CHECKING:
@@ -84,6 +84,16 @@ def test_build_uses_the_recorded_factors(
     assert result.code == 0, result.output
     with vggq.open(tuned_project.target) as weights:
         assert weights.manifest.options["quantization"]["importance"] == factors
+
+
+def test_build_without_the_factors_says_where_they_are(
+    tuned_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tuned_project.root / "importance.json").unlink()
+    assert fail_here(tuned_project, capsys) == (
+        "tool.hatch.build.hooks.vggq.models[0].importance: 'importance.json' cannot be read: No "
+        "such file or directory; copy it from the folder that `vggq tune` wrote"
+    )
 
 
 def test_build_of_other_tensors_leaves_the_evaluation_out(

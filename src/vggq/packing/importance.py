@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .goals import Importance
 
+FACTORS_NAME: Final = "importance.json"
+"""The name of the file that `vggq tune` writes."""
 _MAX_FACTOR: Final = sys.float_info.max
 _EXPECTED: Final = 'a table of tensor names and factors above 0 such as { "conv1.weight": 2.5 }'
 
@@ -72,6 +74,8 @@ def read_importance(
         return parse_factors(json.loads(Path(folder, path).read_bytes()))
     except OSError as error:
         problem = f"{name!r} cannot be read: {error.strerror}"
+        if isinstance(error, FileNotFoundError) and Path(path).name == FACTORS_NAME:
+            problem += "; copy it from the folder that `vggq tune` wrote"
         raise OptionError([("importance", problem)]) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{name!r} is not valid JSON: {error}"

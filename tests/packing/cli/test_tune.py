@@ -53,6 +53,31 @@ def test_files_and_summary(
         assert text in page
 
 
+def test_factors_are_written_named_and_removed(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    table, factors = folder / "tuned.toml", folder / "importance.json"
+    arguments = [*command, "--eval", f"{TOY}:outputs"]
+    assert main([*arguments, "--at-most", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert 'importance = "importance.json"' in out
+    last = "pass -o FOLDER to write the packed file, tuned.toml, importance.json and the report"
+    assert out.splitlines()[-1] == last
+    assert main([*arguments, "--at-most", "0.1", "-o", str(folder)]) == 0
+    out = capsys.readouterr().out.replace("\n", "")
+    assert out.endswith(f"paste {table} into pyproject.toml, and copy {factors} next to it")
+    assert factors.is_file()
+    (folder / "other.json").touch()
+    assert main([*arguments, "--size", "1 MB", "-o", str(folder)]) == 0
+    assert capsys.readouterr().out.replace("\n", "").endswith(f"paste {table} into pyproject.toml")
+    assert not factors.exists()
+    assert (folder / "other.json").exists()
+    assert main([*arguments, "--size", "1 MB"]) == 0
+    last = "pass -o FOLDER to write the packed file, tuned.toml and the report"
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
 def test_remark_has_the_bytes_of_an_unused_tensor_in_the_packed_file(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

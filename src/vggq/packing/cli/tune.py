@@ -11,8 +11,10 @@ from ..report import check_page, report_tuning
 from ..sizes import megabytes
 from ..tuning import (
     DEFAULT_TRIALS,
+    FACTORS_NAME,
     REPORT_NAME,
     TABLE_NAME,
+    factors_of,
     option_lines,
     parse_goal,
     tune,
@@ -167,5 +169,14 @@ def _print(tuned: Tuned, folder: Path | None, *, as_json: bool) -> None:
     if folder is None:
         for line in option_lines(tuned.options):
             print_line(line)
-    else:
-        print_line(f"paste {folder / TABLE_NAME} into pyproject.toml")
+    print_line(_next_step(tuned, folder))
+
+
+def _next_step(tuned: Tuned, folder: Path | None) -> str:
+    has_factors = bool(factors_of(tuned.options))
+    if folder is None:
+        written = f"the packed file, {TABLE_NAME}"
+        written += f", {FACTORS_NAME} and the report" if has_factors else " and the report"
+        return f"pass -o FOLDER to write {written}"
+    step = f"paste {folder / TABLE_NAME} into pyproject.toml"
+    return f"{step}, and copy {folder / FACTORS_NAME} next to it" if has_factors else step

@@ -1,11 +1,13 @@
 """Tune the options of packing by the answers of the model: `vggq tune`."""
 
+from ..importance import FACTORS_NAME
 from .goal import TuneGoal, parse_goal
 from .records import DEFAULT_TRIALS, Sensitivities, Tuned, TuneSettings
 from .result import (
     PACKED_NAME,
     REPORT_NAME,
     TABLE_NAME,
+    factors_of,
     option_lines,
     render_table,
     write_result,
@@ -16,6 +18,7 @@ from .tuner import measure_sensitivity, tune
 
 __all__ = [
     "DEFAULT_TRIALS",
+    "FACTORS_NAME",
     "PACKED_NAME",
     "REPORT_NAME",
     "TABLE_NAME",
@@ -25,6 +28,7 @@ __all__ = [
     "TuneGoal",
     "TuneSettings",
     "Tuned",
+    "factors_of",
     "measure_sensitivity",
     "option_lines",
     "parse_goal",

@@ -12,21 +12,24 @@ from ...errors import SourceError, TargetError
 from ..atomic_file import atomic_write
 from ..evaluations import digest_tensors
 from ..goals import Bits, Size
+from ..importance import FACTORS_NAME
 from ..packer import pack_with
 
 if TYPE_CHECKING:
+    from ..goals import Importance
     from ..options import Options
     from ..packer import Packed
     from .records import Sensitivities, Tuned
 
 PACKED_NAME: Final = "tuned.vggq"
-FACTORS_NAME: Final = "importance.json"
 TABLE_NAME: Final = "tuned.toml"
 REPORT_NAME: Final = "report.html"
 
 
 def write_result(source: str | os.PathLike[str], tuned: Tuned, folder: Path) -> Packed:
     """Pack the chosen options, and write the files to paste into a project.
+
+    If the options have no factors, their file from an earlier run is removed.
 
     Args:
         source: the checkpoint.
@@ -46,12 +49,24 @@ def write_result(source: str | os.PathLike[str], tuned: Tuned, folder: Path) -> 
     if digest_tensors(_load.load(packed.target)) != tuned.best.trial.sha256:
         problem = "gives other tensors than those that were evaluated; run the command again"
         raise SourceError(problem, path=source)
-    goal = tuned.options.goal
-    if isinstance(goal, Size) and goal.factors:
-        text = json.dumps(dict(goal.factors), indent=2, ensure_ascii=False) + "\n"
-        _write(folder / FACTORS_NAME, text)
+    _write_factors(folder / FACTORS_NAME, factors_of(tuned.options))
     _write(folder / TABLE_NAME, render_table(os.fspath(source), tuned))
     return packed
+
+
+def factors_of(options: Options) -> Importance:
+    """Return the factors that the table reads from a file; empty if it needs none."""
+    return options.goal.factors if isinstance(options.goal, Size) else {}
+
+
+def _write_factors(path: Path, factors: Importance) -> None:
+    if factors:
+        _write(path, json.dumps(dict(factors), indent=2, ensure_ascii=False) + "\n")
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TargetError(f"cannot be removed: {error.strerror}", path=path) from error
 
 
 def _write(path: Path, text: str) -> None:
