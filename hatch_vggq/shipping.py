@@ -66,9 +66,21 @@ class Shipping:
     def _advise(self, path: str, kind: str) -> str:
         is_target = path in {model.target for model in self.models}
         suggestion = self._suggest_target(path) if is_target else None
-        if suggestion:
-            return f'write target = "{suggestion}"'
+        advice = f'write target = "{suggestion}"' if suggestion else ""
+        if other := self._find_table_of_same_source(path, kind):
+            move = f"{other.key} already packs {other.source}; move the options of this table there"
+            return f"{move}, or {advice}" if advice else move
+        if advice:
+            return advice
         return f"list it in tool.hatch.build.targets.{kind}.force-include"
+
+    def _find_table_of_same_source(self, target: str, kind: str) -> Model | None:
+        """Return a model with the source of that of a target, and a target that ships."""
+        sources = {model.source for model in self.models if model.target == target}
+        for model in self.models:
+            if model.source in sources and self.placements[kind].find_names(model.target):
+                return model
+        return None
 
     def _suggest_target(self, path: str) -> str | None:
         taken = {model.target for model in self.models}

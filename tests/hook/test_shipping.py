@@ -113,10 +113,29 @@ def test_src_target_in_a_flat_layout_gets_a_suggestion_that_works(
 def test_suggestion_is_not_the_target_of_another_model(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.configure(MODEL + model("elsewhere/tiny.vggq"))
+    other = model("elsewhere/tiny.vggq").replace("weights/tiny.npz", "weights/other.npz")
+    project.configure(MODEL + other)
     assert fail_here(project, capsys) == (
         f"{KEY.replace('0', '1')}.target: elsewhere/tiny.vggq would not ship: the wheel contains "
         f"only src/tiny; list it in {WHEEL}.force-include"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "choice"),
+    [
+        ("src/mypackage/tiny.vggq", ""),
+        ("src/mypackage/small.vggq", ', or write target = "src/tiny/small.vggq"'),
+    ],
+)
+def test_second_table_of_a_source_is_advised_to_change_the_first(
+    project: Project, capsys: pytest.CaptureFixture[str], target: str, choice: str
+) -> None:
+    project.configure(MODEL + model(target))
+    assert fail_here(project, capsys) == (
+        f"{KEY.replace('0', '1')}.target: {target} would not ship: the wheel contains only "
+        f"src/tiny; {KEY} already packs weights/tiny.npz; move the options of this table there"
+        f"{choice}"
     )
 
 
