@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -206,6 +207,15 @@ def test_loss_of_which_more_counts_as_better_has_one_remark(
     out, err = capsys.readouterr()
     assert err.count("pass --lower-is-better") == count
     assert "--lower-is-better" not in out
+
+
+def test_result_that_is_probably_worse_has_a_remark(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--eval", f"{TOY}:distance", "--within", "5%"]) == 0
+    err = capsys.readouterr().err
+    assert re.search(r"distance [\d.]+ counts as better than 0.1 of the original weights", err)
+    assert err.count("pass --lower-is-better") == 1
 
 
 def test_interrupted_run_goes_on(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,3 +81,33 @@ def test_error_of_which_more_counts_as_better_is_doubtful(name: str, goal: TuneG
 )
 def test_other_metrics_are_not_doubtful(name: str) -> None:
     assert _doubt(name, TuneGoal("within", 0.1)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "lower", "value", "advice"),
+    [
+        ("within", False, 2.3, "pass --lower-is-better"),
+        ("size", False, 2.3, "pass --lower-is-better"),
+        ("within", True, 0.5, "omit --lower-is-better"),
+        ("at-most", True, 0.1, "give the bound with --at-least"),
+        ("at-least", False, 7.0, "give the bound with --at-most"),
+        ("within", False, 1.05, None),
+        ("within", False, 0.1, None),
+        ("at-most", True, 1.9, None),
+    ],
+)
+def test_result_that_counts_as_much_better_than_the_original_is_doubtful(
+    kind: Any,
+    lower: bool,  # noqa: FBT001
+    value: float,
+    advice: str | None,
+) -> None:
+    goal = TuneGoal(kind, 0.5)
+    doubt = goal.doubt_result(Objective("score", lower, 1.0, smooth=False), value)
+    if advice is None:
+        assert doubt is None
+    else:
+        assert doubt is not None
+        assert doubt.startswith(f"score {value:.6g} counts as better than 1 of the original")
+        assert doubt.endswith(advice)
+    assert goal.doubt_result(Objective("error", lower, 1.0, smooth=True), value) is None

@@ -97,6 +97,11 @@ def scores(state: State) -> dict[str, float]:
     return {"loss": losses(state)["mean"], "accuracy": accuracy(state)}
 
 
+def distance(state: State) -> float:
+    """Return a loss whose name does not say so, far above 0."""
+    return 0.1 + float(np.mean(np.abs(outputs(state) - outputs(make_state()))))
+
+
 def negative_mean_absolute_error_of_the_outputs_for_fixed_inputs(state: State) -> float:
     """Return a number whose name and digits take many bytes in a record."""
     return -float(np.abs(outputs(state) - outputs(make_state())).mean()) / 3

@@ -155,14 +155,17 @@ def _check_folder(folder: Path) -> None:
 def _print(tuned: Tuned, folder: Path | None, *, as_json: bool) -> None:
     for remark in remarks_of(tuned.sensitivities, tuned.best.trial):
         print_remark(remark)
+    objective, trial = tuned.objective, tuned.best.trial
+    value = objective.value(trial.metrics)
+    if doubt := tuned.goal.doubt_result(objective, value):
+        print_remark(doubt)
     if as_json:
         print_json(tuned_as_json(tuned))
         return
     print_table(sensitivity_table(tuned.sensitivities.groups[:_MAX_ROWS]))
-    objective, trial = tuned.objective, tuned.best.trial
     print_line(
-        f"{tuned.goal.describe(objective)}: {objective.metric} "
-        f"{objective.value(trial.metrics):.6g} (original {objective.original:.6g}) in "
+        f"{tuned.goal.describe(objective)}: {objective.metric} {value:.6g} "
+        f"(original {objective.original:.6g}) in "
         f"{megabytes(trial.size)}, by {tuned.best.label}; {tuned.evaluations} evaluations, "
         f"{tuned.seconds:.0f} s"
     )

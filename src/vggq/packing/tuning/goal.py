@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ...errors import OptionError
 from ..sizes import megabytes, parse_size
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .objective import Objective
 
 KINDS = ("size", "at-least", "at-most", "within")
+
+# A quantized model is hardly better than the original by a larger share.
+_MAX_GAIN: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,22 @@ class TuneGoal:
         return (
             f"the metric {objective.metric!r} counts as better if it is higher; if it is an error "
             "or a loss, pass --lower-is-better"
+        )
+
+    def doubt_result(self, objective: Objective, value: float) -> str | None:
+        """Return a remark if the result counts as so much better that it is probably worse."""
+        gain = (value - objective.original) * (-1 if objective.lower_is_better else 1)
+        base = abs(objective.original) if objective.original else 1.0
+        if objective.smooth or self.doubt(objective) or gain <= _MAX_GAIN * base:
+            return None
+        change = "omit" if objective.lower_is_better else "pass"
+        advice = {
+            "at-least": "give the bound with --at-most",
+            "at-most": "give the bound with --at-least",
+        }.get(self.kind, f"{change} --lower-is-better")
+        return (
+            f"{objective.metric} {value:.6g} counts as better than {objective.original:.6g} of the "
+            f"original weights; if it is worse, {advice}"
         )
 
     def describe(self, objective: Objective) -> str:
