@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 # Every other tests/test_*.py tests the run time, so that a new or renamed one is not forgotten.
-OTHER_TESTS = {"test_docs.py", "test_experiment.py", "test_page_code.py", "test_sample.py"}
+OTHER_TESTS = {
+    "test_docs.py",
+    "test_experiment.py",
+    "test_onnx_sample.py",
+    "test_page_code.py",
+    "test_sample.py",
+}
 HEAD_FOR_COPY = PYPROJECT.replace(
     'dependencies = ["hatch-vggq"]',
     'dependencies = ["numpy>=1.26", "zstandard; python_version < \'3.14\'"]',
