@@ -65,8 +65,8 @@ def restore_entry(
         DataError: the bytes are damaged, or do not match the manifest.
 
     """
-    place = place_in(out, tensor)
     if not tensor.codec.VALIDATES:
+        place = place_in(out, tensor)
         content = decompress_entry(frame, tensor, place or buffers)
         # Raw content that was decompressed into the array is not decoded.
         if place is None or tensor.quantized or not isinstance(content, memoryview):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from . import _decode
+from . import _decode, _huge_pages
 from ._buffers import Buffers
 from ._codecs._scratch import release_scratch
 from ._container import read_header
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from ._buffers import Buffer, Memory
@@ -103,6 +104,14 @@ class PackedFile:
         except DataError as error:
             error.locate(path=self.path)
             raise
+
+    def restore(
+        self, name: str, dtype: np.dtype[Any], buffers: Buffers | None = None
+    ) -> NDArray[Any]:
+        """Return a new array of a tensor; see `restore_into`."""
+        values = _huge_pages.empty(self.info(name).shape, dtype)
+        self.restore_into(name, values, buffers)
+        return values
 
     def restore_into(self, name: str, out: NDArray[Any], buffers: Buffers | None = None) -> None:
         """Restore a tensor into a new array.

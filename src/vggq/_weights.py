@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from . import _arguments, _huge_pages
+from . import _arguments
 from ._packed_file import open_packed
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ class Weights(Mapping[str, "NDArray[Any]"]):
             ClosedError: the file is closed.
 
         """
-        tensor = self._packed.info(name)
-        values = _huge_pages.empty(tensor.shape, tensor.dtype)
-        self._packed.restore_into(name, values)
-        return values
+        return self._packed.restore(name, self._packed.info(name).dtype)
 
     def __contains__(self, name: object) -> bool:
         return name in self.tensors

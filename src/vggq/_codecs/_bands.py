@@ -145,15 +145,17 @@ class BandsDecoder:
         """Bytes of the indices of the escapes."""
         return self._escapes.size if self._escapes else 0
 
-    def reorder(self, order: NDArray[np.uint16], memory: NDArray[np.uint8]) -> None:
+    def reorder(
+        self, order: NDArray[np.uint16], indices: NDArray[np.intp], memory: NDArray[np.uint8]
+    ) -> None:
         """Put rows of levels in another order.
 
         Args:
             order: the new index of each row; a row is a multiple of 8 levels.
+            indices: the old index of each row, the inverse of `order`.
             memory: `size` bytes for the rows, which are used from now on.
 
         """
-        indices = np.argsort(order)
         upper, low = memory[: self._upper.size], memory[self._upper.size :]
         self._upper = _take_rows(self._upper.view(np.uint8), indices, upper).view(np.int8)
         if low.size:

@@ -91,8 +91,9 @@ class LevelDecoder:
         """
         sizes = [group.size for group in self._bands]
         memory = self._scratch.take("rows", (sum(sizes),), np.dtype(np.uint8))
+        indices = np.argsort(order)
         for group, end in zip(self._bands, accumulate(sizes), strict=True):
-            group.reorder(order, memory[end - group.size : end])
+            group.reorder(order, indices, memory[end - group.size : end])
 
     def _decode(self, begin: int, end: int) -> NDArray[Any]:
         """Return the multiples of all bands between two indices, valid until the next call."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from .. import _huge_pages, _load, _threads
+from .. import _load, _threads
 from . import _grid, _on_cpu, _on_device, _torch_dtypes
 from ._grid_parts import GridParts
 from ._transfer import Transfers
@@ -54,9 +54,7 @@ def restore_tensors(
         numpy_dtype = _torch_dtypes.numpy_dtype(tensor, dtype)
         if numpy_dtype is None:
             return _on_cpu.restore_tensor(packed.content(name, buffers), tensor, dtype)
-        values = _huge_pages.empty(tensor.shape, numpy_dtype)
-        packed.restore_into(name, values, buffers)
-        return torch.from_numpy(values)
+        return torch.from_numpy(packed.restore(name, numpy_dtype, buffers))
 
     return _load.share_tied(packed, _load.map_tensors(restore, packed, names, threads))
 
