@@ -4,7 +4,8 @@
 
 Most tables have the first load of a new process, which is what an import costs: the operating
 system clears each page of memory at its first use. The readers take turns, and ratios are ratios of
-medians. The files are in the page cache. Every reader is used as its documentation says.
+medians. All files were just written, and are in the page cache. Every reader is used as its
+documentation says.
 
 Packed files that are missing in the folder are packed there, and then used by later runs: delete
 them after a change of the format. With the folder of another machine, the benchmark needs only
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from restore_cases import Setting, core_counts
-from restore_files import WEIGHTS, pack_missing
+from restore_files import WEIGHTS, copy_packed, pack_missing
 from restore_machine import describe_machine
 from restore_page import format_machine, format_table
 from restore_parts import PARTS
@@ -109,7 +110,8 @@ def measure_part(name: str, arguments: argparse.Namespace, results: Results) -> 
     """Measure a part, print its tables, and add them to the results and to their file."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(arguments.packed, Path(folder), arguments.rounds, arguments.on)
+        copy_packed(arguments.packed, Path(folder), PARTS[name].stems)
+        setting = Setting(Path(folder), arguments.rounds, arguments.on)
         for table in PARTS[name].measure(setting):
             print(f"\n{format_table(table)}", flush=True)
             results.replace_tables([table])

@@ -27,14 +27,12 @@ class Setting:
     """The files and numbers that all parts use.
 
     Attributes:
-        packed: the folder of the packed files.
-        folder: a temporary folder for other files.
+        folder: a temporary folder with copies of the packed files, for all files that are read.
         rounds: the number of runs of each row.
         cores: the numbers of cores to measure with, by their words in a title.
 
     """
 
-    packed: Path
     folder: Path
     rounds: int
     cores: dict[str, int]
@@ -56,10 +54,10 @@ def thread_counts() -> list[int]:
 def with_grids(setting: Setting, reader: str) -> list[Case]:
     """Return the cases of a reader of packed files: codebooks, and both grids."""
     grids = [
-        Case(reader, setting.packed / f"{stem}.vggq", f"{reader}, {words}")
+        Case(reader, setting.folder / f"{stem}.vggq", f"{reader}, {words}")
         for stem, words in GRIDS.items()
     ]
-    return [Case(reader, setting.packed / "vgg19.vggq"), *grids]
+    return [Case(reader, setting.folder / "vgg19.vggq"), *grids]
 
 
 def rivals(setting: Setting, stem: str, readers: Sequence[Reader]) -> list[Case]:
@@ -79,7 +77,7 @@ def first_loads(
 
 def cuda_cases(setting: Setting) -> list[Case]:
     """Return the cases of loading to a GPU; the results are compared bit for bit."""
-    packed = setting.packed / "vgg19.vggq"
+    packed = setting.folder / "vgg19.vggq"
     base = Case(SAFETENSORS_CUDA, setting.folder / "vgg19.safetensors", compare=packed)
     ours = [c for reader in (VGGQ_CUDA, LOAD_INTO_CUDA) for c in with_grids(setting, reader)]
     return [base, *(Case(c.reader, c.path, c.label, compare=c.path) for c in ours)]

@@ -30,7 +30,8 @@ not edit it. To repeat a measurement:
     hatch run full:bench-report RESULTS.json [OTHER.json ...]
 
 - **First load**: the first load of a new process, after the imports. The operating system clears
-  each page of memory at its first use, and this is part of the time. Files are in the page cache.
+  each page of memory at its first use, and this is part of the time. All files were just written,
+  and are in the page cache.
 - **Times** are medians, with quartiles; the readers of a table take turns, in another order in each
   round. A **ratio** is a ratio of medians, and a range of ratios is from the lowest to the highest
   machine.

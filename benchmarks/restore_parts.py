@@ -72,7 +72,7 @@ class Part:
 
 def measure_numpy(setting: Setting) -> Iterator[Table]:
     """Compare the readers that return numpy arrays."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     readers = [r for r in FILE_READERS if not r.torch and r.suffix != ".vggq"]
     cases = [*with_grids(setting, VGGQ), *rivals(setting, "vgg19", readers)]
     yield from first_loads(setting, "numpy", "VGG19", cases, SAFETENSORS)
@@ -80,7 +80,7 @@ def measure_numpy(setting: Setting) -> Iterator[Table]:
 
 def measure_later(setting: Setting) -> Iterator[Table]:
     """Compare the readers that return numpy arrays, once numpy's threads are idle."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     base = Case(SAFETENSORS, setting.folder / "vgg19.safetensors")
     cases = [*with_grids(setting, VGGQ), base]
     title = f"VGG19, all cores, {PAUSE} s after the import"
@@ -92,8 +92,8 @@ def measure_later(setting: Setting) -> Iterator[Table]:
 
 def measure_torch(setting: Setting) -> Iterator[Table]:
     """Compare the readers that return torch tensors."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
-    write_torch(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
+    write_torch(setting.folder / "vgg19.vggq")
     readers = [r for r in FILE_READERS if r.torch and r.suffix != ".vggq"]
     codebooks, _, dependent = with_grids(setting, VGGQ_TORCH)
     cases = [codebooks, dependent, *rivals(setting, "vgg19", readers)]
@@ -102,8 +102,8 @@ def measure_torch(setting: Setting) -> Iterator[Table]:
 
 def measure_small(setting: Setting) -> Iterator[Table]:
     """Compare the readers with many small tensors."""
-    packed = setting.packed / "small.vggq"
-    write_rivals(packed, setting.folder)
+    packed = setting.folder / "small.vggq"
+    write_rivals(packed)
     readers = [r for r in FILE_READERS if r.name in {SAFETENSORS, "numpy.load, npz"}]
     cases = [Case(VGGQ, packed), *rivals(setting, "small", readers)]
     yield from first_loads(setting, "small", "3,000 small tensors", cases, SAFETENSORS)
@@ -111,7 +111,7 @@ def measure_small(setting: Setting) -> Iterator[Table]:
 
 def measure_threads(setting: Setting) -> Iterator[Table]:
     """Measure each codec with every number of threads."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     base = Case(SAFETENSORS, setting.folder / "vgg19.safetensors")
     for case in with_grids(setting, VGGQ):
         cases = [Case(VGGQ, case.path, str(n), threads=n) for n in thread_counts()]
@@ -126,7 +126,7 @@ def measure_threads(setting: Setting) -> Iterator[Table]:
 
 def measure_packages(setting: Setting) -> Iterator[Table]:
     """Compare the readers of a file in a package: installed, and in a zip archive."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     write_packages(setting.folder, "vgg19")
     for place, entry, readers in (
         ("an installed package", "installed", (SAFETENSORS_RESOURCE, VGGQ_RESOURCE)),
@@ -142,8 +142,8 @@ def measure_packages(setting: Setting) -> Iterator[Table]:
 
 def measure_modules(setting: Setting) -> Iterator[Table]:
     """Compare the ways to fill a torch module."""
-    packed = setting.packed / "vgg19.vggq"
-    write_rivals(packed, setting.folder)
+    packed = setting.folder / "vgg19.vggq"
+    write_rivals(packed)
     others = [Case(r.name, setting.folder / f"vgg19{r.suffix}") for r in MODULE_READERS]
     cases = [Case(VGGQ_TORCH, packed), *others]
     title = "VGG19 into a torch module"
@@ -152,8 +152,8 @@ def measure_modules(setting: Setting) -> Iterator[Table]:
 
 def measure_models(setting: Setting) -> Iterator[Table]:
     """Compare the restored file of a model with its tensors."""
-    packed = setting.packed / "vgg19-model.vggq"
-    write_model(packed, setting.folder)
+    packed = setting.folder / "vgg19-model.vggq"
+    write_model(packed)
     others = [Case(r.name, setting.folder / f"{packed.stem}{r.suffix}") for r in MODEL_READERS]
     cases = [Case(VGGQ, packed), *others]
     yield from first_loads(setting, "models", "VGG19 as a file", cases, VGGQ)
@@ -161,14 +161,14 @@ def measure_models(setting: Setting) -> Iterator[Table]:
 
 def measure_import(setting: Setting) -> Iterator[Table]:
     """Measure the import, and the load of a small model with it."""
-    packed = setting.packed / "tiny.vggq"
-    write_rivals(packed, setting.folder)
+    packed = setting.folder / "tiny.vggq"
+    write_rivals(packed)
     yield from measure_imports(packed, setting.folder / "tiny.npz", setting.rounds)
 
 
 def measure_repeated(setting: Setting) -> Iterator[Table]:
     """Measure loads that alternate in one process."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     readers = [r for r in FILE_READERS if not r.torch and r.suffix != ".vggq" and not r.lazy]
     cases = [*with_grids(setting, VGGQ), *rivals(setting, "vgg19", readers)]
     for words, cores in setting.cores.items():
@@ -181,7 +181,7 @@ def measure_repeated(setting: Setting) -> Iterator[Table]:
 
 def measure_cuda(setting: Setting) -> Iterator[Table]:
     """Measure repeated loads to a GPU."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     yield measure_repeated_loads(
         "cuda", "VGG19 to a GPU, repeated loads", cuda_cases(setting), SAFETENSORS_CUDA,
         cores=len(os.sched_getaffinity(0)), rounds=setting.rounds,
@@ -190,7 +190,7 @@ def measure_cuda(setting: Setting) -> Iterator[Table]:
 
 def measure_cuda_first(setting: Setting) -> Iterator[Table]:
     """Measure first loads to a GPU, after its context was created."""
-    write_rivals(setting.packed / "vgg19.vggq", setting.folder)
+    write_rivals(setting.folder / "vgg19.vggq")
     yield measure_first_loads(
         "cuda-first", "VGG19 to a GPU, first load", cuda_cases(setting), SAFETENSORS_CUDA,
         cores=len(os.sched_getaffinity(0)), rounds=setting.rounds,

@@ -89,13 +89,10 @@ def packed(build_once: BuildOnce) -> Path:
 @pytest.fixture
 def files(packed: Path, tmp_path: Path) -> Path:
     """Return a folder with a model in every format but torch's."""
-    from restore_files import write_packages, write_rivals  # noqa: PLC0415
+    from restore_files import copy_packed, write_packages, write_rivals  # noqa: PLC0415
 
-    # The test overwrites the file that is linked there.
-    own = tmp_path / "packed" / packed.name
-    own.parent.mkdir()
-    own.write_bytes(packed.read_bytes())
-    write_rivals(own, tmp_path)
+    copy_packed(packed.parent, tmp_path, [STEM])
+    write_rivals(tmp_path / packed.name)
     write_packages(tmp_path, STEM)
     return tmp_path
 
@@ -129,7 +126,7 @@ def test_only_lazy_torch_readers_keep_the_file_mapped_and_depend_on_it(
 ) -> None:
     from restore_files import write_torch  # noqa: PLC0415
 
-    write_torch(packed, files)
+    write_torch(files / packed.name)
     suffix, lazy = TORCH_READERS[reader]
     path = files / f"{STEM}{suffix}"
     assert probe(reader, path, path) == [lazy, lazy, 3 * SIDE**2]
@@ -159,7 +156,7 @@ def test_readers_return_the_values_of_the_packed_file(
     from restore_worker import prepare  # noqa: PLC0415
 
     if reader in TORCH_READERS:
-        write_torch(packed, files)
+        write_torch(files / packed.name)
     suffix, _ = (READERS | TORCH_READERS)[reader]
     found = prepare(reader, str(files / f"{STEM}{suffix}"), None)()
     expected = vggq.load(packed)
@@ -281,12 +278,13 @@ def test_benchmark_does_not_mix_the_results_of_two_machines(packed: Path, tmp_pa
 @pytest.mark.slow
 @pytest.mark.torch
 def test_benchmark_measures_every_part_that_needs_no_gpu(packed: Path, tmp_path: Path) -> None:
-    from restore_files import write_torch  # noqa: PLC0415
+    from restore_files import copy_packed, write_torch  # noqa: PLC0415
     from restore_parts import PARTS  # noqa: PLC0415
     from restore_results import Results  # noqa: PLC0415
 
     make_packed_files(tmp_path / "packed", packed)
-    write_torch(packed, tmp_path)
+    copy_packed(packed.parent, tmp_path, [STEM])
+    write_torch(tmp_path / packed.name)
     model = tmp_path / "packed" / "vgg19-model.vggq"
     pack(tmp_path / f"{STEM}.pth", model, restore="model")
     parts = [name for name, part in PARTS.items() if part.needs != "cuda"]
