@@ -70,10 +70,10 @@ def test_files_have_every_kind_of_band() -> None:
     for tensor, content in tensors():
         if isinstance(codec := tensor.codec, Grid):
             bands = codec.split(content)[3]
-            for group in parse_bands(bands, codec.taps, tensor.count // codec.taps):
-                kind = type(group.kind).__name__
-                kinds.add((kind, group.kind.shift))
-                escapes |= {(kind, count > 0) for count in group.counts}
+            stored = parse_bands(bands, codec.taps, tensor.count // codec.taps)
+            for kind, count in zip(stored.kinds, stored.counts, strict=True):
+                kinds.add((type(kind).__name__, kind.shift))
+                escapes.add((type(kind).__name__, count > 0))
     assert kinds == {("Runs", 0), *(("Plain", shift) for shift in SHIFTS)}
     assert escapes == {(kind, some) for kind in ("Runs", "Plain") for some in (True, False)}
 

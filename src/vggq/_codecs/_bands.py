@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -17,32 +17,54 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._scratch import Scratch
-    from ._streams import Bytes
+    from ._streams import Bytes, SignedBytes
 
 BAND_HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
 ESCAPED_LEVEL: Final = np.dtype("<i4")
 
 
 class StoredBands(NamedTuple):
-    """Neighboring bands of the same kind in their stored form; a band with runs is alone.
+    """The bands of a tensor in their stored form.
 
     Attributes:
-        kind: the kind of the streams.
-        streams: the bytes of the streams, of shape (bands, bytes).
-        low: the low bits of the levels, of shape (bands, bytes); empty unless the kind has a shift.
+        kinds: the kind of the stream of each band.
+        lengths: bytes of each stream.
+        streams: the bytes of the streams, band after band.
+        low: the low bits of the levels, band after band.
         counts: the number of escapes of each band.
         escapes: the values of the escapes, band after band.
 
     """
 
-    kind: Kind
+    kinds: list[Kind]
+    lengths: list[int]
     streams: Bytes
     low: Bytes
     counts: list[int]
     escapes: NDArray[np.int32]
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether all streams are plain: the bytes of all levels, without an expansion."""
+        return all(isinstance(kind, Plain) for kind in self.kinds)
 
-def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBands]:
+    def expand_into(self, out: SignedBytes) -> SignedBytes:
+        """Write the upper bits of each level, and ESCAPE for escapes, and return them.
+
+        Args:
+            out: an array of shape (bands, levels).
+
+        Raises:
+            ValueError: a stream has an undefined symbol, or not the right number of levels.
+
+        """
+        ends = accumulate(self.lengths)
+        for kind, length, end, band in zip(self.kinds, self.lengths, ends, out, strict=True):
+            kind.expand_into(self.streams[end - length : end], band)
+        return out
+
+
+def parse_bands(content: memoryview, bands: int, count: int) -> StoredBands:
     """Split the content into its bands.
 
     Args:
@@ -57,109 +79,123 @@ def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBands
     headers = np.frombuffer(content, BAND_HEADER, bands)
     kinds = [kind_from_code(code) for code in headers["kind"].tolist()]
     lengths, counts = headers["length"].tolist(), headers["escapes"].tolist()
-    lows = [-(-count * kind.shift // 8) for kind in kinds]
-    size = headers.nbytes + sum([*lengths, *lows]) + ESCAPED_LEVEL.itemsize * sum(counts)
+    low_begin = headers.nbytes + sum(lengths)
+    values_begin = low_begin + sum(low_size(kind.shift, count) for kind in kinds)
+    size = values_begin + ESCAPED_LEVEL.itemsize * sum(counts)
     if size != len(content):
         raise ValueError(f"the bands take {size} bytes, the content has {len(content)}")
     for kind, length in zip(kinds, lengths, strict=True):
         if isinstance(kind, Plain) and length != count:
             raise ValueError(f"a band of {count} levels has {length} bytes")
-    groups = list(_find_groups(kinds))
-    data = np.frombuffer(content, np.uint8, offset=headers.nbytes)
-    streams, data = _split(data, [sum(lengths[group]) for group in groups])
-    low_bits, planes = _split(data, [sum(lows[group]) for group in groups])
-    values = planes.reshape(ESCAPED_LEVEL.itemsize, -1).T.copy().view(ESCAPED_LEVEL).reshape(-1)
-    escapes, _ = _split(values, [sum(counts[group]) for group in groups])
-    return [
-        StoredBands(
-            kinds[group.start],
-            stream.reshape(group.stop - group.start, -1),
-            low.reshape(group.stop - group.start, -1),
-            counts[group],
-            found,
-        )
-        for group, stream, low, found in zip(groups, streams, low_bits, escapes, strict=True)
-    ]
+    data = np.frombuffer(content, np.uint8)
+    planes = data[values_begin:].reshape(ESCAPED_LEVEL.itemsize, -1)
+    values = planes.T.copy().view(ESCAPED_LEVEL).reshape(-1)
+    streams, low = data[headers.nbytes : low_begin], data[low_begin:values_begin]
+    return StoredBands(kinds, lengths, streams, low, counts, values)
 
 
-def _find_groups(kinds: list[Kind]) -> Iterator[slice]:
-    """Yield the bands that are decoded together: neighbors with plain streams of one kind."""
-    begin = 0
-    for end in range(1, len(kinds) + 1):
-        kind = kinds[begin]
-        if end == len(kinds) or kinds[end] != kind or not isinstance(kind, Plain):
-            yield slice(begin, end)
-            begin = end
+def low_size(shift: int, count: int) -> int:
+    """Return the bytes of the low bits of a band of `count` levels, `shift` bits for each."""
+    return -(-count * shift // 8)
 
 
-def _split(array: NDArray[Any], sizes: list[int]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Return consecutive parts of an array, and the rest; faster than np.split."""
-    ends = list(accumulate(sizes))
-    parts = [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    return parts, array[ends[-1] :]
+class LowBits(NamedTuple):
+    """The low bits of neighboring bands that have equally many of them.
+
+    Attributes:
+        bands: the indices of the bands.
+        shift: the number of low bits of a level: 1, 2, 4 or 8.
+        packed: the bits, of shape (bands, bytes).
+
+    """
+
+    bands: slice
+    shift: int
+    packed: Bytes
+
+    def add_to(self, levels: NDArray[Any], begin: int, scratch: Scratch) -> None:
+        """Add the low bits to the levels of all bands from index `begin` on, a multiple of 8."""
+        count = levels.shape[1]
+        part = slice(begin * self.shift // 8, -(-(begin + count) * self.shift // 8))
+        numbers = unpack(self.packed[:, part], self.shift, scratch)[:, :count]
+        # Signed numbers need no conversion in parts.
+        levels[self.bands] += numbers if self.shift == 8 else numbers.view(np.int8)
+
+
+def _split_low(low: Bytes, shifts: list[int], count: int) -> Iterator[LowBits]:
+    """Yield the low bits of the bands that have some, neighbors with equally many together."""
+    first = 0
+    for shift, group in groupby(shifts):
+        bands = slice(first, first + len(list(group)))
+        first = bands.stop
+        if shift:
+            size = (bands.stop - bands.start) * low_size(shift, count)
+            yield LowBits(bands, shift, low[:size].reshape(bands.stop - bands.start, -1))
+            low = low[size:]
 
 
 class BandsDecoder:
-    """The levels of bands, decoded in chunks.
+    """The levels of all bands of a tensor, decoded in chunks.
 
     Args:
-        bands: the bands.
+        stored: the bands.
         count: the number of levels of each band.
-        scratch: memory to search for escapes.
+        scratch: memory for the levels of runs, which is in use as long as the decoder, and to
+            search for escapes.
 
     Raises:
         ValueError: a band is damaged.
 
     Attributes:
         largest: an upper bound of the absolute values of the levels of each band.
+        size: bytes of all levels, and of the indices of the escapes.
 
     """
 
-    def __init__(self, bands: StoredBands, count: int, scratch: Scratch) -> None:
-        self._upper = bands.kind.expand(bands.streams, count)
-        self._shift = bands.kind.shift
-        self._low = bands.low
-        lowest = self._upper.min(axis=1, initial=0)
-        highest = self._upper.max(axis=1, initial=0)
-        has_escapes = bands.escapes.size or lowest.min() == ESCAPE
+    def __init__(self, stored: StoredBands, count: int, scratch: Scratch) -> None:
+        shape = len(stored.kinds), count
+        if stored.are_plain:
+            self._upper = stored.streams.view(np.int8).reshape(shape)
+        else:
+            self._upper = stored.expand_into(scratch.take("expanded", shape, np.dtype(np.int8)))
+        shifts = [kind.shift for kind in stored.kinds]
+        self._factors = np.array([[1 << shift] for shift in shifts])
+        self._low = list(_split_low(stored.low, shifts, count))
+        lowest = self._upper.min(axis=1, initial=0).tolist()
+        highest = self._upper.max(axis=1, initial=0).tolist()
+        has_escapes = stored.escapes.size or ESCAPE in lowest
         self._escapes = (
-            Escapes(self._upper, bands.counts, bands.escapes, scratch) if has_escapes else None
+            Escapes(self._upper, stored.counts, stored.escapes, scratch) if has_escapes else None
         )
-        escaped = self._escapes.largest if self._escapes else [0] * len(self._upper)
+        escaped = self._escapes.largest if self._escapes else [0] * len(shifts)
         self.largest = [
-            max(-low << self._shift, high + 1 << self._shift, level)
-            for low, high, level in zip(lowest.tolist(), highest.tolist(), escaped, strict=True)
+            max(-low << shift, high + 1 << shift, level)
+            for shift, low, high, level in zip(shifts, lowest, highest, escaped, strict=True)
         ]
+        escapes_size = self._escapes.size if self._escapes else 0
+        self.size = self._upper.size + stored.low.size + escapes_size
 
-    def __len__(self) -> int:
-        """Return the number of bands."""
-        return len(self._upper)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all levels without escapes."""
-        return self._upper.size + self._low.size
-
-    @property
-    def escapes_size(self) -> int:
-        """Bytes of the indices of the escapes."""
-        return self._escapes.size if self._escapes else 0
-
-    def reorder(
-        self, order: NDArray[np.uint16], indices: NDArray[np.intp], memory: NDArray[np.uint8]
-    ) -> None:
-        """Put rows of levels in another order.
+    def reorder(self, order: NDArray[np.uint16], scratch: Scratch) -> None:
+        """Put rows of levels in another order, in scratch memory that is used from now on.
 
         Args:
             order: the new index of each row; a row is a multiple of 8 levels.
-            indices: the old index of each row, the inverse of `order`.
-            memory: `size` bytes for the rows, which are used from now on.
+            scratch: memory for the rows.
 
         """
-        upper, low = memory[: self._upper.size], memory[self._upper.size :]
-        self._upper = _take_rows(self._upper.view(np.uint8), indices, upper).view(np.int8)
-        if low.size:
-            self._low = _take_rows(self._low, indices, low)
+        stored = [self._upper.view(np.uint8), *(low.packed for low in self._low)]
+        memory = scratch.take("rows", (sum(part.size for part in stored),), np.dtype(np.uint8))
+        # The old index of each row.
+        indices = np.argsort(order)
+        ends = accumulate(part.size for part in stored)
+        upper, *low = [
+            _take_rows(part, indices, memory[end - part.size : end])
+            for part, end in zip(stored, ends, strict=True)
+        ]
+        self._upper = upper.view(np.int8)
+        self._low = [
+            bits._replace(packed=packed) for bits, packed in zip(self._low, low, strict=True)
+        ]
         if self._escapes:
             self._escapes.reorder(order, self._upper.shape[1] // order.size)
 
@@ -172,16 +208,12 @@ class BandsDecoder:
             scratch: memory for low bits.
 
         """
-        end = begin + out.shape[1]
         # A product, because numpy vectorizes it and not the shift.
         # With the dtype, because numpy 1 would multiply bytes by a small factor as bytes.
-        factor = out.dtype.type(1 << self._shift)
-        np.multiply(self._upper[:, begin:end], factor, out=out, dtype=out.dtype)
-        if self._shift:
-            low = self._low[:, begin * self._shift // 8 : -(-end * self._shift // 8)]
-            numbers = unpack(low, self._shift, scratch)[:, : out.shape[1]]
-            # Numbers of the same type need no conversion in parts.
-            out += numbers if self._shift == 8 else numbers.view(np.int8)
+        upper = self._upper[:, begin : begin + out.shape[1]]
+        np.multiply(upper, self._factors.astype(out.dtype), out=out, dtype=out.dtype)
+        for low in self._low:
+            low.add_to(out, begin, scratch)
         if self._escapes:
             self._escapes.write(out, begin)
 

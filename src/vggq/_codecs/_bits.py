@@ -40,10 +40,19 @@ def unpack(packed: NDArray[np.uint8], width: int, scratch: Scratch) -> NDArray[n
     group, distance = 8, 8 * words.itemsize
     while group > width:
         group, distance = group // 2, distance // 2
-        shifted = scratch.take("shifted", packed.shape, dtype)
-        words |= np.left_shift(words, dtype.type(distance - group), out=shifted)
+        _add_shifted(words, distance - group, 2 * group, scratch)
         words &= _mask(dtype, group, distance)
     return words.view(np.uint8)
+
+
+def _add_shifted(words: NDArray[Any], shift: int, size: int, scratch: Scratch) -> None:
+    """Add to each group of `size` bits in words a copy of it, by `shift` bits higher."""
+    if shift >= size:
+        words *= words.dtype.type(1 + (1 << shift))
+    else:
+        # The copies overlap, but only in bits that are not used.
+        shifted = scratch.take("shifted", words.shape, words.dtype)
+        words |= np.left_shift(words, words.dtype.type(shift), out=shifted)
 
 
 def _mask(dtype: np.dtype[Any], group: int, distance: int) -> Any:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MAX_LEVEL: Final = 1 << 23
 """Largest absolute value of a level; up to it, the sums of products with a basis are exact."""
 
-# Levels to search for escapes at a time.
-_CHUNK: Final = 1 << 17
+# Levels to search for escapes, or escapes to write, at a time.
+_CHUNK: Final = 1 << 18
 
 
 class Escapes:
@@ -86,8 +86,9 @@ class Escapes:
         firsts = self._places.searchsorted(begins).tolist()
         lasts = self._places.searchsorted(begins + out.shape[1]).tolist()
         for levels, start, first, last in zip(out, begins, firsts, lasts, strict=True):
-            if first < last:
-                levels[self._places[first:last] - start] = self._values[first:last]
+            for at in range(first, last, _CHUNK):
+                part = slice(at, min(at + _CHUNK, last))
+                levels[self._places[part] - start] = self._values[part]
 
 
 def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:

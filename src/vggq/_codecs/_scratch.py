@@ -40,9 +40,10 @@ class Scratch:
 
         """
         size = math.prod(shape) * dtype.itemsize
-        if len(self._blocks.get(use, b"")) < size:
-            self._blocks[use] = empty_bytes(max(size, HUGE) if huge else size)
-        return np.frombuffer(self._blocks[use][:size], dtype).reshape(shape)
+        block = self._blocks.get(use)
+        if block is None or len(block) < size:
+            block = self._blocks[use] = empty_bytes(max(size, HUGE) if huge else size)
+        return np.frombuffer(block[:size], dtype).reshape(shape)
 
 
 _local = threading.local()

@@ -8,8 +8,7 @@ a level whose value the band stores elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -39,8 +38,8 @@ _RUNS_CODE: Final = 128
 _CHUNK: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+# Dataclasses take many times as long to create, and the first load of a grid waits for these.
+class Plain(NamedTuple):
     """A byte for each level, without the lowest `shift` bits of the level."""
 
     shift: int
@@ -50,19 +49,18 @@ class Plain:
         """The kind of the stream, as the header of its band stores it."""
         return self.shift
 
-    def expand(self, streams: Bytes, count: int) -> SignedBytes:  # noqa: ARG002 - as in Runs
-        """Return the upper bits of each level, and ESCAPE for escapes.
+    def expand_into(self, stream: Bytes, out: SignedBytes) -> None:
+        """Write the upper bits of each level, and ESCAPE for escapes.
 
         Args:
-            streams: streams of shape (bands, levels).
-            count: the number of levels of a band.
+            stream: a byte for each level.
+            out: one element for each level.
 
         """
-        return streams.view(np.int8)
+        out[:] = stream.view(np.int8)
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(NamedTuple):
     """A byte for each level but zeros; levels beyond `max_level`, 1 to 127, are escapes.
 
     A symbol below `level_symbols` stands for symbol // `endings` zeros, and then the ending with
@@ -98,23 +96,20 @@ class Runs:
         """The number of symbols that end with a level or an escape."""
         return self.run_length * self.endings
 
-    def expand(self, streams: Bytes, count: int) -> SignedBytes:
-        """Return each level, and ESCAPE for escapes.
+    def expand_into(self, stream: Bytes, out: SignedBytes) -> None:
+        """Write each level, and ESCAPE for escapes.
 
         Args:
-            streams: streams of shape (bands, bytes).
-            count: the number of levels of a band.
+            stream: the symbols.
+            out: one element for each level.
 
         Raises:
-            ValueError: a symbol is undefined, or a stream has not `count` levels.
+            ValueError: a symbol is undefined, or the stream has not as many levels.
 
         """
-        for stream in streams:
-            self._validate(stream, count)
-        expanded = np.zeros((len(streams), count), np.int8)
-        for stream, band in zip(streams, expanded, strict=True):
-            self._expand_into(stream, band)
-        return expanded
+        self._validate(stream, out.size)
+        out[:] = 0
+        self._expand_into(stream, out)
 
     def _validate(self, stream: Bytes, count: int) -> None:
         end = 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ._scratch import Scratch
+
     Words = NDArray[np.uint64]
 
 LANE_SIZE: Final = 512
@@ -48,31 +50,34 @@ _WORD_BITS: Final = 64
 _CHUNK: Final = 1 << 13
 
 
-def resolve_levels(levels: NDArray[Any], states: int) -> None:
+def resolve_levels(levels: NDArray[Any], states: int, scratch: Scratch) -> None:
     """Replace dependent levels by the multiples of the step size that they stand for.
 
     Args:
         levels: signed integers of shape (bands, levels); changed in place. The dtype has to have
             room for twice each level.
         states: the number of states, 4 to 256.
+        scratch: memory for intermediate results.
 
     """
-    bits = _pack_parities(levels)
+    bits = _pack_parities(levels, scratch)
     choose_quantizers(bits, states)
     chosen = np.unpackbits(bits, axis=1, count=levels.shape[1], bitorder="little")
-    signs = np.sign(levels)
+    signs = np.sign(levels, out=scratch.take("signs", levels.shape, levels.dtype))
     signs *= chosen.view(np.int8)
-    np.add(levels, levels, out=levels)
-    np.subtract(levels, signs, out=levels)
+    levels += levels
+    levels -= signs
 
 
-def _pack_parities(levels: NDArray[Any]) -> NDArray[np.uint8]:
+def _pack_parities(levels: NDArray[Any], scratch: Scratch) -> NDArray[np.uint8]:
     """Return the parities of whole lanes of each band, eight in a byte; 0 after the last level."""
-    parities = levels.astype(np.uint8)
+    bands, count = levels.shape
+    padded = -(-count // LANE_SIZE) * LANE_SIZE
+    parities = scratch.take("parities", (bands, padded), np.dtype(np.uint8))
+    parities[:, :count] = levels
+    parities[:, count:] = 0
     parities &= 1
-    packed = np.packbits(parities, axis=1, bitorder="little")
-    size = -(-levels.shape[1] // LANE_SIZE) * LANE_SIZE // 8
-    return np.pad(packed, ((0, 0), (0, size - packed.shape[1])))
+    return np.packbits(parities, axis=1, bitorder="little")
 
 
 def choose_quantizers(bits: NDArray[np.uint8], states: int) -> None:
@@ -141,9 +146,11 @@ def _zero_input_responses(divisor: int) -> Words:
     memory = divisor.bit_length() - 1
     responses = np.zeros(1, np.uint64)
     for bit in range(memory):
-        h = [int(at == bit) for at in range(memory)]
-        for _ in range(_WORD_BITS):
-            h.append(sum(h[-tap] for tap in _taps(divisor)) % 2)
-        word = sum(value << at for at, value in enumerate(h[memory:]))
+        # Bit k - 1 of the history is h(t - k).
+        history, word = 1 << memory - 1 - bit, 0
+        for at in range(_WORD_BITS):
+            h = (history & divisor >> 1).bit_count() % 2
+            word |= h << at
+            history = history << 1 | h
         responses = np.concatenate([responses, responses ^ np.uint64(word)])
     return responses

@@ -149,7 +149,7 @@ class Grid:
 
     def _read(
         self, content: Buffer, count: int, scratch: Scratch
-    ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], list[BandsDecoder]]:
+    ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], BandsDecoder]:
         """Return the parts of content of the right size once they are validated."""
         if self.slices:
             self.slices.validate(content)
@@ -159,9 +159,7 @@ class Grid:
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError(f"the row order is not a permutation of 0..{order.size - 1}")
         levels = count // self.taps
-        bands = [
-            BandsDecoder(group, levels, scratch) for group in parse_bands(stored, self.taps, levels)
-        ]
+        bands = BandsDecoder(parse_bands(stored, self.taps, levels), levels, scratch)
         return step, basis.reshape(self.taps, -1), order, bands
 
     def split(

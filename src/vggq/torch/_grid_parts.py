@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._codecs._bands import BAND_HEADER, parse_bands
-from .._codecs._streams import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,18 +78,20 @@ def split_content(content: Buffer, codec: Grid, count: int) -> GridParts:
         step=float(step),
         basis=basis.reshape(codec.taps, -1).astype(np.float64),
         order=np.argsort(order),
-        shifts=[group.kind.shift for group in bands for _ in group.counts],
+        shifts=[kind.shift for kind in bands.kinds],
         levels=levels,
         upper=levels[: codec.taps * vectors].view(np.int8),
-        escapes=np.concatenate([group.escapes for group in bands]),
+        escapes=bands.escapes,
     )
 
 
-def _join_levels(stored: memoryview, bands: list[StoredBands], vectors: int) -> NDArray[np.uint8]:
+def _join_levels(stored: memoryview, bands: StoredBands, vectors: int) -> NDArray[np.uint8]:
     """Return the signed bytes of all levels, then the low bits; a view if no stream has runs."""
-    taps = sum(len(group.counts) for group in bands)
-    if all(isinstance(group.kind, Plain) for group in bands):
-        size = sum(group.streams.size + group.low.size for group in bands)
-        return np.frombuffer(stored, np.uint8, size, taps * BAND_HEADER.itemsize)
-    upper = [group.kind.expand(group.streams, vectors).view(np.uint8) for group in bands]
-    return np.concatenate([part.reshape(-1) for part in (*upper, *(g.low for g in bands))])
+    if bands.are_plain:
+        size = bands.streams.size + bands.low.size
+        return np.frombuffer(stored, np.uint8, size, len(bands.kinds) * BAND_HEADER.itemsize)
+    joined = np.empty(len(bands.kinds) * vectors + bands.low.size, np.uint8)
+    upper, low = np.split(joined, [joined.size - bands.low.size])
+    bands.expand_into(upper.view(np.int8).reshape(len(bands.kinds), vectors))
+    low[:] = bands.low
+    return joined

@@ -10,11 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs._bands import (
-    BAND_HEADER,
-    BandsDecoder,
-    parse_bands,
-)
+from vggq._codecs._bands import BAND_HEADER, BandsDecoder, parse_bands
 from vggq._codecs._escapes import MAX_LEVEL
 from vggq._codecs._scratch import Scratch
 from vggq._codecs._streams import SHIFTS, Kind, Plain, Runs, kind_from_code
@@ -37,21 +33,18 @@ some_levels = npst.arrays(
 )
 
 
-def parse(content: bytes, bands: int, count: int) -> list[BandsDecoder]:
-    stored = parse_bands(memoryview(content), bands, count)
-    return [BandsDecoder(group, count, Scratch()) for group in stored]
+def parse(content: bytes, bands: int, count: int) -> BandsDecoder:
+    return BandsDecoder(parse_bands(memoryview(content), bands, count), count, Scratch())
 
 
-def decode(content: bytes, bands: int, count: int) -> list[NDArray[np.int64]]:
-    found: list[NDArray[np.int64]] = []
-    for group in parse(content, bands, count):
-        levels = np.empty((len(group), count), np.int64)
-        # The last chunk is shorter than the others.
-        for begin in range(0, count, 64):
-            group.decode_into(levels[:, begin : begin + 64], begin, Scratch())
-        assert (np.abs(levels).max(axis=1, initial=0) <= group.largest).all()
-        found += list(levels)
-    return found
+def decode(content: bytes, bands: int, count: int) -> NDArray[np.int64]:
+    decoder = parse(content, bands, count)
+    levels = np.empty((bands, count), np.int64)
+    # The last chunk is shorter than the others.
+    for begin in range(0, count, 64):
+        decoder.decode_into(levels[:, begin : begin + 64], begin, Scratch())
+    assert (np.abs(levels).max(axis=1, initial=0) <= decoder.largest).all()
+    return levels
 
 
 @given(some_levels, st.sampled_from(KINDS), st.sampled_from([127, 20, 1]))

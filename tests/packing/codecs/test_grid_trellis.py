@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from vggq._codecs._scratch import Scratch
 from vggq._codecs._trellis import LANE_SIZE, POLYNOMIALS, STATES, resolve_levels
 from vggq.packing.codecs.grid import rounding, trellis
 from vggq.packing.codecs.grid.rates import MAX_RATED_LEVEL, estimate_rates
@@ -92,7 +93,7 @@ def test_document_has_the_polynomials() -> None:
 )
 def test_resolve_equals_a_loop_over_the_levels(levels: NDArray[Any], states: int) -> None:
     expected = [resolve_in_a_loop(band.tolist(), states) for band in levels]
-    resolve_levels(levels, states)
+    resolve_levels(levels, states, Scratch())
     assert levels.tolist() == expected
 
 
@@ -103,14 +104,14 @@ def test_resolve_equals_a_loop_over_the_levels(levels: NDArray[Any], states: int
 def test_resolve_starts_again_at_each_lane(count: int, states: int) -> None:
     levels = np.random.default_rng(count).integers(-5, 6, (3, count)).astype(np.int16)
     expected = [resolve_in_a_loop(band.tolist(), states) for band in levels]
-    resolve_levels(levels, states)
+    resolve_levels(levels, states, Scratch())
     assert levels.tolist() == expected
 
 
 def test_four_states_are_the_published_machine() -> None:
     levels = np.random.default_rng(0).integers(-5, 6, (3, 1200))
     expected = [resolve_with_published_machine(band.tolist()) for band in levels]
-    resolve_levels(levels, 4)
+    resolve_levels(levels, 4, Scratch())
     assert levels.tolist() == expected
 
 
@@ -166,7 +167,7 @@ def test_dependent_levels_gain_decibels_over_independent_levels_at_equal_entropy
         found = np.unique(levels, return_counts=True)[1] / levels.size
         bits = -float(found @ np.log2(found))
         if states > 1:
-            resolve_levels(levels, states)
+            resolve_levels(levels, states, Scratch())
         return bits, float(np.square(scaled - levels).mean()) * step**2
 
     bits, noise = bits_and_noise(1.0, 1)
@@ -200,7 +201,7 @@ def test_decoded_levels_have_the_error_that_the_encoder_expects(
         return np.asarray((errors + multiplier * bits).sum(axis=1), np.float64)
 
     multiples = levels.copy()
-    resolve_levels(multiples, states)
+    resolve_levels(multiples, states, Scratch())
     # Magnitudes are rounded by up to 1/128 step, which changes a squared error by up to 1/32.
     assert (costs(levels, multiples) <= costs(even, 2 * even) + count / 32).all()
 
@@ -226,6 +227,6 @@ def test_levels_of_any_size_are_the_nearest_if_bits_cost_nothing(
     levels = rounding.quantize(values, np.zeros((2, MAX_RATED_LEVEL + 1), np.float32), 0.0)
     assert np.abs(values.astype(np.float64) - levels).max(initial=0) <= 0.5
     dependent = trellis.quantize(values, np.zeros((2, MAX_RATED_LEVEL + 1), np.float32), 0.0, 8)
-    resolve_levels(dependent, 8)
+    resolve_levels(dependent, 8, Scratch())
     # The multiples of one subset of levels are four apart, so the nearest is at most two away.
     assert np.abs(values.astype(np.float64) - dependent).max(initial=0) <= 2

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vggq._codecs._scratch import Scratch
 from vggq._codecs._trellis import POLYNOMIALS, resolve_levels
 from vggq.packing.codecs.grid.viterbi import MAX_COST, Trellis
 
@@ -38,7 +39,7 @@ def cost_of_path(costs: NDArray[Any], subsets: NDArray[np.uint8], states: int) -
     # An odd level of 1 becomes 2 - h.
     levels = np.where(parities, 1, 2).astype(np.int64)[None]
     resolved = levels.copy()
-    resolve_levels(resolved, states)
+    resolve_levels(resolved, states, Scratch())
     h = (2 * levels - resolved)[0]
     np.testing.assert_array_equal(subsets >> 1, h)
     return int(costs[parities, h, np.arange(len(h))].sum())
