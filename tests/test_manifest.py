@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from vggq._codecs import Codebook
+from vggq._codecs._scales import Slices
 from vggq._manifest import compute_sqnr
 
 from .manifests import EXACT, MANIFEST, QUANTIZED
@@ -24,6 +27,13 @@ def test_properties_of_a_tensor() -> None:
     assert (QUANTIZED.count, EXACT.count) == (6, 3)
     assert (QUANTIZED.content_size, EXACT.content_size) == (4 * 4 + 2, 3 * 8)
     assert (QUANTIZED.quantized, EXACT.quantized) == (True, False)
+
+
+def test_sizes_follow_from_the_codec_and_the_shape() -> None:
+    changed = replace(QUANTIZED, shape=(5, 2), codec=Codebook(256))
+    assert (changed.count, changed.content_size) == (10, 4 * 256 + 10)
+    with pytest.raises(ValueError, match="6 weights cannot be split into 4 slices of runs of 1"):
+        replace(QUANTIZED, codec=Codebook(4, Slices(4, 1)))
 
 
 @pytest.mark.parametrize(

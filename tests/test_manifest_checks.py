@@ -60,17 +60,6 @@ def test_rules_of_an_exact_tensor(change: dict[str, Any], message: str) -> None:
     assert str(parse_error(to_metadata(changed))) == f"tensor 'b': {message}"
 
 
-def test_shape_that_the_codec_cannot_have() -> None:
-    changed = manifest_table()
-    codec = {"name": "grid", "taps": 4, "rows": 1, "size": 50, "first": False, "dependent": 1}
-    changed["tensors"][0]["codec"] = codec
-    error = parse_error(to_metadata(changed))
-    assert isinstance(error, ManifestError)
-    assert str(error) == (
-        "tensor 'w': 6 weights cannot be split into 1 rows of vectors of 4 weights"
-    )
-
-
 @pytest.mark.parametrize(
     ("entries", "message"),
     [

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vggq._codecs import Codebook
+from vggq._codecs import Codebook, Raw
 from vggq._container import Entry, Header
 from vggq._manifest import Manifest, TensorInfo
 from vggq._manifest_json import manifest_to_metadata, parse_manifest
@@ -101,8 +101,11 @@ def test_every_changed_character_is_detected() -> None:
     parse_error({"vggq": text + "\ud800"})
 
 
-def test_invalid_json_is_rejected() -> None:
-    error = parse_error(with_digest('{"format": 1, "format": 1}'))
+@pytest.mark.parametrize("member", ['"format": 1', '"noise": 0.1', '"centroids": 4'])
+def test_key_that_an_object_has_twice_is_rejected(member: str) -> None:
+    text = json.dumps(manifest_table())
+    assert member in text
+    error = parse_error(with_digest(text.replace(member, f"{member}, {member}", 1)))
     assert str(error) == "manifest: not valid JSON: an object has a key twice"
 
 
@@ -189,8 +192,12 @@ def test_rules_of_the_manifest(change: dict[str, Any], message: str) -> None:
         ),
         ({"codec": {"name": "codebook", "centroids": 257}}, "codec is {'centroids': 257,"),
         ({"codec": {"name": "codebook", "centroids": True}}, "codec is {'centroids': True,"),
+        ({"codec": {"name": "codebook", "centroids": 4.0}}, "codec is {'centroids': 4.0,"),
+        ({"codec": {"name": "codebook", "centroids": [4]}}, "codec is {'centroids': [4], 'name'"),
+        ({"codec": {"name": "codebook", "centroids": 4, "x": {}}}, "codec is {'centroids': 4,"),
         ({"codec": {"name": "codebook", "centroids": 4, "x": 1}}, "codec is {'centroids': 4,"),
         ({"codec": {"name": "raw", "x": 1}}, "codec is {'name': 'raw', 'x': 1}: raw takes no"),
+        ({"codec": {"name": "raw", "x": []}}, "codec is {'name': 'raw', 'x': []}: raw takes no"),
         ({"energy": -1}, "energy is -1, expected a number of at least 0"),
         ({"energy": "1"}, "energy is '1', expected a number of at least 0"),
         ({"energy": True}, "energy is True, expected a number of at least 0"),
@@ -204,6 +211,42 @@ def test_rules_of_a_tensor(change: dict[str, Any], message: str) -> None:
     assert isinstance(error, ManifestError)
     assert error.tensor == "w"
     assert str(error).startswith(f"tensor 'w': {message}")
+
+
+@pytest.mark.parametrize("number", [True, 1.0])
+def test_parameter_of_another_type_than_the_equal_one_of_another_tensor(number: object) -> None:
+    changed = manifest_table()
+    codec = {"name": "codebook", "centroids": 1}
+    first = changed["tensors"][0] | {"codec": codec, "size": 5}
+    second = first | {"name": "second", "entry": 1}
+    changed["tensors"] = [first, second]
+    tensors = parse_manifest(Header(ENTRIES, to_metadata(changed))).tensors
+    assert [tensor.codec for tensor in tensors] == [Codebook(1), Codebook(1)]
+    second["codec"] = codec | {"centroids": number}
+    assert str(parse_error(to_metadata(changed))) == (
+        f"tensor 'second': codec is {{'centroids': {number}, 'name': 'codebook'}}: "
+        "expected centroids from 1 to 256"
+    )
+
+
+def test_equal_tables_of_raw_tensors_of_different_dtypes() -> None:
+    tensors = tuple(
+        TensorInfo(dtype, (3,), dtype, dtype, entry, Raw(dtype), 0.0, 0.0)
+        for entry, dtype in enumerate(["I64", "U8"])
+    )
+    manifest = replace(MANIFEST, tensors=tensors)
+    assert restore_manifest(manifest, ENTRIES) == manifest
+
+
+def test_shape_that_the_codec_cannot_have() -> None:
+    changed = manifest_table()
+    codec = {"name": "grid", "taps": 4, "rows": 1, "size": 50, "first": False, "dependent": 1}
+    changed["tensors"][0]["codec"] = codec
+    error = parse_error(to_metadata(changed))
+    assert isinstance(error, ManifestError)
+    assert str(error) == (
+        "tensor 'w': 6 weights cannot be split into 1 rows of vectors of 4 weights"
+    )
 
 
 def test_missing_key_of_a_tensor_is_named() -> None:

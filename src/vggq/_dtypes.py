@@ -46,6 +46,8 @@ ML_DTYPES: Final = {
 }
 """The names in ml_dtypes of the dtypes that numpy lacks."""
 
+_FLOAT32: Final = np.dtype(np.float32)
+
 # Elements to convert at a time: few enough to stay in the processor's cache.
 _CHUNK: Final = 1 << 16
 
@@ -59,7 +61,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str | None:
 
 def restored_dtype(name: str) -> np.dtype[Any]:
     """Return the native numpy dtype that a tensor stored as `name` is restored as by default."""
-    return np.dtype(np.float32) if name in FLOATING else STORAGE[name].newbyteorder("=")
+    return _FLOAT32 if name in FLOATING else STORAGE[name].newbyteorder("=")
 
 
 def convert(

@@ -11,7 +11,7 @@ from ._json import is_count
 from .errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 DIGEST_LENGTH: Final = 64
 """Hexadecimal digits of a SHA-256."""
@@ -61,6 +61,21 @@ def require_field(
     if not test(value):
         raise ManifestError(f"{prefix}{key} is {short(value)}, expected {expected}")
     return value
+
+
+def require_valid(
+    table: dict[str, Any], rules: Iterable[tuple[str, Callable[[object], bool], str]]
+) -> None:
+    """Raise ManifestError for the first value that is not valid.
+
+    Args:
+        table: a JSON object that has all the keys.
+        rules: the arguments of `require_field` for each key.
+
+    """
+    for key, test, expected in rules:
+        if not test(table[key]):
+            require_field(table, key, test, expected)
 
 
 def is_text(value: object) -> bool:
@@ -115,4 +130,4 @@ def is_digest(value: object) -> bool:
 
 def is_nonnegative(value: object) -> bool:
     """Whether a value is a finite number of at least 0; of integers, only counts."""
-    return is_count(value) or (isinstance(value, float) and 0 <= value < math.inf)
+    return (isinstance(value, float) and 0 <= value < math.inf) or is_count(value)

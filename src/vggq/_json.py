@@ -10,6 +10,8 @@ from .errors import HeaderError
 MAX_DIMENSIONS: Final = 32
 """Maximum number of axes of a tensor: the limit of numpy 1."""
 
+_MAX_COUNT: Final = 2**53
+
 
 def parse_json(text: bytes) -> dict[str, Any]:
     """Parse a JSON object.
@@ -43,7 +45,7 @@ def _reject_constant(constant: str) -> None:
 
 def is_count(value: object) -> bool:
     """Whether a JSON value is an integer from 0 to 2^53, beyond which JSON is not portable."""
-    return type(value) is int and 0 <= value <= 2**53
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def is_shape(value: object) -> bool:
@@ -55,7 +57,8 @@ def is_shape(value: object) -> bool:
         return False
     product = 1
     for size in value:
-        if not is_count(size):
+        if type(size) is not int or size < 0:
             return False
         product *= size or 1
-    return is_count(product)
+    # The product is at least as large as each size.
+    return product <= _MAX_COUNT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _dtypes
@@ -29,6 +29,11 @@ class TensorInfo:
         codec: the codec that decodes the entry, with its parameters.
         energy: the sum of the squares of the quantized weights; 0 for `raw`.
         noise: the sum of the squared errors of quantization; 0 for `raw`.
+        count: the number of elements.
+        content_size: bytes of the decompressed entry.
+
+    Raises:
+        ValueError: a tensor of this shape cannot have the parameters of the codec.
 
     """
 
@@ -40,16 +45,18 @@ class TensorInfo:
     codec: Codec
     energy: float
     noise: float
+    count: int = field(init=False, repr=False, compare=False)
+    content_size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = math.prod(self.shape)
+        object.__setattr__(self, "count", count)
+        object.__setattr__(self, "content_size", self.codec.content_size(count))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype of the restored tensor: float32 for every floating-point dtype."""
         return _dtypes.restored_dtype(self.stored_dtype)
-
-    @property
-    def count(self) -> int:
-        """The number of elements."""
-        return math.prod(self.shape)
 
     @property
     def quantized(self) -> bool:
@@ -59,17 +66,12 @@ class TensorInfo:
     @property
     def rounded(self) -> bool:
         """Whether the values that the codec gives are rounded to a dtype narrower than float32."""
-        return self.quantized and self.stored_dtype in _dtypes.NARROW
+        return self.stored_dtype in _dtypes.NARROW and self.quantized
 
     @property
     def source_size(self) -> int:
         """Bytes of the elements in the dtype of the source."""
         return self.count * _dtypes.STORAGE[self.source_dtype].itemsize
-
-    @property
-    def content_size(self) -> int:
-        """Bytes of the decompressed entry."""
-        return self.codec.content_size(self.count)
 
     @property
     def sqnr(self) -> float:

@@ -31,11 +31,20 @@ FIRST_READER: Final = "0.1.0"
 METADATA_KEY: Final = "vggq"
 
 _MANIFEST_KEYS: Final = {"format", "reader", "encoder", "zstd", "source", "options", "tensors"}
-_MIN_HASHLIB: Final = 1 << 19
+_MIN_HASHLIB: Final = 1 << 20
 _MODEL_KEY: Final = "model"
 _TENSOR_KEYS: Final = {
     "name", "shape", "source_dtype", "stored_dtype", "entry", "codec", "size", "energy", "noise",
 }  # fmt: skip
+# The fields of a tensor that are tested on their own, in this order.
+_TENSOR_RULES: Final = (
+    ("source_dtype", fields.is_dtype, "a known dtype"),
+    ("shape", is_shape, "a list of sizes"),
+    ("stored_dtype", fields.is_dtype, "a known dtype"),
+    ("entry", is_count, "the index of an entry"),
+    ("energy", fields.is_nonnegative, "a number of at least 0"),
+    ("noise", fields.is_nonnegative, "a number of at least 0"),
+)
 
 
 def manifest_to_metadata(manifest: Manifest) -> dict[str, str]:
@@ -179,23 +188,21 @@ def _parse_tensor(index: int, table: object) -> TensorInfo:
 
 
 def _tensor_from_table(table: dict[str, Any]) -> TensorInfo:
-    def dtype_field(key: str) -> Any:
-        return fields.require_field(table, key, fields.is_dtype, "a known dtype")
-
-    def sum_field(key: str) -> Any:
-        return fields.require_field(table, key, fields.is_nonnegative, "a number of at least 0")
-
-    source_dtype = dtype_field("source_dtype")
-    return TensorInfo(
-        name=table["name"],
-        shape=tuple(fields.require_field(table, "shape", is_shape, "a list of sizes")),
-        source_dtype=source_dtype,
-        stored_dtype=dtype_field("stored_dtype"),
-        entry=fields.require_field(table, "entry", is_count, "the index of an entry"),
-        codec=_parse_codec(table["codec"], source_dtype),
-        energy=sum_field("energy"),
-        noise=sum_field("noise"),
-    )
+    fields.require_valid(table, _TENSOR_RULES)
+    codec = _parse_codec(table["codec"], table["source_dtype"])
+    try:
+        return TensorInfo(
+            table["name"],
+            tuple(table["shape"]),
+            table["source_dtype"],
+            table["stored_dtype"],
+            table["entry"],
+            codec,
+            table["energy"],
+            table["noise"],
+        )
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
 
 
 def _parse_codec(table: object, source_dtype: str) -> Codec:

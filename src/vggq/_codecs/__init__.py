@@ -5,6 +5,7 @@ The encoders are in the modules of the same names in ``vggq.packing.codecs``.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ._protocol import Codec
@@ -36,8 +37,19 @@ def codec_from_table(table: object, source_dtype: str) -> Codec:
         ValueError: the codec is unknown, or its parameters are invalid.
 
     """
-    parameters = dict(table) if isinstance(table, dict) else {}
-    match parameters.pop("name", None):
+    fields = table if isinstance(table, dict) else {}
+    try:
+        return _build_codec(source_dtype, **fields)
+    except TypeError:
+        # A list or an object, which no codec has, cannot be looked up in the cache.
+        build = _build_codec.__wrapped__
+    return build(source_dtype, **fields)
+
+
+# Many tensors have the same parameters. Types are compared as well, because 1 == True == 1.0.
+@lru_cache(typed=True)
+def _build_codec(source_dtype: str, /, name: object = None, **parameters: Any) -> Codec:
+    match name:
         case "raw":
             return Raw.from_parameters(parameters, source_dtype)
         case "codebook":
