@@ -168,7 +168,7 @@ def test_interrupted_load_leaves_no_threads_or_open_files(
         interrupted.set()
         raise KeyboardInterrupt
 
-    def write(content: Any, tensor: TensorInfo, array: Any) -> None:
+    def write(data: Any, tensor: TensorInfo, *others: Any) -> None:
         if tensor.name == "a":
             begun.set()
         else:
@@ -176,10 +176,11 @@ def test_interrupted_load_leaves_no_threads_or_open_files(
             if first.acquire(blocking=False):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             assert interrupted.wait(60)
-        decode(content, tensor, array)
+        decode(data, tensor, *others)
 
-    decode = _decode.decode_into
-    monkeypatch.setattr(_decode, "decode_into", write)
+    function = "decode_into" if into else "restore_entry"
+    decode = getattr(_decode, function)
+    monkeypatch.setattr(_decode, function, write)
     before = set(threading.enumerate()), set(Path("/proc/self/fd").iterdir())
     handler = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -107,6 +107,26 @@ def test_damaged_tensor_is_named(
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("slices", [None, Slices(1, 6)])
+def test_restored_entry_is_its_decoded_content(
+    dtype: Any, stored: str, slices: Slices | None
+) -> None:
+    """With values that change when they are rounded, and products that underflow."""
+    codec = Codebook(4, slices)
+    tensor = replace(TENSOR, source_dtype=stored, stored_dtype=stored, codec=codec)
+    centroids = np.array([0.1, 1 / 3, 1e-7, 1e-30], "<f4")
+    # The smallest scale.
+    content = (b"\1\0" if slices else b"") + centroids.tobytes() + CONTENT[-2:]
+    out = np.empty(tensor.shape, dtype)
+    with np.errstate(all="raise"):
+        _decode.restore_entry(make_frame(content), tensor, out, None)
+        np.testing.assert_array_equal(out, _decode.decode(content, tensor, np.dtype(dtype)))
+    if stored != "F32" and not slices:
+        assert out[0, 0] != np.float32(0.1)
+
+
 @pytest.mark.parametrize(
     "out",
     [

@@ -48,11 +48,14 @@ class Buffers(threading.local):
     Args:
         read_at: reads bytes of the packed file.
 
+    Attributes:
+        read: reads bytes of the packed file, through the read-ahead window.
+
     """
 
     def __init__(self, read_at: ReadAt) -> None:
         self._buffers: dict[str, memoryview] = {}
-        self._window = ReadAhead(read_at)
+        self.read = ReadAhead(read_at).read
 
     def take(self, use: str, size: int) -> memoryview:
         """Return `size` bytes of any content, valid until this thread takes the same use again."""
@@ -60,10 +63,6 @@ class Buffers(threading.local):
         if buffer is None or len(buffer) < size:
             buffer = self._buffers[use] = empty_bytes(max(size, HUGE))
         return buffer[:size]
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes of the file from `offset`, through the read-ahead window."""
-        return self._window.read(offset, size)
 
 
 class ReadAhead:

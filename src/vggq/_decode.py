@@ -65,15 +65,21 @@ def restore_entry(
         DataError: the bytes are damaged, or do not match the manifest.
 
     """
-    if not tensor.codec.VALIDATES:
-        place = place_in(out, tensor)
-        content = decompress_entry(frame, tensor, place or buffers)
-        # Raw content that was decompressed into the array is not decoded.
-        if place is None or tensor.quantized or not isinstance(content, memoryview):
-            decode_into(content, tensor, out)
-        return
+    codec = tensor.codec
+    place = None if codec.VALIDATES else place_in(out, tensor)
     try:
-        decode_into(_zstd.decompress(frame, tensor.content_size, buffers), tensor, out)
+        content = _zstd.decompress(frame, tensor.content_size, place or buffers)
+        if find_plain_codebook(tensor) and not tensor.rounded:
+            # Codes are only looked up. The settings below do not matter, and take long to change.
+            codec.validate(content, tensor.count)
+            codec.decode_into(content, out.reshape(-1))
+            return
+        with np.errstate(all="ignore"):
+            if not codec.VALIDATES:
+                codec.validate(content, tensor.count)
+            # Raw content that was decompressed into the array is not decoded.
+            if place is None or tensor.quantized or not isinstance(content, memoryview):
+                _decode_flat(content, tensor, out.reshape(-1))
     except ValueError as error:
         raise DataError(str(error), tensor=tensor.name) from error
 
@@ -102,12 +108,17 @@ def decode_into(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
     flat = out if out.flags.carray else np.empty(out.shape, out.dtype)
     # The caller's settings may turn rounding into errors, and differ among threads.
     with np.errstate(all="ignore"):
-        if tensor.rounded:
-            _decode_rounded(content, tensor, flat.reshape(-1))
-        else:
-            tensor.codec.decode_into(content, flat.reshape(-1))
+        _decode_flat(content, tensor, flat.reshape(-1))
     if flat is not out:
         out[...] = flat
+
+
+def _decode_flat(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:
+    """Restore a tensor into a contiguous one-dimensional array."""
+    if tensor.rounded:
+        _decode_rounded(content, tensor, out)
+    else:
+        tensor.codec.decode_into(content, out)
 
 
 def _decode_rounded(content: Buffer, tensor: TensorInfo, out: NDArray[Any]) -> None:

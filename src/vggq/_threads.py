@@ -85,15 +85,15 @@ def map_threaded(
         OptionError: `threads` is not an integer.
 
     """
-    sizes = dict(enumerate(counts))
-    large = [index for index, size in sizes.items() if size >= min_threaded]
+    sizes = list(counts)
+    large = [index for index, size in enumerate(sizes) if size >= min_threaded]
     if largest_first:
         large.sort(key=sizes.__getitem__, reverse=True)
     workers = min(_max_workers(threads), len(large))
     if workers <= 1:
         yield from map(function, items)
         return
-    few = [index for index, size in sizes.items() if size < min_threaded]
+    few = [index for index, size in enumerate(sizes) if size < min_threaded]
     pool = _Pool(function, items, large)
     try:
         is_complete = pool.start(workers - caller_works)

@@ -103,22 +103,26 @@ def _decompress_in_chunks(decompressor: Any, frame: Buffer, out: memoryview) -> 
 
 
 def _decompress_with_zstandard(frame: Buffer, size: int, buffers: Memory | None) -> Buffer:
-    zstandard = _import_zstandard()
+    decompressor = getattr(_thread_local, "decompressor", None) or _create_decompressor()
     try:
-        # Creating a decompressor takes longer than decompressing a small frame.
-        if not hasattr(_thread_local, "decompressor"):
-            window = 1 << zstandard.WINDOWLOG_MAX
-            _thread_local.decompressor = zstandard.ZstdDecompressor(max_window_size=window)
         if buffers is None:
-            content: bytes = _thread_local.decompressor.decompress(frame)
+            content: bytes = decompressor.decompress(frame)
             return content
         out = buffers.take("content", size)
-        with _thread_local.decompressor.stream_reader(frame) as reader:
+        with decompressor.stream_reader(frame) as reader:
             filled = reader.readinto(out)
-    except zstandard.ZstdError as error:
+    except _import_zstandard().ZstdError as error:
         raise FrameError(_DAMAGED) from error
     _check_filled(filled, size)
     return out
+
+
+def _create_decompressor() -> Any:
+    """Return the decompressor of this thread: creating one takes longer than a small frame."""
+    zstandard = _import_zstandard()
+    window = 1 << zstandard.WINDOWLOG_MAX
+    _thread_local.decompressor = zstandard.ZstdDecompressor(max_window_size=window)
+    return _thread_local.decompressor
 
 
 def _import_zstandard() -> Any:

@@ -5,6 +5,7 @@ The libraries for zstd accept frames of other forms, and have different messages
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def check_form(frame: Buffer, size: int) -> None:
         raise FrameError("not a zstd frame")
     if not (frame[4:5] or b"\0")[0] & _CHECKSUM_FLAG:
         raise FrameError("the zstd frame has no content checksum")
-    declared, end = _parse_header(frame)
+    begin, end, least = _size_field(frame[4])
+    is_declared = begin < end <= len(frame)
+    declared = int.from_bytes(frame[begin:end], "little") + least if is_declared else None
     if declared != size:
         found = "no content size" if declared is None else f"{declared} bytes of content"
         raise FrameError(f"the zstd frame declares {found}, expected {size}")
@@ -44,22 +47,22 @@ def check_form(frame: Buffer, size: int) -> None:
         raise FrameError("the zstd frame does not end with its entry")
 
 
-def _parse_header(frame: Buffer) -> tuple[int | None, int]:
-    """Return the content size that a frame declares, if any, and the offset of its first block.
+@cache
+def _size_field(descriptor: int) -> tuple[int, int, int]:
+    """Return where a frame declares its content size, if it does, by the first byte of its header.
 
     https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1
+
+    Returns:
+        The offset of the field; the offset of its end, where the first block begins; and the size
+        that a field of zeros declares.
+
     """
-    descriptor = frame[4]
     single_segment = descriptor >> 5 & 1
     dictionary_id_size = (0, 1, 2, 4)[descriptor & 3]
     content_size_size = (single_segment, 2, 4, 8)[descriptor >> 6]
     begin = 5 + (not single_segment) + dictionary_id_size
-    end = begin + content_size_size
-    if not content_size_size or end > len(frame):
-        return None, end
-    # With two bytes, sizes from 256 on are declared.
-    offset = 256 if content_size_size == 2 else 0
-    return int.from_bytes(frame[begin:end], "little") + offset, end
+    return begin, begin + content_size_size, 256 if content_size_size == 2 else 0
 
 
 def _frame_end(frame: Buffer, offset: int) -> int:

@@ -86,7 +86,8 @@ def look_up(
 
     """
     if width == 8 and out.size < _MIN_PAIR_LOOKUP:
-        codebook.take(codes, out=out, mode="clip")
+        # Every index is valid here as well. For single weights, "wrap" is faster than "clip".
+        codebook.take(codes, out=out, mode="wrap")
     else:
         with borrow_scratch() as scratch:
             LookUp(codebook, codes, width, out.size, scratch).write(out)

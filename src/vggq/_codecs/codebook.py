@@ -8,7 +8,7 @@ ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -36,6 +36,7 @@ class Codebook:
     Attributes:
         centroids: the number of centroids, 1 to 256.
         slices: the slices of the tensor that have scales; None if there are no scales.
+        width: bits of a code: 1, 2, 4 or 8.
 
     """
 
@@ -44,6 +45,10 @@ class Codebook:
 
     centroids: int
     slices: Slices | None = None
+    width: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", _CODE_WIDTHS[(self.centroids - 1).bit_length()])
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Codebook:
@@ -66,11 +71,6 @@ class Codebook:
         scales = self.slices.parameters() if self.slices else {}
         return {"centroids": self.centroids, **scales}
 
-    @property
-    def width(self) -> int:
-        """Bits of a code: 1, 2, 4 or 8."""
-        return _CODE_WIDTHS[(self.centroids - 1).bit_length()]
-
     def content_size(self, count: int) -> int:
         """Return the bytes of the scales, of the codebook and of `count` codes.
 
@@ -78,26 +78,20 @@ class Codebook:
             ValueError: `count` weights cannot be split into the slices.
 
         """
+        size = self.centroids * _CENTROID_DTYPE.itemsize - (-count * self.width // 8)
         if self.slices:
             self.slices.check_count(count)
-        return self._scales_size + self._codebook_size + -(-count * self.width // 8)
-
-    @property
-    def _scales_size(self) -> int:
-        return self.slices.size if self.slices else 0
-
-    @property
-    def _codebook_size(self) -> int:
-        return self.centroids * _CENTROID_DTYPE.itemsize
+            size += self.slices.size
+        return size
 
     def split(self, content: Buffer) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return the codebook, of shape (centroids,), and the bytes of the codes.
 
         Both are views of the content on little-endian machines.
         """
-        begin = self._scales_size
+        begin = self.slices.size if self.slices else 0
         codebook = np.frombuffer(content, _CENTROID_DTYPE, self.centroids, begin)
-        codes = np.frombuffer(content, np.uint8, offset=begin + codebook.nbytes)
+        codes = np.frombuffer(content, np.uint8, -1, begin + codebook.nbytes)
         return codebook.astype(np.float32, copy=False), codes
 
     def validate(self, content: Buffer, count: int) -> None:
@@ -108,13 +102,16 @@ class Codebook:
                 or there are scales and a centroid is not from -1 to 1.
 
         """
+        is_full = self.centroids == 1 << self.width
+        if is_full and not self.slices:
+            return
         codebook, codes = self.split(content)
         if self.slices:
             self.slices.validate(content)
             # False if there is a NaN.
             if not -1 <= codebook.min() <= codebook.max() <= 1:
                 raise ValueError("a centroid of a tensor with scales is not from -1 to 1")
-        if not count or self.centroids == 1 << self.width:
+        if is_full or not count:
             return
         largest = _largest_code(codes, self.width)
         if largest >= self.centroids:
