@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs._scratch import Scratch
+from vggq._codecs import _scratch
+from vggq._codecs._scratch import Scratch, release_scratch
 from vggq._codecs._trellis import LANE_SIZE, POLYNOMIALS, STATES, resolve_levels
 from vggq.packing.codecs.grid import rounding, trellis
+from vggq.packing.codecs.grid.encoder import GridEncoder
 from vggq.packing.codecs.grid.rates import MAX_RATED_LEVEL, estimate_rates
+from vggq.packing.goals import Effort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -230,3 +233,11 @@ def test_levels_of_any_size_are_the_nearest_if_bits_cost_nothing(
     resolve_levels(dependent, 8, Scratch())
     # The multiples of one subset of levels are four apart, so the nearest is at most two away.
     assert np.abs(values.astype(np.float64) - dependent).max(initial=0) <= 2
+
+
+def test_estimating_noise_keeps_no_memory() -> None:
+    values = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    encoder = GridEncoder.from_values(values, Effort(8))
+    release_scratch()
+    assert encoder.estimate_noise(0.1) > 0
+    assert "scratch" not in _scratch._local.__dict__

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...._codecs import Grid
 from ...._codecs._escapes import MAX_LEVEL
-from ...._codecs._scratch import borrow_scratch
+from ...._codecs._scratch import Scratch
 from ...._codecs._trellis import LANE_SIZE, resolve_levels
 from ...._codecs.grid import BASIS_DTYPE, MAX_ROWS, ROW_DTYPE, STEP_DTYPE
 from . import rounding, trellis
@@ -100,8 +100,8 @@ class GridEncoder:
         """Return the squared error at a step size, apart from the rounding of the basis."""
         levels = self._quantize(step)
         if self.effort.states > 1:
-            with borrow_scratch() as scratch:
-                resolve_levels(levels, self.effort.states, scratch)
+            # Memory of its own, since that of the thread would be kept in the size of all levels.
+            resolve_levels(levels, self.effort.states, Scratch())
         return sum(
             float(np.square(band - level * np.float32(step), dtype=np.float64).sum())
             for band, level in zip(self.bands, levels, strict=True)
