@@ -70,7 +70,7 @@ def restore_entry(
     try:
         content = _zstd.decompress(frame, tensor.content_size, place or buffers)
         if find_plain_codebook(tensor) and not tensor.rounded:
-            # Codes are only looked up. The settings below do not matter, and take long to change.
+            # Codes are looked up. numpy's error settings, which take long to change, do not matter.
             codec.validate(content, tensor.count)
             codec.decode_into(content, out.reshape(-1))
             return

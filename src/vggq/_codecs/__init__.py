@@ -41,7 +41,7 @@ def codec_from_table(table: object, source_dtype: str) -> Codec:
     try:
         return _build_codec(source_dtype, **fields)
     except TypeError:
-        # A list or an object, which no codec has, cannot be looked up in the cache.
+        # A list or an object, which is no valid parameter, cannot be looked up in the cache.
         build = _build_codec.__wrapped__
     return build(source_dtype, **fields)
 

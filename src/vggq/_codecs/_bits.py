@@ -46,8 +46,9 @@ def unpack(packed: NDArray[np.uint8], width: int, scratch: Scratch) -> NDArray[n
 
 
 def _add_shifted(words: NDArray[Any], shift: int, size: int, scratch: Scratch) -> None:
-    """Add to each group of `size` bits in words a copy of it, by `shift` bits higher."""
+    """Add a copy of each group of `size` bits to the word, shifted to the left by `shift` bits."""
     if shift >= size:
+        # The copies do not overlap, and one product takes less time than a shift and a sum.
         words *= words.dtype.type(1 + (1 << shift))
     else:
         # The copies overlap, but only in bits that are not used.

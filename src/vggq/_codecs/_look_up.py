@@ -86,7 +86,7 @@ def look_up(
 
     """
     if width == 8 and out.size < _MIN_PAIR_LOOKUP:
-        # Every index is valid here as well. For single weights, "wrap" is faster than "clip".
+        # Every index is valid: no mode changes one. For single weights "wrap" is the fastest.
         codebook.take(codes, out=out, mode="wrap")
     else:
         with borrow_scratch() as scratch:
