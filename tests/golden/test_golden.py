@@ -14,7 +14,7 @@ import pytest
 import vggq
 from tests.packed_models import Stored, expected_bytes
 from vggq._codecs import Codebook, Grid, Raw
-from vggq._codecs._bands import parse_bands
+from vggq._codecs._stored_bands import parse_bands
 from vggq._codecs._streams import SHIFTS
 from vggq._codecs._trellis import STATES
 from vggq._dtypes import FLOATING, STORAGE
@@ -70,10 +70,10 @@ def test_files_have_every_kind_of_band() -> None:
     for tensor, content in tensors():
         if isinstance(codec := tensor.codec, Grid):
             bands = codec.split(content)[3]
-            stored = parse_bands(bands, codec.taps, tensor.count // codec.taps)
-            for kind, count in zip(stored.kinds, stored.counts, strict=True):
-                kinds.add((type(kind).__name__, kind.shift))
-                escapes.add((type(kind).__name__, count > 0))
+            for group in parse_bands(bands, codec.taps, tensor.count // codec.taps):
+                for kind, count in zip(group.kinds, group.counts, strict=True):
+                    kinds.add((type(kind).__name__, kind.shift))
+                    escapes.add((type(kind).__name__, count > 0))
     assert kinds == {("Runs", 0), *(("Plain", shift) for shift in SHIFTS)}
     assert escapes == {(kind, some) for kind in ("Runs", "Plain") for some in (True, False)}
 

@@ -1,15 +1,16 @@
-"""Bands of the ``grid`` codec: headers, streams, low bits and escapes, decoded to levels."""
+"""Bands of the ``grid`` codec, decoded to levels."""
 
 from __future__ import annotations
 
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._bits import unpack
 from ._escapes import Escapes
-from ._streams import ESCAPE, Kind, Plain, kind_from_code
+from ._stored_bands import low_size
+from ._streams import ESCAPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,86 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._scratch import Scratch
-    from ._streams import Bytes, SignedBytes
-
-BAND_HEADER: Final = np.dtype([("kind", "<u8"), ("length", "<u8"), ("escapes", "<u8")])
-ESCAPED_LEVEL: Final = np.dtype("<i4")
-
-
-class StoredBands(NamedTuple):
-    """The bands of a tensor in their stored form.
-
-    Attributes:
-        kinds: the kind of the stream of each band.
-        lengths: bytes of each stream.
-        streams: the bytes of the streams, band after band.
-        low: the low bits of the levels, band after band.
-        counts: the number of escapes of each band.
-        escapes: the values of the escapes, band after band.
-
-    """
-
-    kinds: list[Kind]
-    lengths: list[int]
-    streams: Bytes
-    low: Bytes
-    counts: list[int]
-    escapes: NDArray[np.int32]
-
-    @property
-    def are_plain(self) -> bool:
-        """Whether all streams are plain: the bytes of all levels, without an expansion."""
-        return all(isinstance(kind, Plain) for kind in self.kinds)
-
-    def expand_into(self, out: SignedBytes) -> SignedBytes:
-        """Write the upper bits of each level, and ESCAPE for escapes, and return them.
-
-        Args:
-            out: an array of shape (bands, levels).
-
-        Raises:
-            ValueError: a stream has an undefined symbol, or not the right number of levels.
-
-        """
-        ends = accumulate(self.lengths)
-        for kind, length, end, band in zip(self.kinds, self.lengths, ends, out, strict=True):
-            kind.expand_into(self.streams[end - length : end], band)
-        return out
-
-
-def parse_bands(content: memoryview, bands: int, count: int) -> StoredBands:
-    """Split the content into its bands.
-
-    Args:
-        content: the bytes from the first band's header to the end.
-        bands: the number of bands.
-        count: the number of levels of each band.
-
-    Raises:
-        ValueError: the kind of a band is unknown, or bytes are missing or left over.
-
-    """
-    headers = np.frombuffer(content, BAND_HEADER, bands)
-    kinds = [kind_from_code(code) for code in headers["kind"].tolist()]
-    lengths, counts = headers["length"].tolist(), headers["escapes"].tolist()
-    low_begin = headers.nbytes + sum(lengths)
-    values_begin = low_begin + sum(low_size(kind.shift, count) for kind in kinds)
-    size = values_begin + ESCAPED_LEVEL.itemsize * sum(counts)
-    if size != len(content):
-        raise ValueError(f"the bands take {size} bytes, the content has {len(content)}")
-    for kind, length in zip(kinds, lengths, strict=True):
-        if isinstance(kind, Plain) and length != count:
-            raise ValueError(f"a band of {count} levels has {length} bytes")
-    data = np.frombuffer(content, np.uint8)
-    planes = data[values_begin:].reshape(ESCAPED_LEVEL.itemsize, -1)
-    values = planes.T.copy().view(ESCAPED_LEVEL).reshape(-1)
-    streams, low = data[headers.nbytes : low_begin], data[low_begin:values_begin]
-    return StoredBands(kinds, lengths, streams, low, counts, values)
-
-
-def low_size(shift: int, count: int) -> int:
-    """Return the bytes of the low bits of a band of `count` levels, `shift` bits for each."""
-    return -(-count * shift // 8)
+    from ._stored_bands import StoredBands
+    from ._streams import Bytes
 
 
 class LowBits(NamedTuple):
@@ -135,29 +58,23 @@ def _split_low(low: Bytes, shifts: list[int], count: int) -> Iterator[LowBits]:
 
 
 class BandsDecoder:
-    """The levels of all bands of a tensor, decoded in chunks.
+    """The levels of bands, decoded in chunks.
 
     Args:
         stored: the bands.
         count: the number of levels of each band.
-        scratch: memory for the levels of runs, which is in use as long as the decoder, and to
-            search for escapes.
+        scratch: memory to search for escapes.
 
     Raises:
         ValueError: a band is damaged.
 
     Attributes:
         largest: an upper bound of the absolute values of the levels of each band.
-        size: bytes of all levels, and of the indices of the escapes.
 
     """
 
     def __init__(self, stored: StoredBands, count: int, scratch: Scratch) -> None:
-        shape = len(stored.kinds), count
-        if stored.are_plain:
-            self._upper = stored.streams.view(np.int8).reshape(shape)
-        else:
-            self._upper = stored.expand_into(scratch.take("expanded", shape, np.dtype(np.int8)))
+        self._upper = stored.expand(count)
         shifts = [kind.shift for kind in stored.kinds]
         self._factors = np.array([[1 << shift] for shift in shifts])
         self._low = list(_split_low(stored.low, shifts, count))
@@ -172,21 +89,33 @@ class BandsDecoder:
             max(-low << shift, high + 1 << shift, level)
             for shift, low, high, level in zip(shifts, lowest, highest, escaped, strict=True)
         ]
-        escapes_size = self._escapes.size if self._escapes else 0
-        self.size = self._upper.size + stored.low.size + escapes_size
 
-    def reorder(self, order: NDArray[np.uint16], scratch: Scratch) -> None:
-        """Put rows of levels in another order, in scratch memory that is used from now on.
+    def __len__(self) -> int:
+        """Return the number of bands."""
+        return len(self._upper)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all levels without escapes."""
+        return self._upper.size + sum(low.packed.size for low in self._low)
+
+    @property
+    def escapes_size(self) -> int:
+        """Bytes of the indices of the escapes."""
+        return self._escapes.size if self._escapes else 0
+
+    def reorder(
+        self, order: NDArray[np.uint16], indices: NDArray[np.intp], memory: NDArray[np.uint8]
+    ) -> None:
+        """Put rows of levels in another order.
 
         Args:
             order: the new index of each row; a row is a multiple of 8 levels.
-            scratch: memory for the rows.
+            indices: the old index of each row, the inverse of `order`.
+            memory: `size` bytes for the rows, which are used from now on.
 
         """
         stored = [self._upper.view(np.uint8), *(low.packed for low in self._low)]
-        memory = scratch.take("rows", (sum(part.size for part in stored),), np.dtype(np.uint8))
-        # The old index of each row.
-        indices = np.argsort(order)
         ends = accumulate(part.size for part in stored)
         upper, *low = [
             _take_rows(part, indices, memory[end - part.size : end])

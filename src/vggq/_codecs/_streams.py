@@ -49,15 +49,15 @@ class Plain(NamedTuple):
         """The kind of the stream, as the header of its band stores it."""
         return self.shift
 
-    def expand_into(self, stream: Bytes, out: SignedBytes) -> None:
-        """Write the upper bits of each level, and ESCAPE for escapes.
+    def expand(self, streams: Bytes, count: int) -> SignedBytes:  # noqa: ARG002 - as in Runs
+        """Return the upper bits of each level, and ESCAPE for escapes.
 
         Args:
-            stream: a byte for each level.
-            out: one element for each level.
+            streams: streams of shape (bands, levels).
+            count: the number of levels of a band.
 
         """
-        out[:] = stream.view(np.int8)
+        return streams.view(np.int8)
 
 
 class Runs(NamedTuple):
@@ -96,20 +96,23 @@ class Runs(NamedTuple):
         """The number of symbols that end with a level or an escape."""
         return self.run_length * self.endings
 
-    def expand_into(self, stream: Bytes, out: SignedBytes) -> None:
-        """Write each level, and ESCAPE for escapes.
+    def expand(self, streams: Bytes, count: int) -> SignedBytes:
+        """Return each level, and ESCAPE for escapes.
 
         Args:
-            stream: the symbols.
-            out: one element for each level.
+            streams: streams of shape (bands, bytes).
+            count: the number of levels of a band.
 
         Raises:
-            ValueError: a symbol is undefined, or the stream has not as many levels.
+            ValueError: a symbol is undefined, or a stream has not `count` levels.
 
         """
-        self._validate(stream, out.size)
-        out[:] = 0
-        self._expand_into(stream, out)
+        for stream in streams:
+            self._validate(stream, count)
+        expanded = np.zeros((len(streams), count), np.int8)
+        for stream, band in zip(streams, expanded, strict=True):
+            self._expand_into(stream, band)
+        return expanded
 
     def _validate(self, stream: Bytes, count: int) -> None:
         end = 0

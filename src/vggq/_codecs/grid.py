@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from .._rounding import MAX_FINITE
-from ._bands import BAND_HEADER, BandsDecoder, parse_bands
+from ._bands import BandsDecoder
 from ._grid_output import Places, VectorScaling
 from ._levels import LevelDecoder
 from ._scales import Slices
 from ._scratch import borrow_scratch
+from ._stored_bands import BAND_HEADER, parse_bands
 from ._streams import MAX_LEVELS_PER_BYTE
 from ._trellis import STATES
 from ._vectors import exact_dtype, largest_sum, sum_chunks
@@ -149,7 +150,7 @@ class Grid:
 
     def _read(
         self, content: Buffer, count: int, scratch: Scratch
-    ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], BandsDecoder]:
+    ) -> tuple[np.float32, NDArray[np.int16], NDArray[np.uint16], list[BandsDecoder]]:
         """Return the parts of content of the right size once they are validated."""
         if self.slices:
             self.slices.validate(content)
@@ -159,7 +160,8 @@ class Grid:
         if not np.array_equal(np.sort(order), np.arange(order.size)):
             raise ValueError(f"the row order is not a permutation of 0..{order.size - 1}")
         levels = count // self.taps
-        bands = BandsDecoder(parse_bands(stored, self.taps, levels), levels, scratch)
+        groups = parse_bands(stored, self.taps, levels)
+        bands = [BandsDecoder(group, levels, scratch) for group in groups]
         return step, basis.reshape(self.taps, -1), order, bands
 
     def split(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._codecs._bands import BAND_HEADER, parse_bands
+from .._codecs._stored_bands import BAND_HEADER, parse_bands
+from .._codecs._streams import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .._buffers import Buffer
     from .._codecs import Grid
-    from .._codecs._bands import StoredBands
+    from .._codecs._stored_bands import StoredBands
 
 
 @dataclass(slots=True)
@@ -78,20 +79,18 @@ def split_content(content: Buffer, codec: Grid, count: int) -> GridParts:
         step=float(step),
         basis=basis.reshape(codec.taps, -1).astype(np.float64),
         order=np.argsort(order),
-        shifts=[kind.shift for kind in bands.kinds],
+        shifts=[kind.shift for group in bands for kind in group.kinds],
         levels=levels,
         upper=levels[: codec.taps * vectors].view(np.int8),
-        escapes=bands.escapes,
+        escapes=np.concatenate([group.escapes for group in bands]),
     )
 
 
-def _join_levels(stored: memoryview, bands: StoredBands, vectors: int) -> NDArray[np.uint8]:
+def _join_levels(stored: memoryview, bands: list[StoredBands], vectors: int) -> NDArray[np.uint8]:
     """Return the signed bytes of all levels, then the low bits; a view if no stream has runs."""
-    if bands.are_plain:
-        size = bands.streams.size + bands.low.size
-        return np.frombuffer(stored, np.uint8, size, len(bands.kinds) * BAND_HEADER.itemsize)
-    joined = np.empty(len(bands.kinds) * vectors + bands.low.size, np.uint8)
-    upper, low = np.split(joined, [joined.size - bands.low.size])
-    bands.expand_into(upper.view(np.int8).reshape(len(bands.kinds), vectors))
-    low[:] = bands.low
-    return joined
+    kinds = [kind for group in bands for kind in group.kinds]
+    if all(isinstance(kind, Plain) for kind in kinds):
+        size = sum(group.streams.size + group.low.size for group in bands)
+        return np.frombuffer(stored, np.uint8, size, len(kinds) * BAND_HEADER.itemsize)
+    upper = [group.expand(vectors).view(np.uint8).reshape(-1) for group in bands]
+    return np.concatenate([*upper, *(group.low for group in bands)])

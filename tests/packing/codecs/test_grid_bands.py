@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from vggq._codecs._bands import BAND_HEADER, BandsDecoder, parse_bands
+from vggq._codecs._bands import BandsDecoder
 from vggq._codecs._escapes import MAX_LEVEL
 from vggq._codecs._scratch import Scratch
+from vggq._codecs._stored_bands import BAND_HEADER, parse_bands
 from vggq._codecs._streams import SHIFTS, Kind, Plain, Runs, kind_from_code
 from vggq.packing.codecs.grid.streams import encode_band, encode_levels, serialize_bands
 
@@ -33,18 +34,21 @@ some_levels = npst.arrays(
 )
 
 
-def parse(content: bytes, bands: int, count: int) -> BandsDecoder:
-    return BandsDecoder(parse_bands(memoryview(content), bands, count), count, Scratch())
+def parse(content: bytes, bands: int, count: int) -> list[BandsDecoder]:
+    stored = parse_bands(memoryview(content), bands, count)
+    return [BandsDecoder(group, count, Scratch()) for group in stored]
 
 
-def decode(content: bytes, bands: int, count: int) -> NDArray[np.int64]:
-    decoder = parse(content, bands, count)
-    levels = np.empty((bands, count), np.int64)
-    # The last chunk is shorter than the others.
-    for begin in range(0, count, 64):
-        decoder.decode_into(levels[:, begin : begin + 64], begin, Scratch())
-    assert (np.abs(levels).max(axis=1, initial=0) <= decoder.largest).all()
-    return levels
+def decode(content: bytes, bands: int, count: int) -> list[NDArray[np.int64]]:
+    found: list[NDArray[np.int64]] = []
+    for group in parse(content, bands, count):
+        levels = np.empty((len(group), count), np.int64)
+        # The last chunk is shorter than the others.
+        for begin in range(0, count, 64):
+            group.decode_into(levels[:, begin : begin + 64], begin, Scratch())
+        assert (np.abs(levels).max(axis=1, initial=0) <= group.largest).all()
+        found += list(levels)
+    return found
 
 
 @given(some_levels, st.sampled_from(KINDS), st.sampled_from([127, 20, 1]))
@@ -70,7 +74,8 @@ def test_compressed_band_is_within_6_percent_of_the_entropy(spread: float) -> No
 
 def test_kind_of_inverts_code_and_rejects_unknown_codes() -> None:
     for kind in KINDS:
-        assert kind_from_code(kind.code) == kind
+        found = kind_from_code(kind.code)
+        assert (type(found), found) == (type(kind), kind)
     for code in (3, 5, 127, 128, 256, 2**64 - 1):
         with pytest.raises(ValueError, match=f"a band has the unknown kind {code}"):
             kind_from_code(code)
@@ -116,6 +121,16 @@ def test_escapes_are_counted_in_each_band(
     damaged = headers + b"\1\2\3" + b"\1\x80\x80" + b"\1\2\3" + bytes(4 * sum(counts))
     with pytest.raises(ValueError, match=f"^a band has {found} escapes, but {expected} values"):
         parse(damaged, 3, 3)
+
+
+def test_neighbors_with_plain_streams_are_decoded_together_without_a_copy() -> None:
+    levels = np.zeros(1000, np.int32)
+    kinds: list[Kind] = [Plain(0), Plain(1), Plain(1), Runs(1), Runs(42), Plain(0)]
+    stored = b"".join(serialize_bands([encode_levels(kind, 127, levels) for kind in kinds]))
+    groups = parse_bands(memoryview(stored), len(kinds), levels.size)
+    assert [len(group.kinds) for group in groups] == [3, 1, 1, 1]
+    copied = [not np.shares_memory(g.expand(levels.size), g.streams) for g in groups]
+    assert copied == [False, True, True, False]
 
 
 def test_zeros_past_the_end_of_a_band_are_ignored() -> None:

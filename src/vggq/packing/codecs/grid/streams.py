@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ...._codecs._bands import BAND_HEADER, ESCAPED_LEVEL
+from ...._codecs._stored_bands import BAND_HEADER, ESCAPED_LEVEL
 from ...._codecs._streams import ESCAPE, MAX_BYTE_LEVEL, SHIFTS, ZERO_RUN, Kind, Plain, Runs
 from ...compression import compressed_size
 
