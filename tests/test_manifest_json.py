@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import pytest
@@ -259,3 +261,18 @@ def test_infinite_noise_is_rejected() -> None:
     text = json.dumps(manifest_table()).replace('"noise": 0.1', '"noise": 1e999')
     error = parse_error(with_digest(text))
     assert str(error).startswith("tensor 'w': noise is inf, expected a number")
+
+
+def test_parsing_searches_for_no_module_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A search takes the import lock of the module. A process that is forked meanwhile would wait
+    # for the lock forever.
+    searched: list[str] = []
+
+    class Recorder(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            searched.append(name)
+
+    restore_manifest(MANIFEST, ENTRIES)
+    monkeypatch.setattr(sys, "meta_path", [Recorder(), *sys.meta_path])
+    restore_manifest(MANIFEST, ENTRIES)
+    assert searched == []

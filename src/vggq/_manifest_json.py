@@ -7,7 +7,9 @@ is the SHA-256 of the manifest, in hexadecimal, followed by the manifest.
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +35,7 @@ METADATA_KEY: Final = "vggq"
 _MANIFEST_KEYS: Final = {"format", "reader", "encoder", "zstd", "source", "options", "tensors"}
 _MIN_HASHLIB: Final = 1 << 20
 _MODEL_KEY: Final = "model"
+_SHA256_MODULE: Final = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
 _TENSOR_KEYS: Final = {
     "name", "shape", "source_dtype", "stored_dtype", "entry", "codec", "size", "energy", "noise",
 }  # fmt: skip
@@ -117,13 +120,19 @@ def _load_table(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _digest(text: bytes) -> str:
+    digest: str = _find_sha256(is_long=len(text) >= _MIN_HASHLIB)(text).hexdigest()
+    return digest
+
+
+# Cached, because each search for a module that does not exist takes its import lock: a process that
+# is forked meanwhile would wait for the lock forever, and a signal handler that loads would fail.
+@cache
+def _find_sha256(*, is_long: bool) -> Any:
     # As in the standard library's `random`: hashlib takes some milliseconds to load OpenSSL, which
     # is faster only for long texts.
-    names = ("_sha2", "_sha256", "hashlib") if len(text) < _MIN_HASHLIB else ("hashlib",)
-    for name in names:
+    for name in ("hashlib",) if is_long else (_SHA256_MODULE, "hashlib"):
         with suppress(ImportError):
-            digest: str = import_module(name).sha256(text).hexdigest()
-            return digest
+            return import_module(name).sha256
     raise ImportError
 
 
