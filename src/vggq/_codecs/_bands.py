@@ -40,9 +40,7 @@ class LowBits(NamedTuple):
         """Add the low bits to the levels of all bands from index `begin` on, a multiple of 8."""
         count = levels.shape[1]
         part = slice(begin * self.shift // 8, -(-(begin + count) * self.shift // 8))
-        numbers = unpack(self.packed[:, part], self.shift, scratch)[:, :count]
-        # Signed numbers need no conversion in parts.
-        levels[self.bands] += numbers if self.shift == 8 else numbers.view(np.int8)
+        levels[self.bands] += unpack(self.packed[:, part], self.shift, scratch)[:, :count]
 
 
 def _split_low(low: Bytes, shifts: list[int], count: int) -> Iterator[LowBits]:
