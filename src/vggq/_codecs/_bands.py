@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._bits import unpack
 from ._escapes import Escapes
-from ._stored_bands import low_size
+from ._stored_bands import low_size, split
 from ._streams import ESCAPE
 
 if TYPE_CHECKING:
@@ -114,10 +114,9 @@ class BandsDecoder:
 
         """
         stored = [self._upper.view(np.uint8), *(low.packed for low in self._low)]
-        ends = accumulate(part.size for part in stored)
+        places, _ = split(memory, [part.size for part in stored])
         upper, *low = [
-            _take_rows(part, indices, memory[end - part.size : end])
-            for part, end in zip(stored, ends, strict=True)
+            _take_rows(part, indices, place) for part, place in zip(stored, places, strict=True)
         ]
         self._upper = upper.view(np.int8)
         self._low = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
+from ._stored_bands import split
 from ._streams import ESCAPE
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class Escapes:
         values: NDArray[np.int32],
         scratch: Scratch,
     ) -> None:
-        ends = list(accumulate(counts))
-        bands = [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
+        bands, _ = split(values, counts)
         self.largest = [max(-int(band.min(initial=0)), int(band.max(initial=0))) for band in bands]
         if (largest := max(self.largest)) > MAX_LEVEL:
             raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
@@ -57,7 +57,7 @@ class Escapes:
         self._values = values
         found = _find_escapes(upper.reshape(-1), self._places, scratch)
         found_ends = self._places[:found].searchsorted(self._begins + upper.shape[1])
-        if found != values.size or found_ends.tolist() != ends:
+        if found != values.size or found_ends.tolist() != list(accumulate(counts)):
             _reject_counts(upper, counts)
 
     @property

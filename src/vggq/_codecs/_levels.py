@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from .._huge_pages import HUGE
+from ._stored_bands import split
 from ._trellis import LANE_SIZE, resolve_levels
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ class LevelDecoder:
         sizes = [group.size for group in self._bands]
         memory = self._scratch.take("rows", (sum(sizes),), np.dtype(np.uint8))
         indices = np.argsort(order)
-        for group, end in zip(self._bands, accumulate(sizes), strict=True):
-            group.reorder(order, indices, memory[end - group.size : end])
+        places, _ = split(memory, sizes)
+        for group, place in zip(self._bands, places, strict=True):
+            group.reorder(order, indices, place)
 
     def _decode(self, begin: int, end: int) -> NDArray[Any]:
         """Return the multiples of all bands between two indices, valid until the next call."""

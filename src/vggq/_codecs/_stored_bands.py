@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ._streams import Kind, Plain, kind_from_code
+from ._streams import Kind, Plain, Runs, kind_from_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,10 +78,10 @@ def parse_bands(content: memoryview, bands: int, count: int) -> list[StoredBands
             raise ValueError(f"a band of {count} levels has {length} bytes")
     groups = list(_find_groups(kinds))
     data = np.frombuffer(content, np.uint8, offset=headers.nbytes)
-    streams, data = _split(data, [sum(lengths[group]) for group in groups])
-    low_bits, planes = _split(data, [sum(lows[group]) for group in groups])
+    streams, data = split(data, [sum(lengths[group]) for group in groups])
+    low_bits, planes = split(data, [sum(lows[group]) for group in groups])
     values = planes.reshape(ESCAPED_LEVEL.itemsize, -1).T.copy().view(ESCAPED_LEVEL).reshape(-1)
-    escapes, _ = _split(values, [sum(counts[group]) for group in groups])
+    escapes, _ = split(values, [sum(counts[group]) for group in groups])
     return [
         StoredBands(kinds[group], stream, low, counts[group], found)
         for group, stream, low, found in zip(groups, streams, low_bits, escapes, strict=True)
@@ -97,13 +97,12 @@ def _find_groups(kinds: list[Kind]) -> Iterator[slice]:
     """Yield the bands that are decoded together: neighbors with plain streams."""
     begin = 0
     for end in range(1, len(kinds) + 1):
-        are_plain = end < len(kinds) and all(isinstance(k, Plain) for k in kinds[end - 1 : end + 1])
-        if not are_plain:
+        if end == len(kinds) or any(isinstance(kind, Runs) for kind in kinds[end - 1 : end + 1]):
             yield slice(begin, end)
             begin = end
 
 
-def _split(array: NDArray[Any], sizes: list[int]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+def split(array: NDArray[Any], sizes: list[int]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
     """Return consecutive parts of an array, and the rest; faster than np.split."""
     ends = list(accumulate(sizes))
     parts = [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
