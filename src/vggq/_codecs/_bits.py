@@ -33,16 +33,35 @@ def unpack(packed: NDArray[np.uint8], width: int, scratch: Scratch) -> NDArray[n
     """
     if width == 1:
         return np.unpackbits(packed, axis=-1, bitorder="little")
-    # A word has room for the numbers of one byte. Halve its groups of bits until each is a number.
-    dtype = np.dtype(f"<u{8 // width}")
-    words = scratch.take("words", packed.shape, dtype)
+    # A word has room for the numbers of one byte.
+    words = scratch.take("words", packed.shape, np.dtype(f"<u{8 // width}"))
     words[...] = packed
-    group, distance = 8, 8 * words.itemsize
-    while group > width:
-        group, distance = group // 2, distance // 2
-        _add_shifted(words, distance - group, 2 * group, scratch)
-        words &= _mask(dtype, group, distance)
+    for size, shift, mask in _steps(width):
+        _add_shifted(words, shift, size, scratch)
+        words &= mask
     return words.view(np.uint8)
+
+
+@cache
+def _steps(width: int) -> list[tuple[int, int, Any]]:
+    """Return the steps from a byte in a word to all of its numbers.
+
+    Each step halves all groups of bits, and moves the upper halves apart.
+
+    Returns:
+        For each step, the bits of a group, the distance to move an upper half, and the bits of the
+        halves after the step.
+
+    """
+    steps = []
+    word = np.dtype(f"u{8 // width}").type
+    size, distance = 8, 64 // width
+    while size > width:
+        half, distance = size // 2, distance // 2
+        ones = sum((1 << half) - 1 << begin for begin in range(0, 64 // width, distance))
+        steps.append((size, distance - half, word(ones)))
+        size = half
+    return steps
 
 
 def _add_shifted(words: NDArray[Any], shift: int, size: int, scratch: Scratch) -> None:
@@ -54,9 +73,3 @@ def _add_shifted(words: NDArray[Any], shift: int, size: int, scratch: Scratch) -
         # The copies overlap, but only in bits that are not used.
         shifted = scratch.take("shifted", words.shape, words.dtype)
         words |= np.left_shift(words, words.dtype.type(shift), out=shifted)
-
-
-def _mask(dtype: np.dtype[Any], group: int, distance: int) -> Any:
-    """Return a word with groups of ones, each `distance` bits after the one before."""
-    begins = range(0, 8 * dtype.itemsize, distance)
-    return dtype.type(sum((1 << group) - 1 << begin for begin in begins))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
-from ._stored_bands import split
 from ._streams import ESCAPE
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ class Escapes:
         values: NDArray[np.int32],
         scratch: Scratch,
     ) -> None:
-        bands, _ = split(values, counts)
-        self.largest = [max(-int(band.min(initial=0)), int(band.max(initial=0))) for band in bands]
+        self.largest = _find_largest(values, counts)
         if (largest := max(self.largest)) > MAX_LEVEL:
             raise ValueError(f"the level {largest} of an escape exceeds {MAX_LEVEL}")
         # Ascending indices in all levels, band after band, and the index where each band begins.
@@ -89,6 +87,19 @@ class Escapes:
             for at in range(first, last, _CHUNK):
                 part = slice(at, min(at + _CHUNK, last))
                 levels[self._places[part] - start] = self._values[part]
+
+
+def _find_largest(values: NDArray[np.int32], counts: list[int]) -> list[int]:
+    """Return the largest absolute value of each band, 0 for a band without values."""
+    largest = np.zeros(len(counts), np.int64)
+    begins = np.cumsum(counts, dtype=np.intp) - counts
+    filled = np.flatnonzero(counts)
+    if filled.size:
+        # Of int64, because the smallest value of int32 has no absolute value of its own.
+        magnitudes = np.abs(values, dtype=np.int64)
+        largest[filled] = np.maximum.reduceat(magnitudes, begins[filled])
+    found: list[int] = largest.tolist()
+    return found
 
 
 def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:

@@ -26,6 +26,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self._blocks: dict[str, memoryview] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def take(
         self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, huge: bool = False
@@ -39,11 +40,15 @@ class Scratch:
             huge: whether even a small array should be in a huge page.
 
         """
+        last = self._arrays.get(use)
+        if last is not None and last.shape == shape and last.dtype == dtype:
+            return last
         size = math.prod(shape) * dtype.itemsize
         block = self._blocks.get(use)
         if block is None or len(block) < size:
             block = self._blocks[use] = empty_bytes(max(size, HUGE) if huge else size)
-        return np.frombuffer(block[:size], dtype).reshape(shape)
+        array = self._arrays[use] = np.frombuffer(block[:size], dtype).reshape(shape)
+        return array
 
 
 _local = threading.local()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -96,10 +96,10 @@ def low_size(shift: int, count: int) -> int:
 def _find_groups(kinds: list[Kind]) -> Iterator[slice]:
     """Yield the bands that are decoded together: neighbors with plain streams."""
     begin = 0
-    for end in range(1, len(kinds) + 1):
-        if end == len(kinds) or any(isinstance(kind, Runs) for kind in kinds[end - 1 : end + 1]):
-            yield slice(begin, end)
-            begin = end
+    for _, group in groupby(enumerate(kinds), lambda pair: isinstance(pair[1], Runs) and pair):
+        end = begin + len(list(group))
+        yield slice(begin, end)
+        begin = end
 
 
 def split(array: NDArray[Any], sizes: list[int]) -> tuple[list[NDArray[Any]], NDArray[Any]]:

@@ -8,6 +8,7 @@ a level whose value the band stores elsewhere.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -154,6 +155,7 @@ class Runs(NamedTuple):
 Kind = Plain | Runs
 
 
+@cache
 def kind_from_code(code: int) -> Kind:
     """Return the kind of stream with this code.
 

@@ -217,10 +217,10 @@ class Grid:
             limit = MAX_FINITE["float32"]
         dtype = exact_dtype(largest_integer)
         places = Places(self, order, out, dtype, scratch)
-        for begin, sums in sum_chunks(
-            levels.chunks(chunk), matrix, dtype=dtype, place=places.take, scratch=scratch
-        ):
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for begin, sums in sum_chunks(
+                levels.chunks(chunk), matrix, dtype=dtype, place=places.take, scratch=scratch
+            ):
                 # In float32, one rounding; it gives the same bits as the product in float64.
                 values = np.multiply(sums, sums.dtype.type(step), out=sums)
                 if largest > limit:
