@@ -107,6 +107,9 @@ def convert_into(values: NDArray[Any], name: str, out: NDArray[Any]) -> None:
         out: a flat array of the same size.
 
     """
+    if out.dtype == values.dtype:
+        out[:] = values
+        return
     if out.dtype.name == ML_DTYPES.get(name):
         out.view(values.dtype.newbyteorder("="))[:] = values
         return

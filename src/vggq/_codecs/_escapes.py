@@ -106,13 +106,42 @@ def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch
     """Write the indices of the escapes to `places`, as many as fit, and return their number."""
     end = 0
     for begin in range(0, upper.size, _CHUNK):
-        part = upper[begin : begin + _CHUNK]
-        is_escape = scratch.take("escapes", part.shape, np.dtype(np.bool_))
-        found = np.flatnonzero(np.equal(part, ESCAPE, out=is_escape))
-        out = places[end : end + found.size]
-        np.add(found[: out.size], begin, out=out)
-        end += found.size
+        end += _find_in_chunk(upper[begin : begin + _CHUNK], begin, places[end:], scratch)
     return end
+
+
+def _find_in_chunk(
+    upper: SignedBytes, begin: int, places: NDArray[np.intp], scratch: Scratch
+) -> int:
+    """Find the words of eight levels that have escapes, and then the escapes in these.
+
+    Args:
+        upper: the upper bits of the levels of a chunk.
+        begin: the index of the first of them.
+        places: memory for the indices of the escapes; too few if the content is damaged.
+        scratch: memory to search.
+
+    Returns:
+        The number of escapes.
+
+    """
+    padded = -(-upper.size // 8) * 8
+    is_escape = scratch.take("escapes", (padded,), np.dtype(np.bool_))
+    np.equal(upper, ESCAPE, out=is_escape[: upper.size])
+    is_escape[upper.size :] = False
+    words = is_escape.view(np.uint64)
+    (filled,) = np.nonzero(words != 0)
+    (found,) = np.nonzero(words[filled].view(np.bool_))
+    count = found.size
+    found = found[: places.size]
+    out = places[: found.size]
+    # The indices are valid; without the mode, numpy would copy the result once more.
+    filled.take(found >> 3, out=out, mode="clip")
+    out <<= 3
+    found &= 7
+    out += found
+    out += begin
+    return count
 
 
 def _reject_counts(upper: SignedBytes, counts: list[int]) -> NoReturn:
