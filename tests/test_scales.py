@@ -6,7 +6,6 @@ import functools
 import math
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,7 @@ def test_weights_of_a_grid_are_multiplied_by_their_scales(
     assert codec.slices == Slices(shape[axis], math.prod(shape[axis + 1 :]))
     assert codec.taps == (9 if len(shape) == 4 else 1)
     count, size = math.prod(shape), codec.slices.size
-    plain = replace(codec, slices=None, size=codec.size - size)
+    plain = codec._replace(slices=None, size=codec.size - size)
     expected = documented_scale(documented(content[size:], count, plain), content, codec)
     assert codec.content_size(count) == len(content)
     assert_same_bits(decoded(codec, content, count), expected)
@@ -169,7 +168,7 @@ def test_products_of_a_grid_saturate(shape: tuple[int, ...], dtype: Any) -> None
     assert codec.slices
     size = codec.slices.size
     huge = b"\x7f\x7f" * codec.slices.scales + np.array([4], "<f4").tobytes() + content[size + 4 :]
-    plain = replace(codec, slices=None, size=codec.size - size)
+    plain = codec._replace(slices=None, size=codec.size - size)
     weights = documented(huge[size:], math.prod(shape), plain)
     expected = documented_scale(weights, huge, codec)
     assert np.abs(expected).max() == np.finfo("f4").max

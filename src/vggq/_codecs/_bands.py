@@ -10,7 +10,7 @@ import numpy as np
 from ._bits import unpack
 from ._escapes import Escapes
 from ._stored_bands import low_size, split
-from ._streams import ESCAPE
+from ._streams import ESCAPE, MAX_BYTE_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,12 @@ class BandsDecoder:
         shifts = [kind.shift for kind in stored.kinds]
         self._factors = np.array([[1 << shift] for shift in shifts])
         self._low = list(_split_low(stored.low, shifts, count))
-        lowest = self._upper.min(axis=1, initial=0).tolist()
-        highest = self._upper.max(axis=1, initial=0).tolist()
+        if all(stored.counts):
+            # The levels next to the escapes are usually at these limits.
+            lowest, highest = [-MAX_BYTE_LEVEL] * len(shifts), [MAX_BYTE_LEVEL] * len(shifts)
+        else:
+            lowest = self._upper.min(axis=1, initial=0).tolist()
+            highest = self._upper.max(axis=1, initial=0).tolist()
         has_escapes = stored.escapes.size or ESCAPE in lowest
         self._escapes = (
             Escapes(self._upper, stored.counts, stored.escapes, scratch) if has_escapes else None

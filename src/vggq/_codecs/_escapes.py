@@ -20,6 +20,9 @@ MAX_LEVEL: Final = 1 << 23
 
 # Levels to search for escapes, or escapes to write, at a time.
 _CHUNK: Final = 1 << 18
+# Rows, and escapes, to sort by integers of 16 bits: numpy sorts these in linear time, but it takes
+# memory.
+_MAX_RADIX_SORTED: Final = 1 << 16
 
 
 class Escapes:
@@ -73,10 +76,15 @@ class Escapes:
         """
         shifts = (order - np.arange(order.size)) * length
         self._places += shifts[self._places // length % order.size]
-        # Rows are sorted already, which only a stable sort makes use of.
-        ascending = np.argsort(self._places, kind="stable")
+        ascending = np.argsort(self._sort_keys(order.size, length), kind="stable")
         self._places = self._places[ascending]
         self._values = self._values[ascending]
+
+    def _sort_keys(self, rows: int, length: int) -> NDArray[Any]:
+        """Return numbers to sort the indices by, if those in a row are in order already."""
+        if max(self._begins.size * rows, self._places.size) <= _MAX_RADIX_SORTED:
+            return (self._places // length).astype(np.uint16)
+        return self._places
 
     def write(self, out: NDArray[Any], begin: int) -> None:
         """Write the values of the escapes among levels from index `begin` on."""
@@ -91,15 +99,20 @@ class Escapes:
 
 def _find_largest(values: NDArray[np.int32], counts: list[int]) -> list[int]:
     """Return the largest absolute value of each band, 0 for a band without values."""
-    largest = np.zeros(len(counts), np.int64)
-    begins = np.cumsum(counts, dtype=np.intp) - counts
-    filled = np.flatnonzero(counts)
-    if filled.size:
+    largest = [0] * len(counts)
+    ends = accumulate(counts)
+    begins = {
+        band: end - count
+        for band, (end, count) in enumerate(zip(ends, counts, strict=True))
+        if count
+    }
+    if begins:
         # Of int64, because the smallest value of int32 has no absolute value of its own.
         magnitudes = np.abs(values, dtype=np.int64)
-        largest[filled] = np.maximum.reduceat(magnitudes, begins[filled])
-    found: list[int] = largest.tolist()
-    return found
+        maxima = np.maximum.reduceat(magnitudes, list(begins.values())).tolist()
+        for band, maximum in zip(begins, maxima, strict=True):
+            largest[band] = maximum
+    return largest
 
 
 def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch) -> int:

@@ -8,9 +8,8 @@ another order, by rows of equal length. Or the tensor has scales, which come fir
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from reprlib import repr as short
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
@@ -45,9 +44,9 @@ _MAX_BYTES_PER_LEVEL: Final = 6
 _CHUNK: Final = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The ``grid`` codec with the parameters of one tensor.
+# Dataclasses take many times as long to create, and the first load of a grid waits for this.
+class _Parameters(NamedTuple):
+    """The parameters of a tensor.
 
     Attributes:
         taps: the number of weights of a vector, 1 to 128; 1 means that there is no basis.
@@ -60,15 +59,21 @@ class Grid:
 
     """
 
-    NAME: ClassVar[str] = "grid"
-    VALIDATES: ClassVar[bool] = True
-
     taps: int
     first: bool
     rows: int
     dependent: int
     size: int
     slices: Slices | None = None
+
+
+class Grid(_Parameters):
+    """The ``grid`` codec with the parameters of one tensor."""
+
+    __slots__ = ()
+
+    NAME: ClassVar[str] = "grid"
+    VALIDATES: ClassVar[bool] = True
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Grid:

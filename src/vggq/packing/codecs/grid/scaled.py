@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +54,7 @@ class ScaledGridEncoder:
         """Quantize the tensor; the result is that of `GridEncoder.encode`."""
         codec, parts = self.inner.encode(step / self.unit)
         scales, size = self.tensor.stored, codec.size + len(self.tensor.stored)
-        codec = replace(codec, size=size, slices=self.tensor.slices)
+        codec = codec._replace(size=size, slices=self.tensor.slices)
         return codec, [scales + parts[0], *parts[1:]]
 
     def estimate_step(self, noise: float) -> float:
