@@ -384,6 +384,12 @@ def test_target_that_no_wheel_can_contain_is_rejected(
         plan_setup(root, root / "weights/model.npz", f"my_package/{name}")
 
 
+def test_target_below_a_file_is_rejected(tmp_path: Path) -> None:
+    root = make(tmp_path, {"pyproject.toml": HATCHLING + PROJECT, "my_package/__init__.py": ""})
+    with pytest.raises(OptionError, match=r"but my_package/__init__\.py is a file"):
+        plan_setup(root, root / "weights/model.npz", "my_package/__init__.py/m.vggq")
+
+
 @pytest.mark.parametrize("folder", [".", "my_package"])
 def test_folder_that_contains_the_package_is_no_source(tmp_path: Path, folder: str) -> None:
     text = HATCHLING + PROJECT

@@ -94,7 +94,7 @@ def _choose_target(
         package = find_package(project)
         place = package.folder / f"{source.name}{SUFFIX}"
     else:
-        place = _check_target(target)
+        place = _check_target(project.root, target)
         package = package_of(place, project)
     if any(PurePosixPath(model["target"]) == place for model in project.models):
         raise OptionError([("target", f"{place} is that of another model; choose another one")])
@@ -125,7 +125,7 @@ def _absolute(root: Path, path: Path) -> Path:
     return absolute.parent.resolve() / absolute.name
 
 
-def _check_target(target: str) -> PurePosixPath:
+def _check_target(root: Path, target: str) -> PurePosixPath:
     path = PurePosixPath(target.replace(os.sep, "/"))
     if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
         problem = f"expected a path in a package, relative to the project, found {target!r}"
@@ -134,6 +134,8 @@ def _check_target(target: str) -> PurePosixPath:
         raise OptionError([("target", f"expected a name that ends in {SUFFIX}, found {target!r}")])
     if found := find_path_problem(path.as_posix()):
         raise OptionError([("target", f"expected another path: {target!r} {found}")])
+    if file := next((folder for folder in path.parents if (root / folder).is_file()), None):
+        raise OptionError([("target", f"expected a path in folders, but {file} is a file")])
     return path
 
 
