@@ -107,6 +107,45 @@ def test_rows_are_put_in_order_before_or_after_decoding(drawn: tuple[bytes, int,
         assert restore(content, count, codec).tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("taps", "rows", "length"),
+    [(1, 2, 1024), (3, 100, 8), (1, 1 << 16, 8), (2, 1 << 16, 8), (9, 1 << 13, 8), (1, 2, 100_000)],
+)
+def test_escapes_follow_their_rows(
+    monkeypatch: pytest.MonkeyPatch, taps: int, rows: int, length: int
+) -> None:
+    """Rows and escapes beyond 16 bits, and chunks that begin within rows."""
+    rng = np.random.default_rng(0)
+    levels = rng.integers(128, 1 << 20, (taps, rows, length), np.int32)
+    if rows > 2:
+        levels[rng.random(levels.shape) < 0.9] = 3
+    bands = streams.serialize_bands(
+        [streams.encode_levels(Plain(0), 127, band.reshape(-1)) for band in levels]
+    )
+    basis = np.eye(taps, dtype="<i2")[: taps * (taps > 1)]
+    order = rng.permutation(rows).astype("<u2")
+    parts = [np.float32(1).tobytes(), basis.tobytes(), order.tobytes(), *bands]
+    content = b"".join(parts)
+    expected = np.empty((rows, length, taps), np.float32)
+    expected[order] = levels.transpose(1, 2, 0)
+    monkeypatch.setattr(_levels, "_CHUNK", 1)
+    codec = Grid(taps, False, rows, 1, len(content))
+    restored = restore(content, levels.size, codec, chunk=512 * taps)
+    np.testing.assert_array_equal(restored, expected.reshape(-1))
+
+
+@pytest.mark.parametrize("first", [0, 1 << 18])
+def test_escapes_are_found_in_every_chunk(first: int) -> None:
+    levels = np.zeros((1 << 19) + 5, np.int32)
+    places = [0, 7, 8, 9, (1 << 18) - 1, 1 << 18, (1 << 19) - 1, 1 << 19, levels.size - 1]
+    places = [place for place in places if place >= first]
+    levels[places] = np.arange(200, 200 + len(places))
+    band = streams.serialize_bands([streams.encode_levels(Plain(0), 127, levels)])
+    content = b"".join([np.float32(1).tobytes(), *band])
+    restored = restore(content, levels.size, Grid(1, False, 1, 1, len(content)))
+    np.testing.assert_array_equal(restored, levels)
+
+
 @pytest.mark.parametrize("count", [0, 4])
 def test_decoding_validates_before_it_writes(count: int) -> None:
     levels = np.array([1, 2, 300, 4][:count], np.int32)
@@ -215,6 +254,9 @@ def test_escape_that_exceeds_the_largest_level() -> None:
     codec.validate(content, 10)
     content = content[:-4] + ((1 << 23) + 1).to_bytes(4, "little")
     with pytest.raises(ValueError, match="the level 8388609 of an escape exceeds 8388608"):
+        codec.validate(content, 10)
+    content = content[:-4] + (-(1 << 31)).to_bytes(4, "little", signed=True)
+    with pytest.raises(ValueError, match="the level 2147483648 of an escape exceeds 8388608"):
         codec.validate(content, 10)
 
 

@@ -26,6 +26,15 @@ def test_memory_is_used_again() -> None:
     assert np.shares_memory(levels, again)
 
 
+def test_arrays_have_the_shape_and_dtype_of_their_call() -> None:
+    scratch = Scratch()
+    for shape in ((2, 3), (3, 2), (6,)):
+        for dtype in map(np.dtype, ("f4", "i4", "<u2", ">u2", "f2")):
+            array = scratch.take("pairs", shape, dtype)
+            assert (array.shape, array.dtype) == (shape, dtype)
+            assert scratch.take("pairs", shape, dtype) is array
+
+
 def test_decoding_within_decoding_has_other_memory() -> None:
     with borrow_scratch() as outer:
         levels = outer.take("levels", (1, 8), DTYPE)

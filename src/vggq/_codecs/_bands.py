@@ -10,7 +10,7 @@ import numpy as np
 from ._bits import unpack
 from ._escapes import Escapes
 from ._stored_bands import low_size, split
-from ._streams import ESCAPE, MAX_BYTE_LEVEL
+from ._streams import ESCAPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +77,8 @@ class BandsDecoder:
         self._factors = np.array([[1 << shift] for shift in shifts])
         self._low = list(_split_low(stored.low, shifts, count))
         if all(stored.counts):
-            # The levels next to the escapes are usually at these limits.
-            lowest, highest = [-MAX_BYTE_LEVEL] * len(shifts), [MAX_BYTE_LEVEL] * len(shifts)
+            # Each band has an escape, whose byte is the lowest of all.
+            lowest = highest = [ESCAPE] * len(shifts)
         else:
             lowest = self._upper.min(axis=1, initial=0).tolist()
             highest = self._upper.max(axis=1, initial=0).tolist()

@@ -43,14 +43,14 @@ def unpack(packed: NDArray[np.uint8], width: int, scratch: Scratch) -> NDArray[n
 
 
 @cache
-def _steps(width: int) -> list[tuple[int, int, Any]]:
+def _steps(width: int) -> tuple[tuple[int, int, Any], ...]:
     """Return the steps from a byte in a word to all of its numbers.
 
     Each step halves all groups of bits, and moves the upper halves apart.
 
     Returns:
-        For each step, the bits of a group, the distance to move an upper half, and the bits of the
-        halves after the step.
+        For each step, the size of a group in bits, the distance to move an upper half, and the mask
+        of the halves.
 
     """
     steps = []
@@ -58,10 +58,10 @@ def _steps(width: int) -> list[tuple[int, int, Any]]:
     size, distance = 8, 64 // width
     while size > width:
         half, distance = size // 2, distance // 2
-        ones = sum((1 << half) - 1 << begin for begin in range(0, 64 // width, distance))
-        steps.append((size, distance - half, word(ones)))
+        mask = sum((1 << half) - 1 << begin for begin in range(0, 64 // width, distance))
+        steps.append((size, distance - half, word(mask)))
         size = half
-    return steps
+    return tuple(steps)
 
 
 def _add_shifted(words: NDArray[Any], shift: int, size: int, scratch: Scratch) -> None:

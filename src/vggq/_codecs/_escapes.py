@@ -20,9 +20,6 @@ MAX_LEVEL: Final = 1 << 23
 
 # Levels to search for escapes, or escapes to write, at a time.
 _CHUNK: Final = 1 << 18
-# Rows, and escapes, to sort by integers of 16 bits: numpy sorts these in linear time, but it takes
-# memory.
-_MAX_RADIX_SORTED: Final = 1 << 16
 
 
 class Escapes:
@@ -76,15 +73,11 @@ class Escapes:
         """
         shifts = (order - np.arange(order.size)) * length
         self._places += shifts[self._places // length % order.size]
-        ascending = np.argsort(self._sort_keys(order.size, length), kind="stable")
+        # Row numbers of 16 bits are sorted in linear time. The order within rows is kept.
+        dtype = np.min_scalar_type(self._begins.size * order.size - 1)
+        ascending = np.argsort((self._places // length).astype(dtype), kind="stable")
         self._places = self._places[ascending]
         self._values = self._values[ascending]
-
-    def _sort_keys(self, rows: int, length: int) -> NDArray[Any]:
-        """Return numbers to sort the indices by, if those in a row are in order already."""
-        if max(self._begins.size * rows, self._places.size) <= _MAX_RADIX_SORTED:
-            return (self._places // length).astype(np.uint16)
-        return self._places
 
     def write(self, out: NDArray[Any], begin: int) -> None:
         """Write the values of the escapes among levels from index `begin` on."""
@@ -126,22 +119,20 @@ def _find_escapes(upper: SignedBytes, places: NDArray[np.intp], scratch: Scratch
 def _find_in_chunk(
     upper: SignedBytes, begin: int, places: NDArray[np.intp], scratch: Scratch
 ) -> int:
-    """Find the words of eight levels that have escapes, and then the escapes in these.
+    """Write the indices of a chunk's escapes to `places`, as many as fit, and return their number.
 
     Args:
-        upper: the upper bits of the levels of a chunk.
+        upper: the upper bits of the levels of the chunk.
         begin: the index of the first of them.
-        places: memory for the indices of the escapes; too few if the content is damaged.
+        places: memory for the indices; too small if the content is damaged.
         scratch: memory to search.
-
-    Returns:
-        The number of escapes.
 
     """
     padded = -(-upper.size // 8) * 8
     is_escape = scratch.take("escapes", (padded,), np.dtype(np.bool_))
     np.equal(upper, ESCAPE, out=is_escape[: upper.size])
     is_escape[upper.size :] = False
+    # Few words of eight levels have escapes; only these are searched for single levels.
     words = is_escape.view(np.uint64)
     (filled,) = np.nonzero(words != 0)
     (found,) = np.nonzero(words[filled].view(np.bool_))

@@ -33,6 +33,8 @@ class Scratch:
     ) -> NDArray[Any]:
         """Return an array of any content, valid until the same use is taken again.
 
+        Its shape, dtype and flags must not be changed: the next call may return it again.
+
         Args:
             use: the name of the use.
             shape: the shape of the array.

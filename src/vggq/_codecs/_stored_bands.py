@@ -96,6 +96,7 @@ def low_size(shift: int, count: int) -> int:
 def _find_groups(kinds: list[Kind]) -> Iterator[slice]:
     """Yield the bands that are decoded together: neighbors with plain streams."""
     begin = 0
+    # Each band with runs has a key of its own.
     for _, group in groupby(enumerate(kinds), lambda pair: isinstance(pair[1], Runs) and pair):
         end = begin + len(list(group))
         yield slice(begin, end)

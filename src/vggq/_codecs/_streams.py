@@ -155,6 +155,7 @@ class Runs(NamedTuple):
 Kind = Plain | Runs
 
 
+# Errors are not cached, so there are only as many entries as valid codes.
 @cache
 def kind_from_code(code: int) -> Kind:
     """Return the kind of stream with this code.

@@ -46,7 +46,7 @@ _CHUNK: Final = 1 << 18
 
 # Dataclasses take many times as long to create, and the first load of a grid waits for this.
 class _Parameters(NamedTuple):
-    """The parameters of a tensor.
+    """The parameters of the codec for one tensor.
 
     Attributes:
         taps: the number of weights of a vector, 1 to 128; 1 means that there is no basis.

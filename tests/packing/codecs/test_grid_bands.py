@@ -123,6 +123,28 @@ def test_escapes_are_counted_in_each_band(
         parse(damaged, 3, 3)
 
 
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("escapes", [(1, 1), (1, 0), (0, 1)])
+def test_escapes_may_be_smaller_than_other_levels(shift: int, escapes: tuple[int, int]) -> None:
+    """No encoder writes them, but the bound of the levels has to hold, and `decode` checks it."""
+    headers = np.array([(shift, 8, count) for count in escapes], BAND_HEADER).tobytes()
+    upper = b"".join(bytes([127, 129, 128 if count else 0, *bytes(5)]) for count in escapes)
+    low = b"\xff" * (2 * shift)
+    values = bytes([5] * sum(escapes) + [0] * (3 * sum(escapes)))
+    found = decode(headers + upper + low + values, 2, 8)
+    ones = (1 << shift) - 1
+    for band, count in zip(found, escapes, strict=True):
+        third = 5 if count else ones
+        assert band.tolist()[:3] == [127 * (1 << shift) + ones, -127 * (1 << shift) + ones, third]
+
+
+def test_largest_levels_of_bands_are_those_of_their_escapes() -> None:
+    levels = [np.array([1, large], np.int32) for large in (-1000, 3, 70_000, 200)]
+    stored = b"".join(serialize_bands([encode_levels(Plain(0), 127, band) for band in levels]))
+    (group,) = parse(stored, 4, 2)
+    assert group.largest == [1000, 4, 70_000, 200]
+
+
 def test_neighbors_with_plain_streams_are_decoded_together_without_a_copy() -> None:
     levels = np.zeros(1000, np.int32)
     kinds: list[Kind] = [Plain(0), Plain(1), Plain(1), Runs(1), Runs(42), Plain(0)]
