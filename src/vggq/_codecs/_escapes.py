@@ -20,6 +20,8 @@ MAX_LEVEL: Final = 1 << 23
 
 # Levels to search for escapes, or escapes to write, at a time.
 _CHUNK: Final = 1 << 18
+# Sorting more escapes by row would take too much memory.
+_MAX_SORTED_BY_ROW: Final = 1 << 16
 
 
 class Escapes:
@@ -73,11 +75,17 @@ class Escapes:
         """
         shifts = (order - np.arange(order.size)) * length
         self._places += shifts[self._places // length % order.size]
-        # Row numbers of 16 bits are sorted in linear time. The order within rows is kept.
-        dtype = np.min_scalar_type(self._begins.size * order.size - 1)
-        ascending = np.argsort((self._places // length).astype(dtype), kind="stable")
+        ascending = self._sort(order.size, length)
         self._places = self._places[ascending]
         self._values = self._values[ascending]
+
+    def _sort(self, rows: int, length: int) -> NDArray[np.intp]:
+        """Return the indices that sort the places, which are in order within each row."""
+        keys: NDArray[Any] = self._places
+        if keys.size <= _MAX_SORTED_BY_ROW:
+            # Row numbers of 16 bits are sorted in linear time. The order within rows is kept.
+            keys = (keys // length).astype(np.min_scalar_type(self._begins.size * rows - 1))
+        return np.argsort(keys, kind="stable")
 
     def write(self, out: NDArray[Any], begin: int) -> None:
         """Write the values of the escapes among levels from index `begin` on."""
